@@ -1,0 +1,59 @@
+"""The Celery app: queues, limits, and the settings that the hub's promises rest on."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hub.settings")
+
+from django.conf import settings
+
+PUBLIC, SAGAS, EVENTS, CONTROL = "hub", "hub.sagas", "hub.events", "hub.control"
+
+# A frozen Redis (not a refusing one) blocks a publisher for ever without these.
+_SOCKET: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 2, "socket_keepalive": True, "health_check_interval": 10}
+
+app = Celery("hub")
+app.conf.update(
+    broker_url=settings.REDIS_URL,
+    result_backend=settings.REDIS_URL,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={"visibility_timeout": 3600, **_SOCKET},
+    redis_socket_timeout=5,
+    redis_socket_connect_timeout=2,
+    redis_retry_on_timeout=True,
+    result_expires=3600,
+    # The row is the truth and the sweeper sends again what was lost, so a publisher never waits for a broker.
+    task_publish_retry_policy={"max_retries": 0},
+    task_serializer="json",
+    result_serializer="json",
+    accept_content=["json"],
+    result_accept_content=["json"],
+    # Early ack and prefetch 1: a lease in the database re-drives lost work, the broker's own redelivery would double it.
+    task_acks_late=False,
+    worker_prefetch_multiplier=1,
+    worker_send_task_events=True,
+    task_send_sent_event=True,
+    worker_max_tasks_per_child=2000,
+    worker_hijack_root_logger=False,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    task_default_queue=PUBLIC,
+    task_queues=[Queue(name) for name in (PUBLIC, SAGAS, EVENTS, CONTROL)],
+    task_routes={
+        "hub.sagas.internal.*": {"queue": SAGAS},
+        "hub.events.deliver": {"queue": EVENTS},
+        "hub.control.*": {"queue": CONTROL},
+        "hub.*": {"queue": PUBLIC},
+    },
+    beat_scheduler="django_celery_beat.schedulers:DatabaseScheduler",
+    beat_max_loop_interval=1,
+    timezone="UTC",
+)
+# The worker's Django fixup closes the connection around every task unless told how often it may be reused.
+app.conf.CELERY_DB_REUSE_MAX = 10_000
+app.autodiscover_tasks()

@@ -1,0 +1,113 @@
+"""The hub's settings: typed, read once from the environment (``HUB_*``, ``REDIS_URL``, ``DATABASE_URL``).
+
+`DEFAULT_CONFIG` is the set of defaults that layers written against the first hub import by name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_CONFIG: dict[str, dict[str, Any]] = {
+    "redis": {"url": "redis://localhost:6379"},
+    "circuit_breaker": {"failure_threshold": 5, "timeout_sec": 60},
+    "saga": {"default_timeout_sec": 300, "auto_compensate": True},
+}
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+class HubSettings(BaseSettings):
+    """Every setting of the hub; a wrong value is refused at start-up by name."""
+
+    model_config = SettingsConfigDict(env_prefix="HUB_", frozen=True, extra="ignore", populate_by_name=True)
+
+    redis_url: str = Field(default="", validation_alias=AliasChoices("REDIS_URL", "redis_url"))
+    database_url: str = Field(default="", validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    var_dir: Path = BASE_DIR / "var"
+    secret_key: str = ""
+    debug: bool = False
+    allowed_hosts: str = "localhost,127.0.0.1,[::1]"
+    csrf_trusted_origins: str = ""
+    log_format: str = "text"
+    log_level: str = "INFO"
+    allow_loopback_endpoints: bool = True
+    """Loopback and private endpoints may be registered: right for one machine, to be switched off in production."""
+    allowed_endpoint_networks: str = ""
+
+    circuit_failure_threshold: int = Field(default=DEFAULT_CONFIG["circuit_breaker"]["failure_threshold"], ge=1)
+    circuit_timeout_sec: float = Field(default=DEFAULT_CONFIG["circuit_breaker"]["timeout_sec"], gt=0)
+    circuit_success_threshold: int = Field(default=2, ge=1)
+    circuit_half_open_requests: int = Field(default=3, ge=1)
+    circuit_error_rate_threshold: float = Field(default=0.5, gt=0, le=1)
+    circuit_minimum_calls: int = Field(default=10, ge=1)
+    circuit_window_size_sec: int = Field(default=60, ge=1)
+
+    request_timeout_sec: float = Field(default=30, gt=0)
+    request_max_timeout_sec: float = Field(default=300, gt=0)
+    request_max_attempts: int = Field(default=3, ge=1)
+    request_max_body_bytes: int = Field(default=1_000_000, ge=1)
+    request_max_answer_bytes: int = Field(default=5_000_000, ge=1)
+    broadcast_max_targets: int = Field(default=50, ge=1)
+
+    saga_modules: str = ""
+    saga_default_timeout_sec: float = Field(default=DEFAULT_CONFIG["saga"]["default_timeout_sec"], gt=0)
+    saga_auto_compensate: bool = DEFAULT_CONFIG["saga"]["auto_compensate"]
+    saga_sweep_sec: float = Field(default=2, gt=0)
+    saga_pickup_sec: float = Field(default=5, gt=0)
+    saga_lease_grace_sec: float = Field(default=5, gt=0)
+    saga_orphan_sec: float = Field(default=15, gt=0)
+    saga_max_context_bytes: int = Field(default=262_144, ge=1)
+    saga_retention_days: int = Field(default=30, ge=1)
+
+    registry_max_services: int = Field(default=5_000, ge=1)
+    registry_retention_days: int = Field(default=30, ge=1)
+    event_max_bytes: int = Field(default=262_144, ge=1)
+    event_stream_max_length: int = Field(default=100_000, ge=100)
+    trace_retention_days: int = Field(default=7, ge=1)
+    observability_output_file: str = ""
+
+    @field_validator("log_format")
+    @classmethod
+    def _known_format(cls, value: str) -> str:
+        if value not in ("text", "json"):
+            raise ValueError("must be 'text' or 'json'")
+        return value
+
+    def run_record(self) -> dict[str, Any]:
+        """Return what a running ``manage.py up`` wrote to ``var/run.json``, or an empty dict."""
+        try:
+            record: dict[str, Any] = json.loads((self.var_dir / "run.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return record if _is_alive(record.get("pid")) else {}
+
+    def resolved_redis_url(self) -> str:
+        """Return the Redis to use: ``REDIS_URL``, else that of a running ``up``, else the default of the seed."""
+        return self.redis_url or self.run_record().get("redis_url") or DEFAULT_CONFIG["redis"]["url"]
+
+    def resolved_database_url(self) -> str:
+        """Return the database to use: ``DATABASE_URL``, else the SQLite file in ``var/``."""
+        return self.database_url or f"sqlite:///{self.var_dir / 'hub.sqlite3'}"
+
+
+def _is_alive(pid: Any) -> bool:
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def load_settings() -> HubSettings:
+    """Read the environment; a wrong value ends the process with one line that names it."""
+    return HubSettings()

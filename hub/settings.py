@@ -1,0 +1,130 @@
+"""Django settings of the hub: the environment is read once, in `hub.conf`."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from typing import Any
+
+import dj_database_url
+from pydantic import ValidationError
+
+from hub.conf import BASE_DIR, load_settings
+
+try:
+    HUB = load_settings()
+except ValidationError as exc:
+    problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {str(e['input'])[:80]!r})" for e in exc.errors())
+    sys.exit(f"E11931: a setting has a wrong value: {problems}. Correct the HUB_* variable and start again.")
+
+HUB.var_dir.mkdir(parents=True, exist_ok=True)
+REDIS_URL = HUB.resolved_redis_url()
+
+
+def _secret_key() -> str:
+    """Return HUB_SECRET_KEY, or one kept in ``var/`` so that sessions survive a restart on one machine."""
+    if HUB.secret_key:
+        return HUB.secret_key
+    path = HUB.var_dir / "secret_key"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(50))
+    return path.read_text().strip()
+
+
+SECRET_KEY = _secret_key()
+DEBUG = HUB.debug
+ALLOWED_HOSTS = [host.strip() for host in HUB.allowed_hosts.split(",") if host.strip()]
+CSRF_TRUSTED_ORIGINS = [origin.strip() for origin in HUB.csrf_trusted_origins.split(",") if origin.strip()]
+ROOT_URLCONF = "hub.urls"
+WSGI_APPLICATION = "hub.wsgi.application"
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_celery_beat",
+    "hub",
+    "hub.telemetry",
+    "hub.events",
+    "hub.circuits",
+    "registry_app",
+    "hub.routing",
+    "sagas",
+    "hub.console",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+
+def _database() -> dict[str, Any]:
+    config: dict[str, Any] = dict(dj_database_url.parse(HUB.resolved_database_url(), conn_max_age=600))
+    options: dict[str, Any] = config.setdefault("OPTIONS", {})
+    if config["ENGINE"].endswith("sqlite3"):
+        # IMMEDIATE: a transaction that will write takes the lock at its start and waits, instead of failing half way.
+        options |= {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}
+        # A file, so that worker processes of a test run see the same rows.
+        config["TEST"] = {"NAME": str(HUB.var_dir / "test.sqlite3")}
+    else:
+        options |= {"connect_timeout": 5}
+        config["CONN_HEALTH_CHECKS"] = True
+    return config
+
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "static/"
+STATIC_ROOT = HUB.var_dir / "static"
+LOGIN_URL = "admin:login"
+SESSION_COOKIE_HTTPONLY = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+
+UNFOLD = {"SITE_TITLE": "Integration hub", "SITE_HEADER": "Integration hub", "SITE_SYMBOL": "hub"}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {
+        "hub": {"handlers": ["stderr"], "level": HUB.log_level, "propagate": False},
+        "registry_app": {"handlers": ["stderr"], "level": HUB.log_level, "propagate": False},
+        "sagas": {"handlers": ["stderr"], "level": HUB.log_level, "propagate": False},
+    },
+}
