@@ -1,4 +1,8 @@
-"""Settings of a test run: an own ``var/``, an own Redis, and the database of ``DATABASE_URL`` (SQLite if unset)."""
+"""Settings of a test run: an own ``var/``, an own Redis, and the database of ``DATABASE_URL`` (SQLite if unset).
+
+``HUB_TEST_REDIS_URL`` names a Redis to use instead of the run's own. Sagas for tests lie in ``tests/<room>/saga_samples.py``;
+each such module, and the demo's, is known to the workers that tests start.
+"""
 
 import atexit
 import os
@@ -8,11 +12,17 @@ from pathlib import Path
 
 from hub.embedded import free_port, start_redis
 
+ROOT = Path(__file__).resolve().parent.parent
+SAGA_MODULES = [*ROOT.glob("tests/*/saga_samples.py"), *ROOT.glob("demo/sagas.py")]
+
 if "HUB_TEST_VAR" not in os.environ:
     var = Path(tempfile.mkdtemp(prefix="hub-test-"))
     atexit.register(shutil.rmtree, var, ignore_errors=True)
     os.environ["HUB_TEST_VAR"] = os.environ["HUB_VAR_DIR"] = str(var)
-    if "HUB_TEST_REDIS_URL" not in os.environ:
+    os.environ["HUB_SAGA_MODULES"] = ",".join(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(SAGA_MODULES))
+    if "HUB_TEST_REDIS_URL" in os.environ:
+        os.environ["REDIS_URL"] = os.environ["HUB_TEST_REDIS_URL"]
+    else:
         port = free_port()
         server = start_redis(var / "redis", port, append_only=False)
         atexit.register(server.wait, 10)

@@ -1,0 +1,101 @@
+"""Fixtures for all rooms: real workers on the test database and the run's own Redis.
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_route_comes_back(worker):
+        result = app.send_task("hub.requests.route", kwargs={...}, queue="hub").get(timeout=10)
+
+A worker is another process: a test that uses one needs `transactional_db` (or the mark above), because only committed
+rows are seen over there. Tables are emptied after each such test; let what you started come to its end first.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.conf import settings
+
+from tests.processes import Worker, hub_environment
+
+ALL_QUEUES = "hub,hub.sagas,hub.events,hub.control"
+_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a Docker engine where there is none."""
+    wanting = [item for item in items if item.get_closest_marker("docker")]
+    if not wanting or _docker_answers():
+        return
+    for item in wanting:
+        item.add_marker(pytest.mark.skip(reason="no Docker engine answers on this machine"))
+
+
+def _docker_answers() -> bool:
+    import docker
+
+    try:
+        return bool(docker.from_env(timeout=2).ping())
+    except docker.errors.DockerException:
+        return False
+
+
+def _start(app: str, queues: str, concurrency: int, env: dict[str, str] | None) -> Worker:
+    name = f"{app.rsplit('.', 1)[-1]}-{os.getpid()}-{next(_numbers)}"
+    log_path = settings.HUB.var_dir / "log" / f"{name}.log"
+    return Worker(app, queues, name=name, concurrency=concurrency, env=hub_environment(env), log_path=log_path)
+
+
+@pytest.fixture(scope="session")
+def _session_worker(django_db_setup: None) -> Iterator[Worker]:
+    running = _start("hub", ALL_QUEUES, 2, None)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def worker(_session_worker: Worker) -> Worker:
+    """A `celery -A hub worker -c 2` of all four queues, one for the whole run, started again if a test ended it.
+
+    It works on the test database and on `settings.REDIS_URL`, and knows the sagas of every `tests/<room>/saga_samples.py`.
+    Use it with `transactional_db`. `worker.log()` is what it wrote. To kill a worker, start your own: `start_worker`.
+    """
+    if not _session_worker.is_alive():
+        _session_worker.kill()
+        _session_worker.start()
+    return _session_worker
+
+
+@pytest.fixture
+def start_worker(django_db_setup: None) -> Iterator[Callable[..., Worker]]:
+    """Start workers of the hub that end with the test: `start_worker(queues="hub.sagas", concurrency=1, env={...})`.
+
+    Each has `.kill()` (SIGKILL to it and its children), `.stop()`, `.signal(number)`, `.start()` (again), `.log()`, `.pid`, `.node`.
+    """
+    started: list[Worker] = []
+
+    def start(*, queues: str = ALL_QUEUES, concurrency: int = 2, env: dict[str, str] | None = None) -> Worker:
+        started.append(_start("hub", queues, concurrency, env))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
+def layer_worker() -> Iterator[Callable[..., Worker]]:
+    """Start a layer's own Celery worker that ends with the test: `layer_worker("demo.tools", "l03")`.
+
+    `module` holds a Celery app that reads its broker from `BROKER_URL`, as a layer without the hub's package would have it.
+    """
+    started: list[Worker] = []
+
+    def start(module: str, queue: str, *, concurrency: int = 1, env: dict[str, str] | None = None) -> Worker:
+        started.append(_start(module, queue, concurrency, env))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
