@@ -115,8 +115,9 @@ class Worker(LoggedProcess):
     def __init__(self, app: str, queues: str, *, name: str, concurrency: int, env: Mapping[str, str], log_path: Path) -> None:
         self.node = f"{name}@test"
         self.broker_url = env["BROKER_URL"]
-        command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", self.node, "-Q", queues, "-c", str(concurrency), "-l", "INFO"]
-        super().__init__(name, command, env=env, log_path=log_path)
+        command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", self.node, "-Q", queues, "-c", str(concurrency)]
+        # Mingling waits a second for answers of other workers.
+        super().__init__(name, [*command, "-l", "INFO", "--without-mingle"], env=env, log_path=log_path)
 
     def start(self) -> None:
         super().start()
