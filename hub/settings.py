@@ -36,6 +36,7 @@ SECRET_KEY = _secret_key()
 DEBUG = HUB.debug
 ALLOWED_HOSTS = [host.strip() for host in HUB.allowed_hosts.split(",") if host.strip()]
 CSRF_TRUSTED_ORIGINS = [origin.strip() for origin in HUB.csrf_trusted_origins.split(",") if origin.strip()]
+TEST_RUNNER = "tests.runner.PytestRunner"
 ROOT_URLCONF = "hub.urls"
 WSGI_APPLICATION = "hub.wsgi.application"
 
