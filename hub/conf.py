@@ -62,6 +62,7 @@ class HubSettings(BaseSettings):
     saga_pickup_sec: float = Field(default=5, gt=0)
     saga_lease_grace_sec: float = Field(default=5, gt=0)
     saga_orphan_sec: float = Field(default=15, gt=0)
+    saga_version_wait_sec: float = Field(default=60, gt=0)
     saga_max_context_bytes: int = Field(default=262_144, ge=1)
     saga_retention_days: int = Field(default=30, ge=1)
 
@@ -70,6 +71,12 @@ class HubSettings(BaseSettings):
     event_max_bytes: int = Field(default=262_144, ge=1)
     event_stream_max_length: int = Field(default=100_000, ge=100)
     trace_retention_days: int = Field(default=7, ge=1)
+    trace_slow_sec: float = Field(default=5, gt=0)
+    """A span at least this long marks its trace as slow: kept when others are thinned out."""
+    telemetry_in_background: bool = True
+    metric_max_series: int = Field(default=500, ge=2)
+    redacted_values: str = ""
+    """Comma-separated texts that are replaced wherever they would be stored or logged."""
     observability_output_file: str = ""
 
     @field_validator("log_format")

@@ -30,3 +30,6 @@ if "HUB_TEST_VAR" not in os.environ:
         os.environ["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
 
 from hub.settings import *  # noqa: E402, F403
+
+# Tests write spans and metrics when they say so: a thread of its own would race with their transactions.
+HUB = HUB.model_copy(update={"telemetry_in_background": False})  # noqa: F405

@@ -2,6 +2,14 @@ from django.apps import AppConfig
 
 
 class TelemetryConfig(AppConfig):
+    """Traces, metrics and logs of the hub; ready means that Celery messages carry their context."""
+
     name = "hub.telemetry"
     label = "telemetry"
     verbose_name = "Observability"
+
+    def ready(self) -> None:
+        """Connect the signals that carry traces through Celery messages."""
+        from hub.telemetry import celery_headers
+
+        celery_headers.connect()

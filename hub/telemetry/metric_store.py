@@ -1,0 +1,151 @@
+"""Metrics in Redis: one hash per metric, added to by one script.
+
+``hub:metrics``            hash: metric name -> type
+``hub:metrics:help``       hash: metric name -> one line of description
+``hub:metric:<name>``      hash: ``<labels>`` (value), and behind a line feed ``count``, a bucket's number, or ``x`` and it (exemplar)
+``hub:metric:<name>:sets`` set of the label sets seen
+``hub:metrics:sender:<id>`` number of the last batch of a process; expires
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from redis.commands.core import Script
+
+from hub.errors import ErrorCode, IntegrationError
+from hub.redis_client import client
+
+TYPES, HELP = "hub:metrics", "hub:metrics:help"
+FOLDED = "hub_metric_series_folded_total"
+CONFLICTS = "hub_metric_type_conflicts_total"
+SENDER_TTL_SEC = 3_600
+
+# KEYS[1] sender; ARGV: number of the batch, limit of series, ttl of the sender, samples as JSON.
+_ADD = """
+local last = tonumber(redis.call('GET', KEYS[1]) or '0')
+local number = tonumber(ARGV[1])
+if number <= last then return 0 end
+local limit = tonumber(ARGV[2])
+
+local function own_series(sets, sample)
+  if redis.call('SISMEMBER', sets, sample.labels) == 1 then return sample.labels end
+  if redis.call('SCARD', sets) < limit - 1 or sample.labels == sample.folded then
+    redis.call('SADD', sets, sample.labels)
+    return sample.labels
+  end
+  redis.call('SADD', sets, sample.folded)
+  redis.call('HSETNX', 'hub:metrics', '%(folded)s', 'counter')
+  local key = 'hub:metric:%(folded)s'
+  local labels = cjson.encode({metric = sample.name})
+  redis.call('SADD', key .. ':sets', labels)
+  redis.call('HINCRBYFLOAT', key, labels, '1')
+  return sample.folded
+end
+
+local function conflict(sample)
+  redis.call('HSETNX', 'hub:metrics', '%(conflicts)s', 'counter')
+  redis.call('SADD', 'hub:metric:%(conflicts)s:sets', '{}')
+  redis.call('HINCRBYFLOAT', 'hub:metric:%(conflicts)s', '{}', '1')
+end
+
+local function add(sample)
+  redis.call('HSETNX', 'hub:metrics', sample.name, sample.kind)
+  if redis.call('HGET', 'hub:metrics', sample.name) ~= sample.kind then return conflict(sample) end
+  local key = 'hub:metric:' .. sample.name
+  local series = own_series(key .. ':sets', sample)
+  if sample.kind == 'gauge' then
+    redis.call('HSET', key, series, sample.value)
+    return
+  end
+  redis.call('HINCRBYFLOAT', key, series, sample.value)
+  if sample.kind == 'counter' then return end
+  redis.call('HINCRBY', key, series .. '\\ncount', sample.count)
+  for bucket, count in pairs(sample.buckets) do
+    redis.call('HINCRBY', key, series .. '\\n' .. bucket, count)
+  end
+  for bucket, text in pairs(sample.exemplars) do
+    redis.call('HSET', key, series .. '\\nx' .. bucket, text)
+  end
+end
+
+for _, sample in ipairs(cjson.decode(ARGV[4])) do add(sample) end
+redis.call('SET', KEYS[1], number, 'EX', ARGV[3])
+return 1
+""" % {"folded": FOLDED, "conflicts": CONFLICTS}  # noqa: UP031  (braces are Lua's)
+
+
+@dataclass(slots=True)
+class Series:
+    """The value of one label set; for a histogram also its count, buckets and exemplars (trace ids)."""
+
+    labels: dict[str, str]
+    value: float = 0.0
+    count: int = 0
+    buckets: dict[int, int] = field(default_factory=dict)
+    exemplars: dict[int, str] = field(default_factory=dict)
+
+
+@cache
+def _add_script() -> Script:
+    return client().register_script(_ADD)
+
+
+def add(sender: str, number: int, samples: Iterable[dict[str, Any]]) -> None:
+    """Add a process's batch `number`; a number that was added before changes nothing."""
+    arguments: list[str | int] = [number, settings.HUB.metric_max_series, SENDER_TTL_SEC, json.dumps(list(samples))]
+    _add_script()(keys=[f"hub:metrics:sender:{sender}"], args=arguments, client=client())
+
+
+def declare(name: str, kind: str, description: str = "") -> None:
+    """Fix a metric's type for the fleet; E11521 when it is another one already."""
+    with client().pipeline(transaction=False) as pipe:
+        pipe.hsetnx(TYPES, name, kind)
+        pipe.hget(TYPES, name)
+        if description:
+            pipe.hset(HELP, name, " ".join(description.split()))
+        known = pipe.execute()[1]
+    if known != kind:
+        raise IntegrationError(
+            ErrorCode.METRIC_TYPE_CONFLICT, f"metric {name} is a {known}, not a {kind}", recovery_suggestion="choose another name"
+        )
+
+
+def types() -> dict[str, str]:
+    """Return the type of every metric by name, sorted."""
+    return dict(sorted(client().hgetall(TYPES).items()))  # type: ignore[union-attr]
+
+
+def read(names: Iterable[str]) -> dict[str, list[Series]]:
+    """Return all series of the metrics `names`, in one round trip."""
+    names = list(names)
+    with client().pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.hgetall(f"hub:metric:{name}")
+        answers = pipe.execute()
+    return {name: _series(fields) for name, fields in zip(names, answers, strict=True)}
+
+
+def _series(fields: dict[str, str]) -> list[Series]:
+    found: dict[str, Series] = {}
+    for text, value in sorted(fields.items()):
+        labels, _, part = text.partition("\n")
+        series = found.setdefault(labels, Series(labels=json.loads(labels)))
+        _set_part(series, part, value)
+    return list(found.values())
+
+
+def _set_part(series: Series, part: str, value: str) -> None:
+    if not part:
+        series.value = float(value)
+    elif part == "count":
+        series.count = int(value)
+    elif part.startswith("x"):
+        series.exemplars[int(part[1:])] = value
+    else:
+        series.buckets[int(part)] = int(value)

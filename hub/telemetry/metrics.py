@@ -1,0 +1,108 @@
+"""Counters, gauges and histograms of the whole fleet.
+
+A call costs a few microseconds: it adds to a dict of this process, which goes to Redis once a second in one round
+trip. The counts there are exact: a batch carries a number, and one that arrived but whose answer was lost is not
+added again. Nothing in here raises; what could not be counted is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from typing import Any
+from uuid import uuid4
+
+import redis
+
+from hub.telemetry import metric_store, tracing
+from hub.telemetry.background import Ticker
+from hub.telemetry.series import Batch
+from hub.telemetry.values import Metric
+
+log = logging.getLogger(__name__)
+INTERVAL_SEC = 1.0
+MAX_WAITING_BATCHES = 30
+
+
+class _Aggregator:
+    def __init__(self) -> None:
+        self.lost: Counter[str] = Counter()
+        self._ticker = Ticker("hub-metrics", self._send, interval_sec=INTERVAL_SEC, forget=self._begin)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._batch = Batch()
+        self._waiting: list[tuple[int, list[dict[str, Any]]]] = []
+        self._sender = uuid4().hex
+        self._number = 0
+
+    def add(self, kind: str, name: str, value: float, labels: dict[str, Any]) -> None:
+        try:
+            texts = {label: str(text)[:128] for label, text in labels.items()}
+            Metric(name, kind, value, texts)
+            exemplar = tracing.trace_id() if kind == "histogram" else None
+            with self._lock:
+                self._add(kind, name, value, texts, exemplar)
+            self._ticker.ensure_running()
+        except Exception:
+            # The edge of the observer: a wrong metric must not fail the work it counts.
+            self.lost["refused"] += 1
+            log.warning("a metric was refused", extra={"metric": str(name)[:80]}, exc_info=True)
+
+    def _add(self, kind: str, name: str, value: float, labels: dict[str, str], exemplar: str | None) -> None:
+        if kind == "counter":
+            self._batch.increment(name, value, labels)
+        elif kind == "gauge":
+            self._batch.set_gauge(name, value, labels)
+        else:
+            self._batch.observe(name, value, labels, exemplar=exemplar)
+
+    def flush(self) -> None:
+        self._ticker.work_now()
+
+    def _send(self) -> None:
+        self._seal()
+        while self._waiting:
+            number, samples = self._waiting[0]
+            try:
+                metric_store.add(self._sender, number, samples)
+            except redis.RedisError as exc:
+                log.warning("metrics could not be written yet", extra={"batches": len(self._waiting), "error": type(exc).__name__})
+                return
+            self._waiting.pop(0)
+
+    def _seal(self) -> None:
+        """Close the current batch under a number of its own: it never changes again, so it can be sent twice."""
+        with self._lock:
+            batch, self._batch = self._batch, Batch()
+        if not len(batch):
+            return
+        self._number += 1
+        self._waiting.append((self._number, batch.samples()))
+        if len(self._waiting) > MAX_WAITING_BATCHES:
+            self.lost["waited_too_long"] += len(self._waiting.pop(0)[1])
+
+
+_aggregator = _Aggregator()
+
+
+def increment(name: str, value: float = 1, **labels: Any) -> None:
+    """Add `value` (not negative) to a counter."""
+    _aggregator.add("counter", name, value, labels)
+
+
+def observe(name: str, value: float, **labels: Any) -> None:
+    """Count `value` in a histogram; a name ending in ``_seconds`` or ``_bytes`` chooses the buckets."""
+    _aggregator.add("histogram", name, value, labels)
+
+
+def set_gauge(name: str, value: float, **labels: Any) -> None:
+    """Set a gauge; of several processes the last one wins."""
+    _aggregator.add("gauge", name, value, labels)
+
+
+def flush() -> None:
+    """Send what this process gathered now, in the calling thread."""
+    _aggregator.flush()

@@ -1,0 +1,113 @@
+"""From an ended span to the places where it is kept: one bounded queue per process, written in batches."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from hub.telemetry.background import Ticker
+from hub.telemetry.otel import from_otel
+from hub.telemetry.redaction import Redactor
+from hub.telemetry.values import TraceSpan
+
+log = logging.getLogger(__name__)
+
+Sink = Callable[[Sequence[TraceSpan]], None]
+QUEUE_LIMIT = 8_192
+BATCH = 512
+INTERVAL_SEC = 1.0
+
+
+class SpanPipeline(SpanProcessor):
+    """Queue ended spans and write them to every sink, redacted; a full queue drops the newest and counts it.
+
+    `written` and `lost` count spans per sink; `lost` also holds ``queue`` (dropped before) and ``redaction``.
+    """
+
+    def __init__(self, sinks: dict[str, Sink], redactor: Redactor) -> None:
+        self.sinks = sinks
+        self.written: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()
+        self._redactor = redactor
+        self._queue: deque[ReadableSpan | TraceSpan] = deque()
+        self._ticker = Ticker("hub-spans", self._drain, interval_sec=INTERVAL_SEC, forget=self._queue.clear)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Nothing to do: only ended spans are kept."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Take a span that OpenTelemetry ended."""
+        self.put(span)
+
+    def put(self, span: ReadableSpan | TraceSpan) -> None:
+        """Take a span; never waits, never raises."""
+        if len(self._queue) >= QUEUE_LIMIT:
+            self.lost["queue"] += 1
+            return
+        self._queue.append(span)
+        self._ticker.ensure_running()
+        if len(self._queue) == BATCH:
+            self._ticker.wake()
+
+    def flush(self) -> None:
+        """Write what is queued now, in the calling thread."""
+        self._ticker.work_now()
+
+    def force_flush(self, timeout_millis: int | None = None) -> bool:
+        """Write what is queued now (the name OpenTelemetry calls it by)."""
+        self.flush()
+        return True
+
+    def shutdown(self) -> None:
+        """Write what is left when the tracer ends."""
+        self.flush()
+
+    def _drain(self) -> None:
+        while self._queue:
+            batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            spans = [span for span in map(self._redacted, batch) if span is not None]
+            for name, sink in self.sinks.items():
+                self._write(name, sink, spans)
+
+    def _redacted(self, span: ReadableSpan | TraceSpan) -> TraceSpan | None:
+        try:
+            value = span if isinstance(span, TraceSpan) else from_otel(span)
+            return redact_span(value, self._redactor)
+        except Exception:
+            # A span that cannot be made safe is not kept (E11581); no content of it may reach the log.
+            self.lost["redaction"] += 1
+            log.warning("a span could not be redacted and was dropped", extra={"code": "E11581"})
+            return None
+
+    def _write(self, name: str, sink: Sink, spans: Sequence[TraceSpan]) -> None:
+        try:
+            sink(spans)
+            self.written[name] += len(spans)
+        except Exception as exc:
+            # Each sink fails alone (E11540): a full disk must not keep spans from the database.
+            self.lost[name] += len(spans)
+            extra = {"code": "E11540", "sink": name, "spans": len(spans), "error": type(exc).__name__}
+            log.warning("spans could not be written", extra=extra)
+
+
+def redact_span(span: TraceSpan, redactor: Redactor) -> TraceSpan:
+    """Return `span` without secrets in its name, message, attributes and events."""
+    return TraceSpan(
+        span_name=redactor.text(span.span_name),
+        service_name=span.service_name,
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_span_id=span.parent_span_id,
+        kind=span.kind,
+        start=span.start,
+        end=span.end,
+        status=span.status,
+        status_message=redactor.text(span.status_message),
+        attributes=redactor.value(span.attributes),
+        links=span.links,
+        events=redactor.value(span.events),
+    )

@@ -1,0 +1,68 @@
+"""Take secrets out of what is stored or logged: by key name, by known value, by shape (pure)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+REDACTED = "[redacted]"
+MIN_SECRET_LENGTH = 6
+MAX_DEPTH = 64
+
+_SECRET_KEY = re.compile(
+    r"passw|passphrase|passcode|secret|token|api[-_.]?key|access[-_.]?key|private[-_.]?key|signing[-_.]?key|encryption[-_.]?key"
+    r"|authori[sz]ation|cookie|credential|session[-_.]?(id|key)|^auth$|^pwd$|^pin$|card[-_.]?number|^cvv?c?$|^iban$|^ssn$",
+    re.IGNORECASE,
+)
+# The names of these end like a secret, but say where the secret is not.
+_HARMLESS_KEY = re.compile(r"(token_count|tokens?_(used|total|limit)|max_tokens|token_type|(prompt|completion)_tokens)$", re.IGNORECASE)
+_SHAPES = (
+    (re.compile(r"\b(bearer|basic|token)\s+[a-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {REDACTED}"),
+    (re.compile(r"(\w+://)[^\s/:@]*:[^\s/@]+@"), rf"\1{REDACTED}@"),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), REDACTED),
+    # password=..., "api_key": "..." inside of a longer text, such as an error message or the repr of arguments.
+    (
+        re.compile(
+            r"([\"']?\b[\w.-]*(?:passw\w*|secret|api[-_]?key|token|credential)[\"']?\s*[=:]\s*)([\"'][^\"']*[\"']|[^\s,;&)\]}]+)",
+            re.IGNORECASE,
+        ),
+        rf"\1{REDACTED}",
+    ),
+)
+
+
+class Redactor:
+    """Redact values; `secrets` are texts that must not appear anywhere, whatever they are called."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        known = sorted({text for text in secrets if len(text) >= MIN_SECRET_LENGTH}, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+
+    def value(self, value: Any, *, key: str = "", depth: int = 0) -> Any:
+        """Return `value` with every secret replaced; containers are copied, never changed."""
+        if key and is_secret_key(key):
+            return REDACTED
+        if isinstance(value, str):
+            return self.text(value)
+        if depth >= MAX_DEPTH:
+            return REDACTED
+        if isinstance(value, Mapping):
+            return {name: self.value(item, key=str(name), depth=depth + 1) for name, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(item, depth=depth + 1) for item in value]
+        return value
+
+    def text(self, text: str) -> str:
+        """Return `text` without known secrets and without what has the shape of one."""
+        if self._known is not None:
+            text = self._known.sub(REDACTED, text)
+        for pattern, replacement in _SHAPES:
+            text = pattern.sub(replacement, text)
+        return text
+
+
+def is_secret_key(key: str) -> bool:
+    """Tell whether a field of this name holds a secret."""
+    return bool(_SECRET_KEY.search(key)) and not _HARMLESS_KEY.search(key)

@@ -1,0 +1,15 @@
+"""Which texts are secrets of this deployment: they are redacted wherever they appear."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+
+
+def known_secrets() -> list[str]:
+    """Return the secret key, the passwords in the addresses of Redis and the database, and HUB_REDACTED_VALUES."""
+    passwords = [urlsplit(url).password for url in (settings.REDIS_URL, settings.HUB.resolved_database_url())]
+    listed = [text.strip() for text in settings.HUB.redacted_values.split(",")]
+    given = [text for password in passwords if password for text in (password, unquote(password))]
+    return [text for text in [settings.SECRET_KEY, *given, *listed] if text]

@@ -1,0 +1,21 @@
+"""Tasks by which layers without this package hand over spans and metrics, and the pruning of old ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import shared_task
+
+from hub.telemetry import services
+
+
+@shared_task(name="hub.telemetry.record_span")
+def record_span(**span: Any) -> None:
+    """Keep a span; the arguments are those of `TraceSpan`."""
+    services.record_span(services.span_from(span))
+
+
+@shared_task(name="hub.telemetry.record_metric")
+def record_metric(**metric: Any) -> None:
+    """Add a sample to a metric; the arguments are those of `Metric`."""
+    services.record_metric(services.metric_from(metric))

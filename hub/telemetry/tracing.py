@@ -1,0 +1,153 @@
+"""The hub's tracer: OpenTelemetry's SDK, built once per process, and the context of the running work.
+
+with tracing.span("route L02_runtime", kind="client") as span:
+    headers = tracing.headers()       # traceparent for whoever comes next
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from opentelemetry import trace as otel_trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+from hub.telemetry import conventions, store
+from hub.telemetry.jsonlines import JsonLinesSink
+from hub.telemetry.otel import KINDS, span_context_of, traceparent_of
+from hub.telemetry.pipeline import Sink, SpanPipeline
+from hub.telemetry.redaction import Redactor
+from hub.telemetry.secrets import known_secrets
+from hub.telemetry.values import MAX_ATTRIBUTES, TraceSpan
+
+SERVICE_NAME = "L11_integration"
+MAX_ATTRIBUTE_LENGTH = 2_048
+
+_correlation_id: ContextVar[str] = ContextVar("hub_correlation_id", default="")
+
+
+@contextmanager
+def span(
+    name: str,
+    *,
+    kind: str = "internal",
+    attributes: Mapping[str, Any] | None = None,
+    traceparent: str | None = None,
+    links: Sequence[str] = (),
+    start_ns: int | None = None,
+) -> Iterator[otel_trace.Span]:
+    """Trace the block as a span; an exception ends it as failed and goes on.
+
+    The parent is `traceparent` if given (a malformed one starts a new trace, as W3C demands), else the current span.
+    `links` are ``traceparent`` texts: what this work undoes or continues without being its child.
+    `kind` is internal, server, client, producer or consumer; `start_ns` are nanoseconds since 1970.
+    """
+    parent = None if traceparent is None else context_of(traceparent)
+    with _tracer().start_as_current_span(
+        name,
+        context=parent,
+        kind=KINDS[kind],
+        attributes=_with_correlation(attributes),
+        links=[otel_trace.Link(found) for found in map(span_context_of, links) if found is not None],
+        start_time=start_ns,
+    ) as current:
+        yield current
+
+
+def traceparent() -> str | None:
+    """Return the ``traceparent`` of the current span, or None outside of any."""
+    span_context = otel_trace.get_current_span().get_span_context()
+    return traceparent_of(span_context) if span_context.is_valid else None
+
+
+def trace_id() -> str | None:
+    """Return the id of the current trace, or None outside of any."""
+    span_context = otel_trace.get_current_span().get_span_context()
+    return f"{span_context.trace_id:032x}" if span_context.is_valid else None
+
+
+def correlation_id() -> str | None:
+    """Return the correlation id that the current work was asked for under, or None."""
+    return _correlation_id.get() or None
+
+
+@contextmanager
+def correlated(value: str | None) -> Iterator[None]:
+    """Run the block under a correlation id: its spans carry it, and so do the messages it sends."""
+    if not value:
+        yield
+        return
+    token = _correlation_id.set(value[:128])
+    try:
+        yield
+    finally:
+        _correlation_id.reset(token)
+
+
+def headers() -> dict[str, str]:
+    """Return the headers that carry the current trace and correlation to whoever comes next."""
+    found = {"traceparent": traceparent(), "x-correlation-id": correlation_id()}
+    return {name: value for name, value in found.items() if value}
+
+
+def context_of(traceparent: str) -> Context:
+    """Return the OpenTelemetry context in which a ``traceparent`` is the current span; empty when malformed."""
+    found = span_context_of(traceparent)
+    return Context() if found is None else otel_trace.set_span_in_context(otel_trace.NonRecordingSpan(found), Context())
+
+
+def record(value: TraceSpan) -> None:
+    """Keep a span that somebody else measured."""
+    pipeline().put(value)
+
+
+def flush() -> None:
+    """Write the spans of this process now, in the calling thread."""
+    pipeline().flush()
+
+
+def write_to_file(path: str) -> None:
+    """Also append spans as JSON lines to `path` (``-`` is standard output) from now on."""
+    pipeline().sinks["file"] = JsonLinesSink(path)
+
+
+@cache
+def pipeline() -> SpanPipeline:
+    """Return the queue of this process behind which spans are written."""
+    sinks: dict[str, Sink] = {"database": store.write}
+    if settings.HUB.observability_output_file:
+        sinks["file"] = JsonLinesSink(settings.HUB.observability_output_file)
+    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        from hub.telemetry.otlp import OtlpSink
+
+        sinks["otlp"] = OtlpSink()
+    return SpanPipeline(sinks, Redactor(known_secrets()))
+
+
+@cache
+def _tracer() -> otel_trace.Tracer:
+    # What a layer does not record, the hub does: its own screen must not have holes.
+    sampler = None if "OTEL_TRACES_SAMPLER" in os.environ else ALWAYS_ON
+    provider = TracerProvider(
+        sampler=sampler,
+        resource=Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", SERVICE_NAME)}),
+        span_limits=SpanLimits(max_attributes=MAX_ATTRIBUTES, max_events=32, max_links=32, max_attribute_length=MAX_ATTRIBUTE_LENGTH),
+        shutdown_on_exit=False,  # the pipeline's ticker flushes at exit
+    )
+    provider.add_span_processor(pipeline())
+    return provider.get_tracer("hub")
+
+
+def _with_correlation(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    found = {name: value for name, value in (attributes or {}).items() if value is not None}
+    if value := correlation_id():
+        found.setdefault(conventions.CORRELATION_ID, value)
+    return found

@@ -1,0 +1,135 @@
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from hub.errors import IntegrationError
+from hub.redis_client import client
+from hub.telemetry import metric_store, metrics, services, tracing
+from hub.telemetry.face import Observability
+from hub.telemetry.series import Sample
+from hub.telemetry.values import Metric
+
+
+@pytest.fixture(autouse=True)
+def _empty_redis():
+    client().flushdb()
+    metrics.flush()
+    client().flushdb()
+
+
+def series_of(name):
+    metrics.flush()
+    return {tuple(one.labels.items()): one for one in metric_store.read([name])[name]}
+
+
+def test_increments_of_a_label_set_add_up():
+    for _ in range(3):
+        metrics.increment("hub_things_total", service="L02")
+    metrics.increment("hub_things_total", 5, service="L03")
+
+    found = series_of("hub_things_total")
+
+    assert found[(("service", "L02"),)].value == 3
+    assert found[(("service", "L03"),)].value == 5
+
+
+def test_four_processes_count_exactly_together():
+    script = (
+        "from hub.setup import ensure_django; ensure_django()\n"
+        "from hub.telemetry import metrics\n"
+        "for n in range(1000): metrics.increment('hub_fleet_total'); metrics.observe('hub_fleet_seconds', 0.02)\n"
+    )
+
+    running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
+    assert [process.wait(60) for process in running] == [0] * 4
+
+    assert series_of("hub_fleet_total")[()].value == 4000
+    histogram = series_of("hub_fleet_seconds")[()]
+    assert histogram.count == 4000
+    assert histogram.buckets == {2: 4000}
+
+
+def test_a_batch_that_arrives_twice_is_added_once():
+    sample = Sample(name="a_total", kind="counter", labels="{}", folded="{}", value=2).to_dict()
+
+    metric_store.add("process-1", 1, [sample])
+    metric_store.add("process-1", 1, [sample])
+    metric_store.add("process-1", 2, [sample])
+
+    assert series_of("a_total")[()].value == 4
+
+
+def test_counts_wait_while_redis_is_away(monkeypatch):
+    real = metric_store.add
+
+    def away(*_):
+        raise metrics.redis.ConnectionError
+
+    monkeypatch.setattr(metric_store, "add", away)
+    metrics.increment("hub_waiting_total")
+    metrics.flush()
+    monkeypatch.setattr(metric_store, "add", real)
+    metrics.increment("hub_waiting_total")
+
+    assert series_of("hub_waiting_total")[()].value == 2
+
+
+def test_label_values_beyond_the_limit_fold_into_other(settings):
+    settings.HUB = settings.HUB.model_copy(update={"metric_max_series": 10})
+
+    for number in range(3_000):
+        metrics.increment("hub_paths_total", path=f"/{number}")
+
+    found = series_of("hub_paths_total")
+    assert len(found) == 10
+    assert sum(one.value for one in found.values()) == 3_000
+    assert (("path", "other"),) in found
+    assert series_of(metric_store.FOLDED)[(("metric", "hub_paths_total"),)].value > 0
+
+
+@pytest.mark.parametrize(("name", "value"), [("a-b", 1), ("a_total", float("nan")), ("a_total", -1), ("a_total", "x")])
+def test_a_wrong_sample_is_counted_as_refused_and_raises_nothing(name, value):
+    before = metrics._aggregator.lost["refused"]
+
+    metrics.increment(name, value)
+
+    assert metrics._aggregator.lost["refused"] == before + 1
+
+
+def test_a_summary_has_count_sum_and_percentiles():
+    for number in range(1, 101):
+        metrics.observe("hub_answers_seconds", number / 100, service="L02")
+
+    found = services.metric_summary("hub_answers_seconds", {"service": "L02"})
+
+    assert found["count"] == 100
+    assert found["sum"] == pytest.approx(50.5)
+    assert found["p50"] == pytest.approx(0.5, abs=0.02)
+    assert found["p99"] == pytest.approx(0.99, abs=0.8)
+    assert services.metric_summary("hub_nothing_total")["type"] is None
+
+
+def test_an_observation_keeps_the_trace_it_was_made_in():
+    with tracing.span("slow"):
+        trace_id = tracing.trace_id()
+        metrics.observe("hub_answers_seconds", 0.3)
+
+    assert series_of("hub_answers_seconds")[()].exemplars == {7: trace_id}
+
+
+def test_the_seeds_face_records_a_metric_and_declares_others():
+    async def scenario():
+        observability = Observability()
+        await observability.record_metric(Metric("l11_request_duration_seconds", "histogram", 0.123, {"service": "L02_runtime"}))
+        counter = await observability.create_counter("l11_calls_total", "calls")
+        counter.add(2, {"service": "L02_runtime"})
+        with pytest.raises(IntegrationError) as caught:
+            await observability.create_gauge("l11_calls_total")
+        return caught.value.code, await observability.get_metric_summary("l11_calls_total")
+
+    code, summary = asyncio.run(scenario())
+
+    assert code == "E11521"
+    assert summary["value"] == 2
