@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from celery import Celery
@@ -16,6 +18,15 @@ PUBLIC, SAGAS, EVENTS, CONTROL = "hub", "hub.sagas", "hub.events", "hub.control"
 
 # A frozen Redis (not a refusing one) blocks a publisher for ever without these.
 _SOCKET: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 2, "socket_keepalive": True, "health_check_interval": 10}
+
+_ROOMS = ("hub.telemetry", "hub.events", "hub.circuits", "registry_app", "hub.routing", "sagas", "hub.console")
+
+
+def _beat_schedule() -> dict[str, Any]:
+    """Return what each room's ``schedule.py`` asks beat to send."""
+    found = [f"{room}.schedule" for room in _ROOMS if find_spec(f"{room}.schedule")]
+    return {name: entry for module in found for name, entry in import_module(module).BEAT.items()}
+
 
 app = Celery("hub")
 app.conf.update(
@@ -45,12 +56,13 @@ app.conf.update(
     task_default_queue=PUBLIC,
     task_queues=[Queue(name) for name in (PUBLIC, SAGAS, EVENTS, CONTROL)],
     task_routes={
-        "hub.sagas.internal.*": {"queue": SAGAS},
+        **{f"hub.sagas.{link}": {"queue": SAGAS} for link in ("step", "undo", "begin", "finish", "failed")},
         "hub.events.deliver": {"queue": EVENTS},
         "hub.control.*": {"queue": CONTROL},
         "hub.*": {"queue": PUBLIC},
     },
     beat_scheduler="django_celery_beat.schedulers:DatabaseScheduler",
+    beat_schedule=_beat_schedule(),
     beat_max_loop_interval=1,
     timezone="UTC",
 )

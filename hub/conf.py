@@ -68,6 +68,8 @@ class HubSettings(BaseSettings):
 
     registry_max_services: int = Field(default=5_000, ge=1)
     registry_retention_days: int = Field(default=30, ge=1)
+    registry_self_preservation_share: float = Field(default=0.5, gt=0, le=1)
+    registry_probe_threads: int = Field(default=16, ge=1, le=256)
     event_max_bytes: int = Field(default=262_144, ge=1)
     event_stream_max_length: int = Field(default=100_000, ge=100)
     trace_retention_days: int = Field(default=7, ge=1)

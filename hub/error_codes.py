@@ -112,6 +112,7 @@ class ErrorCode(str, Enum):
     IDEMPOTENCY_KEY_REUSED = "E11321", 422, "never", "same idempotency key with a different request"
     REQUEST_IN_PROGRESS = "E11322", 409, "later", "a request with this key is in progress"
     REQUEST_FINISHED = "E11323", 409, "never", "request is finished already"
+    REQUEST_CANCELLED = "E11324", 409, "never", "request was cancelled, its answer was no longer needed"
     CONNECT_FAILED = "E11340", 502, "same_key", "could not connect, nothing was sent"
     TIMED_OUT_BEFORE_SEND = "E11341", 504, "same_key", "time ran out before anything was sent"
     TIMED_OUT_AFTER_SEND = "E11342", 504, "same_key", "time ran out after sending, outcome unknown"
@@ -162,6 +163,10 @@ class ErrorCode(str, Enum):
     EXECUTION_LEASED = "E11426", 409, "later", "another worker holds the lease"
     DEFINITION_RETIRED = "E11427", 409, "never", "definition is retired, no new starts"
     VERSION_IN_USE = "E11428", 409, "never", "version has running executions"
+    LOCAL_CALLER_GONE = "E11429", 409, "human", "the process that drove this saga is gone, and its functions with it"
+    SAGA_CANCELLED = "E11430", 409, "never", "saga was cancelled"
+    TASK_UNKNOWN = "E11431", 424, "human", "no live worker knows this task name"
+    STEP_REFUSED = "E11432", 424, "never", "step refused: an explicit no"
     STEP_FAILED = "E11440", 424, "never", "step failed, compensation began"
     STEP_TIMED_OUT = "E11441", 504, "never", "step timed out"
     STEP_OUTCOME_UNKNOWN = "E11442", 502, "same_key", "step was sent, outcome unknown"
@@ -273,3 +278,14 @@ class ErrorCode(str, Enum):
     TLS_REQUIRED = "E11986", 403, "never", "TLS required"
     LOCKED_OUT = "E11987", 429, "later", "too many failed attempts"
     INVARIANT_BROKEN = "E11990", 500, "human", "an invariant of the hub is broken"
+
+
+_BY_NUMBER = {code.value: code for code in ErrorCode}
+
+
+def find_code(number: str) -> ErrorCode:
+    """Return the code with this number ("E11020"); `ValueError` when there is none."""
+    try:
+        return _BY_NUMBER[number]
+    except KeyError:
+        raise ValueError(f"{number!r} is not a code of the hub") from None

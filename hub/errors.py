@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from hub.error_codes import ErrorCode
+from hub.error_codes import ErrorCode, find_code
 
 __all__ = ["CircuitOpen", "ErrorCode", "IntegrationError", "OutcomeUnknown", "Refused", "RequestFailed"]
 
@@ -59,8 +59,8 @@ def _split(code: ErrorCode | str, message: str) -> tuple[ErrorCode, str]:
         return code, message or code.text
     found = _CODE_PREFIX.match(code)
     if found:
-        return ErrorCode(found[1]), found[2]
-    return ErrorCode(code), message or ErrorCode(code).text
+        return find_code(found[1]), found[2]
+    return find_code(code), message or find_code(code).text
 
 
 def _rebuild(

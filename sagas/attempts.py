@@ -1,0 +1,151 @@
+"""Attempts: how one is claimed, and what follows from how it ended (pure).
+
+Whatever ends an attempt names the epoch it was claimed under; an older epoch is a late reply and changes nothing (S7, S20).
+Each function returns why the event was ignored, or an empty string.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sagas import events, plan
+from sagas.draft import Draft, deadline_error, turn_back, words
+from sagas.spec import RetryPolicy
+from sagas.states import Cause, Direction, SagaStatus, StepStatus
+
+MAX_LOSSES = 3
+"""A step that takes its process down this often in a row is not tried again (S26)."""
+
+
+def claim(draft: Draft, event: events.Claim) -> str:
+    run = draft.run
+    ready = plan.work(draft.spec, run, now=event.now)
+    if ready is None or ready.direction is not event.direction or ready.steps[0] != event.step:
+        return "not this step's turn"
+    if event.direction is Direction.DO and event.now >= run.deadline_at:
+        return "the deadline has passed"
+    step = run.steps[event.step]
+    limit = event.limit_sec if event.direction is Direction.UNDO else min(event.limit_sec, run.deadline_at - event.now)
+    lease: dict[str, Any] = {
+        "epoch": step.epoch + 1,
+        "lease_until": event.now + limit + event.grace_sec,
+        "due_at": None,
+        "task_id": event.task_id,
+    }
+    if event.direction is Direction.DO:
+        _begin_do(draft, event.step, lease)
+    else:
+        _begin_undo(draft, event.step, lease)
+    draft.set(hints=0, blocked_at=None, blocked_reason="")
+    return ""
+
+
+def _begin_do(draft: Draft, index: int, lease: dict[str, Any]) -> None:
+    step = draft.run.steps[index]
+    if draft.run.status is not SagaStatus.RUNNING:
+        draft.move_run(SagaStatus.RUNNING)
+    if step.started_seq is None:
+        lease["started_seq"] = draft.run.started
+        draft.set(started=draft.run.started + 1)
+    draft.move_step(index, StepStatus.RUNNING, f"attempt {step.attempts + 1}", attempts=step.attempts + 1, **lease)
+
+
+def _begin_undo(draft: Draft, index: int, lease: dict[str, Any]) -> None:
+    step = draft.run.steps[index]
+    lease["undo_attempts"] = step.undo_attempts + 1
+    if step.status is StepStatus.COMPENSATING:
+        draft.set_step(index, **lease)
+    else:
+        draft.move_step(index, StepStatus.COMPENSATING, "undo attempt 1", **lease, losses=0)
+
+
+def _is_stale(draft: Draft, index: int, epoch: int) -> bool:
+    step = draft.run.steps[index]
+    return step.epoch != epoch or step.lease_until is None
+
+
+def succeeded(draft: Draft, event: events.Succeeded) -> str:
+    if _is_stale(draft, event.step, event.epoch):
+        return "late reply"
+    if draft.run.steps[event.step].status is StepStatus.COMPENSATING:
+        draft.move_step(event.step, StepStatus.COMPENSATED, lease_until=None, losses=0, undo_error=None)
+    else:
+        ended: dict[str, Any] = {"lease_until": None, "losses": 0, "error": None, "may_have_happened": True}
+        draft.move_step(event.step, StepStatus.COMPLETED, output=event.output, served_by=event.served_by, **ended)
+    return ""
+
+
+def failed(draft: Draft, event: events.Failed) -> str:
+    if _is_stale(draft, event.step, event.epoch):
+        return "late reply"
+    step = draft.run.steps[event.step]
+    losses = step.losses + 1 if event.outcome == "lost" else 0
+    draft.set_step(event.step, lease_until=None, losses=losses)
+    if step.status is StepStatus.COMPENSATING:
+        _undo_failed(draft, event)
+    else:
+        _do_failed(draft, event)
+    return ""
+
+
+def _do_failed(draft: Draft, event: events.Failed) -> None:
+    ambiguous = event.outcome in ("unknown", "lost")
+    step = draft.run.steps[event.step]
+    draft.set_step(event.step, error=event.error, may_have_happened=step.may_have_happened or ambiguous)
+    due = _next_try(draft, event, draft.spec.steps[event.step].retry, step.attempts)
+    if due is not None and due < draft.run.deadline_at:
+        draft.move_step(event.step, StepStatus.WAITING, words(event.error), due_at=due)
+    else:
+        _give_up(draft, event)
+
+
+def _next_try(draft: Draft, event: events.Failed, policy: RetryPolicy, attempts: int) -> float | None:
+    """Return when to try again, or None when this was the last try."""
+    used_up = attempts > policy.max_retries or draft.run.steps[event.step].losses >= MAX_LOSSES
+    turned = draft.run.cause is not None and draft.run.status is not SagaStatus.COMPENSATING
+    if event.outcome == "refused" or not event.retryable or used_up or turned:
+        return None
+    delay = policy.delay_before(attempts, jitter=event.jitter)
+    return event.now + max(delay, event.retry_after_sec or 0)
+
+
+def _give_up(draft: Draft, event: events.Failed) -> None:
+    index, step = event.step, draft.run.steps[event.step]
+    if not draft.spec.steps[index].required and draft.run.cause is None and event.now < draft.run.deadline_at:
+        draft.move_step(index, StepStatus.SKIPPED, words(event.error))
+        return
+    ended = StepStatus.UNKNOWN if step.may_have_happened else StepStatus.FAILED
+    draft.move_step(index, ended, words(event.error))
+    if event.now >= draft.run.deadline_at:
+        turn_back(draft, Cause.TIMEOUT, deadline_error(draft, event.error))
+    else:
+        turn_back(draft, _cause(event.outcome), {**event.error, "step_id": draft.spec.steps[index].step_id})
+
+
+def _cause(outcome: events.Outcome) -> Cause:
+    return {"refused": Cause.REFUSED, "lost": Cause.LOST}.get(outcome, Cause.STEP_FAILED)
+
+
+def _undo_failed(draft: Draft, event: events.Failed) -> None:
+    step = draft.run.steps[event.step]
+    draft.set_step(event.step, undo_error=event.error)
+    due = _next_try(draft, event, draft.spec.steps[event.step].undo_retry, step.undo_attempts)
+    if due is not None:
+        draft.set_step(event.step, due_at=due)
+    else:
+        draft.move_step(event.step, StepStatus.COMPENSATION_FAILED, words(event.error))
+
+
+def held(draft: Draft, event: events.Held) -> str:
+    """Give the attempt back: nothing was tried."""
+    if _is_stale(draft, event.step, event.epoch):
+        return "late reply"
+    step = draft.run.steps[event.step]
+    if step.status is StepStatus.COMPENSATING:
+        draft.set_step(event.step, lease_until=None, due_at=event.until, undo_attempts=step.undo_attempts - 1)
+        return ""
+    draft.set_step(event.step, lease_until=None, attempts=step.attempts - 1)
+    draft.move_step(event.step, StepStatus.WAITING, event.reason, due_at=event.until)
+    if draft.run.cause is None:
+        draft.move_run(SagaStatus.WAITING, event.reason)
+    return ""

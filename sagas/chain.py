@@ -1,0 +1,114 @@
+"""The rest of a saga as a Celery chain: the one place that sends saga messages.
+
+Consecutive steps are linked tasks, each with nothing but ids. A step in a layer's own queue is three links, ``begin``,
+the layer's task, ``finish``; its arguments are known only when it begins, so a chain ends at a ``begin``, which sends
+what follows. The chain is transport: a lost, doubled or late message changes only how soon the rows move on.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import chain
+from celery.canvas import Signature
+from django.conf import settings
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from hub.celery import SAGAS, app
+from hub.crashpoints import crash_point
+from hub.telemetry import metrics
+from sagas import plan
+from sagas.spec import SagaSpec, StepSpec
+from sagas.states import Direction, RunState
+
+log = logging.getLogger(__name__)
+
+HARD_LIMIT_MARGIN_SEC = 2.0
+"""A function that survives its own limit is killed with its process this much later, and before its lease ends."""
+
+
+def send_rest(execution_id: str, spec: SagaSpec, run: RunState, *, now: float) -> bool:
+    """Send the rest of the chain from here, if work lies ready; return whether a message went out.
+
+    A broker that is away is not an error: the row says what must be sent, and the sweeper sends it again.
+    """
+    work = plan.work(spec, run, now=now)
+    if work is None:
+        return False
+    return publish(links(execution_id, spec, work.steps, work.direction), execution_id)
+
+
+def publish(signatures: list[Signature], execution_id: str) -> bool:
+    crash_point("chain.before_send")
+    try:
+        chain(*signatures).apply_async()
+    except (OperationalError, RedisError, OSError) as exc:
+        log.warning("saga message not sent, the sweeper will", extra={"execution_id": execution_id, "error": str(exc)})
+        metrics.increment("hub_saga_sends_failed_total")
+        return False
+    crash_point("chain.after_send")
+    return True
+
+
+def links(execution_id: str, spec: SagaSpec, steps: tuple[int, ...], direction: Direction) -> list[Signature]:
+    """Return the tasks for these steps, up to and including the first that hands over to a layer."""
+    signatures = []
+    for index in steps:
+        signatures.append(_link(execution_id, spec.steps[index], index, direction))
+        if is_handed_over(spec.steps[index], direction):
+            break
+    return signatures
+
+
+def is_handed_over(step: StepSpec, direction: Direction) -> bool:
+    call = step.call(direction)
+    return call is not None and call.kind == "task"
+
+
+def _link(execution_id: str, step: StepSpec, index: int, direction: Direction) -> Signature:
+    if is_handed_over(step, direction):
+        return _internal("begin", execution_id, index, direction)
+    hard_limit = step.limit_sec(direction) + HARD_LIMIT_MARGIN_SEC
+    name = "step" if direction is Direction.DO else "undo"
+    return _internal(name, execution_id, index, direction).set(time_limit=hard_limit)
+
+
+def _internal(name: str, execution_id: str, index: int, direction: Direction) -> Signature:
+    kwargs = {"execution_id": execution_id, "index": index, "direction": direction.value}
+    signature: Signature = app.signature(f"hub.sagas.{name}", kwargs=kwargs, immutable=True, queue=SAGAS, ignore_result=True)
+    signature.link_error(on_failure(execution_id))
+    return signature
+
+
+def on_failure(execution_id: str, **attempt: Any) -> Signature:
+    """Return the error callback: a task with one argument, so that Celery sends it as a message (never inline)."""
+    kwargs = {"execution_id": execution_id, **attempt}
+    signature: Signature = app.signature("hub.sagas.failed", kwargs=kwargs, queue=SAGAS, ignore_result=True)
+    return signature
+
+
+def hand_over(
+    execution_id: str, step: StepSpec, index: int, direction: Direction, epoch: int, kwargs: dict[str, Any], headers: dict[str, str]
+) -> bool:
+    """Send a layer's task and the ``finish`` that takes its result; False when the broker did not confirm it."""
+    call = step.call(direction)
+    if call is None:
+        raise LookupError(f"step {step.step_id} has nothing to call in direction {direction}")
+    attempt = {"index": index, "direction": direction.value, "epoch": epoch}
+    limit = step.limit_sec(direction)
+    theirs: Signature = app.signature(call.target, kwargs=kwargs, immutable=True)
+    # `expires` here only keeps a layer from acting on a message whose attempt was given up; the rows decide the rest.
+    theirs.set(queue=call.where, headers=headers, time_limit=limit, expires=limit + settings.HUB.saga_lease_grace_sec)
+    theirs.link_error(on_failure(execution_id, **attempt))
+    finish = app.signature("hub.sagas.finish", kwargs={"execution_id": execution_id, **attempt}, queue=SAGAS, ignore_result=True)
+    finish.link_error(on_failure(execution_id))
+    crash_point("layer.before_send")
+    try:
+        chain(theirs, finish).apply_async()
+    except (OperationalError, RedisError, OSError) as exc:
+        log.warning("layer task not confirmed by the broker", extra={"execution_id": execution_id, "error": str(exc)})
+        return False
+    crash_point("layer.after_send")
+    return True

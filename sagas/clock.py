@@ -1,0 +1,46 @@
+"""The database's clock, for leases and deadlines: workers on machines whose clocks differ still agree."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from django.db import connection
+
+RESYNC_SEC = 30.0
+
+_synced: tuple[float, float] | None = None
+
+
+def now() -> float:
+    """Return seconds since 1970 as the database sees them, asked anew every 30 s and carried on by the monotonic clock.
+
+    A step of this machine's wall clock between two answers changes nothing.
+    """
+    global _synced
+    mark = time.monotonic()
+    if _synced is None or mark - _synced[0] > RESYNC_SEC:
+        _synced = (mark, _ask())
+    return _synced[1] + (mark - _synced[0])
+
+
+def _ask() -> float:
+    sql = {
+        "postgresql": "SELECT extract(epoch FROM clock_timestamp())",
+        "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return float(cursor.fetchone()[0])
+
+
+def moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def to_datetime(seconds: float | None) -> datetime | None:
+    return None if seconds is None else moment(seconds)
+
+
+def to_seconds(when: datetime | None) -> float | None:
+    return None if when is None else when.timestamp()

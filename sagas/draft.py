@@ -1,0 +1,104 @@
+"""The run while one event is worked in: the only place where a status changes (pure).
+
+Whatever changes a status goes through `Draft.move_run` or `Draft.move_step`, which look the move up in the tables of
+`sagas.states`; a move that is not there raises `IllegalMove` and nothing is changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sagas import plan
+from sagas.spec import SagaSpec
+from sagas.states import ACTIVE, DONE, SAGA_MOVES, STEP_MOVES, Cause, Change, IllegalMove, RunState, SagaStatus, StepStatus
+
+
+class Draft:
+    """The run while one event is worked in; the only writer of statuses."""
+
+    def __init__(self, spec: SagaSpec, run: RunState) -> None:
+        self.spec, self.run, self.changes = spec, run, list[Change]()
+
+    def set(self, **fields: Any) -> None:
+        self.run = replace(self.run, **fields)
+
+    def set_step(self, index: int, **fields: Any) -> None:
+        steps = list(self.run.steps)
+        steps[index] = replace(steps[index], **fields)
+        self.run = replace(self.run, steps=tuple(steps))
+
+    def move_run(self, to: SagaStatus, reason: str = "", *, moves: Any = SAGA_MOVES) -> None:
+        old = self.run.status
+        if to not in moves.get(old, ()):
+            raise IllegalMove(f"a {old} saga does not become {to}")
+        self.changes.append(Change(step=None, old=old, new=to, reason=reason))
+        self.set(status=to)
+
+    def move_step(self, index: int, to: StepStatus, reason: str = "", *, moves: Any = STEP_MOVES, **fields: Any) -> None:
+        old = self.run.steps[index].status
+        if to not in moves.get(old, ()):
+            raise IllegalMove(f"a {old} step does not become {to}")
+        self.changes.append(Change(step=index, old=old, new=to, reason=reason))
+        self.set_step(index, status=to, **fields)
+
+
+def turn_back(draft: Draft, cause: Cause, error: Any) -> None:
+    """Decide to undo: no step starts from here on. The first error stays the cause (S11)."""
+    if draft.run.cause is None:
+        draft.set(cause=cause, error=error, blocked_at=None, blocked_reason="")
+
+
+def settle(draft: Draft) -> None:
+    """Move the run as far as its steps allow: into compensation when nothing runs any more, and to its end."""
+    run = draft.run
+    if run.status not in ACTIVE or any(step.lease_until is not None for step in run.steps):
+        return
+    if run.status is SagaStatus.COMPENSATING:
+        _end_compensation(draft)
+    elif run.cause is not None:
+        stop_waiting(draft)
+        draft.move_run(SagaStatus.COMPENSATING if draft.spec.auto_compensate else SagaStatus.FAILED, run.cause)
+        settle(draft)
+    elif all(step.status in DONE for step in run.steps):
+        draft.move_run(SagaStatus.COMPLETED)
+
+
+def stop_waiting(draft: Draft) -> None:
+    """A step that waited for its next try gets none: it is what its tries so far say."""
+    for index, step in enumerate(draft.run.steps):
+        if step.status is not StepStatus.WAITING:
+            continue
+        ended = StepStatus.UNKNOWN if step.may_have_happened else StepStatus.FAILED if step.attempts else StepStatus.PENDING
+        draft.move_step(index, ended, "no further try", due_at=None)
+
+
+def _end_compensation(draft: Draft) -> None:
+    if plan.to_undo(draft.spec, draft.run):
+        return
+    broken = [i for i, step in enumerate(draft.run.steps) if step.status is StepStatus.COMPENSATION_FAILED]
+    if not broken:
+        draft.move_run(SagaStatus.COMPENSATED)
+        return
+    names = ", ".join(draft.spec.steps[i].step_id for i in broken)
+    draft.move_run(SagaStatus.NEEDS_OPERATOR, f"rollback incomplete: {names} could not be undone")
+
+
+def park(draft: Draft, error: Any) -> None:
+    draft.move_run(SagaStatus.NEEDS_OPERATOR, words(error))
+    draft.set(error=draft.run.error or error, owner_until=None)
+    for index, step in enumerate(draft.run.steps):
+        if step.lease_until is not None:
+            # Nobody reports for this attempt any more; what it did is not known.
+            draft.set_step(index, lease_until=None, may_have_happened=True)
+            if step.status is StepStatus.RUNNING:
+                draft.move_step(index, StepStatus.UNKNOWN, words(error))
+
+
+def deadline_error(draft: Draft, last: Any) -> dict[str, Any]:
+    error: dict[str, Any] = {"code": "E11445", "message": "the saga ran over its time"}
+    return {**error, "last": last} if last else error
+
+
+def words(error: Any) -> str:
+    return f"{error.get('code', '')}: {error.get('message', '')}"

@@ -1,0 +1,112 @@
+"""What can happen to a run: the inputs of the machine (pure).
+
+Each carries the time by the database's clock (`now`) and, where a delay is chosen, `jitter` in [0, 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sagas.states import Direction
+
+Outcome = Literal["refused", "failed", "unknown", "lost"]
+"""refused: an explicit no. failed: an error, and certainly nothing happened. unknown: it may have happened.
+lost: the process that ran it vanished (and it may have happened)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A worker wants to run a step in a direction, for at most `limit_sec`, and then has `grace_sec` to say how it ended."""
+
+    step: int
+    direction: Direction
+    now: float
+    limit_sec: float
+    grace_sec: float
+    task_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Succeeded:
+    step: int
+    epoch: int
+    now: float
+    output: Any = None
+    served_by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failed:
+    step: int
+    epoch: int
+    now: float
+    outcome: Outcome
+    error: Mapping[str, Any]
+    retryable: bool = True
+    retry_after_sec: float | None = None
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """Nothing was tried, because its target is known to be away (an open circuit); try again at `until`."""
+
+    step: int
+    epoch: int
+    now: float
+    until: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blocked:
+    """No process could begin the next work; after `patience_sec` of that, an operator is asked."""
+
+    now: float
+    patience_sec: float
+    error: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tick:
+    """Time passed: leases, due times and the deadline are looked at. `by_owner`: the caller that drives the run ticks."""
+
+    now: float
+    jitter: float = 0.0
+    by_owner: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cancel:
+    now: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnerBeat:
+    """The caller that drives the run is alive, and counts as dead at `until`."""
+
+    now: float
+    until: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retry:
+    """An operator sends a final run on: forward from the failed step, or again through the undos that failed."""
+
+    now: float
+    reason: str
+    deadline_at: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compensate:
+    """An operator turns a final run back."""
+
+    now: float
+    reason: str
+
+
+Event = Claim | Succeeded | Failed | Held | Blocked | Tick | Cancel | OwnerBeat | Retry | Compensate

@@ -1,0 +1,106 @@
+"""Drive a saga in its caller's process, because its functions are closures that no worker can import.
+
+Same machine, same rows, same compensation, same limits. The caller beats on the row; when it dies, the beats end and the
+sweeper parks the run for an operator (E11429), because nobody else has its functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+
+from hub.aio import in_thread
+from sagas import calls, clock, engine, events, plan, store
+from sagas.calls import Ended
+from sagas.definitions import Action
+from sagas.engine import Attempt
+from sagas.limits import StepTimedOut
+from sagas.states import FINAL, Direction
+from sagas.store import Loaded
+
+BEAT_SEC = 2.0
+OWNER_SEC = 8.0
+"""A caller that did not beat for this long counts as dead."""
+LOOK_SEC = 0.2
+
+
+async def drive(execution_id: str, functions: Mapping[str, Action]) -> None:
+    """Run the saga to its end; `functions` are the closures by the target that its spec gives them."""
+    beats = asyncio.create_task(_beat(execution_id))
+    try:
+        while True:
+            loaded = await in_thread(_tick, execution_id)
+            if loaded.run.status in FINAL:
+                return
+            work = plan.work(loaded.spec, loaded.run, now=loaded.seen_at)
+            if work is None:
+                await asyncio.sleep(LOOK_SEC)
+            else:
+                await _run(loaded, work.steps[0], work.direction, functions)
+    finally:
+        beats.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await beats
+
+
+def _tick(execution_id: str) -> Loaded:
+    now = clock.now()
+    tick = events.Tick(now=now, jitter=random.random(), by_owner=True)  # noqa: S311
+    applied = store.dispatch(execution_id, tick)
+    return Loaded(row=applied.row, spec=applied.spec, run=applied.run, seen_at=now)
+
+
+async def _beat(execution_id: str) -> None:
+    while True:
+        await asyncio.sleep(BEAT_SEC)
+        await in_thread(_beat_once, execution_id)
+
+
+def _beat_once(execution_id: str) -> None:
+    now = clock.now()
+    store.dispatch(execution_id, events.OwnerBeat(now=now, until=now + OWNER_SEC))
+
+
+async def _run(loaded: Loaded, index: int, direction: Direction, functions: Mapping[str, Action]) -> None:
+    execution_id = str(loaded.row.pk)
+    attempt = await in_thread(_claim, execution_id, index, direction)
+    if attempt is None:
+        return
+    call = attempt.applied.spec.steps[index].call(direction)
+    if call is not None and call.kind in ("local", "function"):
+        function = functions.get(call.target) or calls.resolve(call.target)
+        ended = await _run_function(function, attempt)
+    else:
+        ended = await in_thread(engine.call_here, attempt)
+    await in_thread(engine.record, attempt, ended)
+
+
+def _claim(execution_id: str, index: int, direction: Direction) -> Attempt | None:
+    return engine.claim(store.load(execution_id), index, direction)
+
+
+async def _run_function(function: Action, attempt: Attempt) -> Ended:
+    """Run an async function on the caller's loop and a sync one in a thread; either is given up at its limit."""
+    given = engine.payload(attempt).for_function()
+    limit = await in_thread(lambda: attempt.limit_sec)
+    try:
+        async with asyncio.timeout(limit):
+            output = await _call(function, given)
+    except TimeoutError as exc:
+        return calls.ended_by_exception(StepTimedOut(f"ran longer than {limit:g} s: {exc}"))
+    except Exception as exc:  # A step may raise anything: what it raised is its answer.
+        return calls.ended_by_exception(exc)
+    return calls.checked_output(output, settings.HUB.saga_max_context_bytes)
+
+
+async def _call(function: Action, given: dict[str, Any]) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function(given)
+    output = await asyncio.to_thread(function, given)
+    return await output if inspect.isawaitable(output) else output

@@ -1,0 +1,155 @@
+"""The saga machine: `apply(spec, run, event)` returns the run after the event, and nothing else happens (pure).
+
+Read `sagas.states` for the tables, `sagas.attempts` for how attempts begin and end, `sagas.plan` for what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sagas import attempts, events, plan
+from sagas.draft import Draft, deadline_error, park, settle, stop_waiting, turn_back, words
+from sagas.spec import SagaSpec
+from sagas.states import (
+    ACTIVE,
+    OPERATOR_MOVES,
+    OPERATOR_STEP_MOVES,
+    Cause,
+    Change,
+    Direction,
+    IllegalMove,
+    RunState,
+    SagaStatus,
+    StepState,
+    StepStatus,
+)
+
+__all__ = ["Cause", "Direction", "IllegalMove", "RunState", "SagaStatus", "StepState", "StepStatus", "Verdict", "apply", "start"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """The run after an event, the moves made, and why the event was ignored if it was."""
+
+    run: RunState
+    changes: tuple[Change, ...] = ()
+    ignored: str = ""
+
+
+def start(spec: SagaSpec, *, input: dict[str, Any], now: float, timeout_sec: float, owner_until: float | None = None) -> RunState:
+    """Return a new run of `spec`; its deadline is absolute from here on (S17)."""
+    steps = tuple(StepState() for _ in spec.steps)
+    return RunState(steps=steps, input=input, deadline_at=now + timeout_sec, owner_until=owner_until)
+
+
+def apply(spec: SagaSpec, run: RunState, event: events.Event) -> Verdict:
+    """Return what becomes of `run`; raise `IllegalMove` when the event asks for a move that the tables do not have."""
+    draft = Draft(spec, run)
+    ignored = _HANDLERS[type(event)](draft, event)
+    if ignored:
+        return Verdict(run=run, ignored=ignored)
+    settle(draft)
+    return Verdict(run=draft.run, changes=tuple(draft.changes))
+
+
+def _tick(draft: Draft, event: events.Tick) -> str:
+    run = draft.run
+    if run.status not in ACTIVE:
+        return "final"
+    if run.owner_until is not None and not event.by_owner:
+        return _owner_tick(draft, event)
+    for index, step in enumerate(run.steps):
+        if step.lease_until is not None and step.lease_until <= event.now:
+            _lose(draft, index, event)
+    if draft.run.cause is None and draft.run.status is not SagaStatus.COMPENSATING and event.now >= run.deadline_at:
+        turn_back(draft, Cause.TIMEOUT, deadline_error(draft, None))
+    if plan.work(draft.spec, draft.run, now=event.now):
+        draft.set(hints=draft.run.hints + 1)
+    return ""
+
+
+def _lose(draft: Draft, index: int, event: events.Tick) -> None:
+    step = draft.run.steps[index]
+    error = {"code": "E11442", "message": f"nothing was heard of attempt {step.attempts} before its lease ended"}
+    attempts.failed(draft, events.Failed(step=index, epoch=step.epoch, now=event.now, outcome="lost", error=error, jitter=event.jitter))
+
+
+def _owner_tick(draft: Draft, event: events.Tick) -> str:
+    if draft.run.owner_until is None or draft.run.owner_until > event.now:
+        return "its caller is alive"
+    error = {"code": "E11429", "message": "the process that drove this saga is gone, and its functions with it"}
+    park(draft, error)
+    return ""
+
+
+def _owner_beat(draft: Draft, event: events.OwnerBeat) -> str:
+    if draft.run.status not in ACTIVE or draft.run.owner_until is None:
+        return "not driven by its caller any more"
+    draft.set(owner_until=event.until)
+    return ""
+
+
+def _cancel(draft: Draft, event: events.Cancel) -> str:
+    if draft.run.status not in ACTIVE:
+        raise IllegalMove(f"a {draft.run.status} saga cannot be cancelled")
+    if draft.run.cause is not None:
+        return "already turning back"
+    turn_back(draft, Cause.CANCELLED, {"code": "E11430", "message": f"cancelled: {event.reason}"})
+    return ""
+
+
+def _blocked(draft: Draft, event: events.Blocked) -> str:
+    run = draft.run
+    if not plan.work(draft.spec, run, now=event.now):
+        return "no work lies ready"
+    since = event.now if run.blocked_at is None else run.blocked_at
+    draft.set(blocked_at=since, blocked_reason=words(event.error))
+    if event.now - since >= event.patience_sec:
+        park(draft, event.error)
+        return ""
+    if run.status in (SagaStatus.PENDING, SagaStatus.RUNNING):
+        draft.move_run(SagaStatus.WAITING, words(event.error))
+    draft.set(hints=0)
+    return ""
+
+
+def _retry(draft: Draft, event: events.Retry) -> str:
+    """Forward again if nothing was undone yet, else through the undos that are still owed."""
+    undone = {StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED, StepStatus.COMPENSATING}
+    undoing = any(step.status in undone for step in draft.run.steps)
+    if undoing:
+        return _compensate(draft, events.Compensate(now=event.now, reason=event.reason))
+    draft.move_run(SagaStatus.RUNNING, event.reason, moves=OPERATOR_MOVES)
+    draft.set(cause=None, error=None, deadline_at=event.deadline_at, blocked_at=None, blocked_reason="", hints=0)
+    for index, step in enumerate(draft.run.steps):
+        if step.status in (StepStatus.FAILED, StepStatus.UNKNOWN):
+            draft.move_step(index, StepStatus.PENDING, event.reason, moves=OPERATOR_STEP_MOVES, attempts=0, losses=0, error=None)
+        elif step.status is StepStatus.WAITING:
+            draft.set_step(index, due_at=None)
+    return ""
+
+
+def _compensate(draft: Draft, event: events.Compensate) -> str:
+    draft.move_run(SagaStatus.COMPENSATING, event.reason, moves=OPERATOR_MOVES)
+    draft.set(cause=draft.run.cause or Cause.CANCELLED, blocked_at=None, blocked_reason="", hints=0, owner_until=None)
+    for index, step in enumerate(draft.run.steps):
+        if step.status is StepStatus.COMPENSATION_FAILED:
+            draft.move_step(index, StepStatus.COMPENSATING, event.reason, moves=OPERATOR_STEP_MOVES, undo_attempts=0, losses=0)
+    stop_waiting(draft)
+    return ""
+
+
+_HANDLERS: dict[type, Callable[[Draft, Any], str]] = {
+    events.Claim: attempts.claim,
+    events.Succeeded: attempts.succeeded,
+    events.Failed: attempts.failed,
+    events.Held: attempts.held,
+    events.Blocked: _blocked,
+    events.Tick: _tick,
+    events.Cancel: _cancel,
+    events.OwnerBeat: _owner_beat,
+    events.Retry: _retry,
+    events.Compensate: _compensate,
+}

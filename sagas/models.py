@@ -1,0 +1,140 @@
+"""The record: runs, their steps and every move they made. The rows are the truth; messages only make them move sooner."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from sagas.states import ACTIVE, Cause, SagaStatus, StepStatus
+
+_SAGA_STATUSES = [(status.value, status.value.replace("_", " ")) for status in SagaStatus]
+_STEP_STATUSES = [(status.value, status.value.replace("_", " ")) for status in StepStatus]
+_CAUSES = [(cause.value, cause.value.replace("_", " ")) for cause in Cause]
+_ACTIVE = sorted(status.value for status in ACTIVE)
+
+
+class SagaVersion(models.Model):
+    """A definition as some run was started with: never changed, kept as long as a run points to it (S21)."""
+
+    saga_name = models.CharField(max_length=100)
+    version = models.CharField(max_length=64)
+    hash = models.CharField(max_length=16)
+    snapshot = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["saga_name", "version"], name="saga_version_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.saga_name} {self.version}"
+
+
+class SagaExecution(models.Model):
+    """One run of a saga."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    definition = models.ForeignKey(SagaVersion, on_delete=models.PROTECT, related_name="executions")
+    saga_name = models.CharField(max_length=100)
+    status = models.CharField(max_length=16, choices=_SAGA_STATUSES, default=SagaStatus.PENDING.value)
+    cause = models.CharField(max_length=16, choices=_CAUSES, blank=True)
+    error = models.JSONField(null=True)
+    input = models.JSONField(default=dict)
+    context = models.JSONField(default=dict)
+    revision = models.PositiveIntegerField(default=0)
+    """Grows at each change; every write names the revision it was decided on (S15)."""
+    started_count = models.PositiveSmallIntegerField(default=0)
+    hints = models.PositiveSmallIntegerField(default=0)
+    blocked_at = models.DateTimeField(null=True)
+    blocked_reason = models.CharField(max_length=300, blank=True)
+    owner_until = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField()
+    next_wake_at = models.DateTimeField(null=True)
+    idempotency_key = models.CharField(max_length=128, null=True)  # noqa: DJ001  (null: no key; unique among the given ones)
+    request_hash = models.CharField(max_length=64, blank=True)
+    traceparent = models.CharField(max_length=55, blank=True)
+    trace_id = models.CharField(max_length=32, blank=True)
+    correlation_id = models.CharField(max_length=128, blank=True)
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "saga"
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=[s.value for s in SagaStatus]), name="saga_status_known"),
+            models.UniqueConstraint(fields=["saga_name", "idempotency_key"], name="saga_key_unique"),
+        ]
+        indexes = [
+            # the sweeper: runs that somebody must look at
+            models.Index(fields=["next_wake_at"], name="saga_wake", condition=Q(status__in=_ACTIVE)),
+            # lists by status and by name, newest first
+            models.Index(fields=["status", "-created_at"], name="saga_by_status"),
+            models.Index(fields=["saga_name", "-created_at"], name="saga_by_name"),
+            models.Index(fields=["-created_at"], name="saga_newest"),
+            # search by what the caller knows
+            models.Index(fields=["correlation_id"], name="saga_by_correlation"),
+            models.Index(fields=["trace_id"], name="saga_by_trace"),
+            # pruning
+            models.Index(fields=["finished_at"], name="saga_finished", condition=Q(finished_at__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.saga_name} {str(self.id)[:8]}"
+
+
+class SagaStepExecution(models.Model):
+    """One step of a run."""
+
+    execution = models.ForeignKey(SagaExecution, on_delete=models.CASCADE, related_name="steps")
+    index = models.PositiveSmallIntegerField()
+    step_id = models.CharField(max_length=64)
+    step_name = models.CharField(max_length=200)
+    status = models.CharField(max_length=20, choices=_STEP_STATUSES, default=StepStatus.PENDING.value)
+    epoch = models.PositiveIntegerField(default=0)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    undo_attempts = models.PositiveSmallIntegerField(default=0)
+    losses = models.PositiveSmallIntegerField(default=0)
+    started_seq = models.PositiveSmallIntegerField(null=True)
+    may_have_happened = models.BooleanField(default=False)
+    lease_until = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True)
+    task_id = models.CharField(max_length=64, blank=True)
+    served_by = models.CharField(max_length=64, blank=True)
+    output = models.JSONField(null=True)
+    error = models.JSONField(null=True)
+    undo_error = models.JSONField(null=True)
+
+    class Meta:
+        verbose_name = "saga step"
+        ordering = ["index"]
+        constraints = [
+            models.UniqueConstraint(fields=["execution", "index"], name="saga_step_unique"),
+            models.CheckConstraint(condition=Q(status__in=[s.value for s in StepStatus]), name="saga_step_status_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step_id} ({self.status})"
+
+
+class SagaTransition(models.Model):
+    """One move of a run (`step_id` empty) or of a step, in the order of the commits; late replies are kept here too."""
+
+    execution = models.ForeignKey(SagaExecution, on_delete=models.CASCADE, related_name="transitions", db_index=False)
+    at = models.DateTimeField()
+    step_id = models.CharField(max_length=64, blank=True)
+    old = models.CharField(max_length=20)
+    new = models.CharField(max_length=20)
+    reason = models.CharField(max_length=500, blank=True)
+    actor = models.CharField(max_length=150, blank=True)
+    """Which worker process, or which person, made the move."""
+
+    class Meta:
+        verbose_name = "saga transition"
+        ordering = ["id"]
+        indexes = [models.Index(fields=["execution", "id"], name="saga_history")]
+
+    def __str__(self) -> str:
+        return f"{self.step_id or 'saga'}: {self.old} -> {self.new}"

@@ -1,0 +1,73 @@
+"""Who reads a queue, and which tasks they know: asked of the live workers, remembered for a moment in Redis.
+
+A task name that no worker knows is dropped by Celery without a callback, so the hub asks before it sends (S22).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from hub.celery import app
+from hub.error_codes import ErrorCode
+from hub.redis_client import client
+from sagas.calls import as_error
+
+FRESH_SEC = 5
+ASK_TIMEOUT_SEC = 1.0
+_KEY = "hub:roster"
+
+Roster = dict[str, dict[str, Any]]
+"""Worker name -> {"queues": [...], "tasks": [...]}."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Missing:
+    """Why a task cannot be sent now, and how long to wait for that to change before an operator is asked."""
+
+    error: dict[str, Any]
+    patience_sec: float
+
+
+def missing(task: str, queue: str) -> Missing | None:
+    """Return why `task` cannot be sent to `queue`, or None when a live worker there knows it."""
+    found = _judge(_remembered(), task, queue)
+    return None if found is None else _judge(ask(), task, queue)
+
+
+def _judge(roster: Roster, task: str, queue: str) -> Missing | None:
+    readers = [worker for worker in roster.values() if queue in worker["queues"]]
+    if any(task in worker["tasks"] for worker in readers):
+        return None
+    if readers:
+        message = f"no worker on queue {queue!r} knows the task {task!r}"
+        # Asked twice by now: a worker that is still loading its tasks gets one more look.
+        return Missing(error=as_error(ErrorCode.TASK_UNKNOWN, message), patience_sec=2 * settings.HUB.saga_sweep_sec)
+    message = f"no live worker reads queue {queue!r} (for the task {task!r})"
+    return Missing(error=as_error(ErrorCode.TASK_UNKNOWN, message), patience_sec=settings.HUB.saga_orphan_sec)
+
+
+def _remembered() -> Roster:
+    stored = client().get(_KEY)
+    return json.loads(stored) if isinstance(stored, str) else {}
+
+
+def ask() -> Roster:
+    """Ask all workers on the broker now (about a second), and remember their answers."""
+    inspect = app.control.inspect(timeout=ASK_TIMEOUT_SEC)
+    queues, tasks = inspect.active_queues() or {}, inspect.registered() or {}
+    roster = {name: {"queues": _names(queues[name]), "tasks": _first_words(tasks.get(name, []))} for name in queues}
+    client().set(_KEY, json.dumps(roster), ex=FRESH_SEC)
+    return roster
+
+
+def _names(queues: list[dict[str, Any]]) -> list[str]:
+    return [queue["name"] for queue in queues]
+
+
+def _first_words(tasks: list[str]) -> list[str]:
+    """Drop what Celery appends to a name, as in ``name [rate_limit=10/s]``."""
+    return [task.split(" ")[0] for task in tasks]

@@ -1,0 +1,232 @@
+"""Rows to states and back. A save succeeds only on the revision that was loaded (S15); the loser decides anew."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+import uuid
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from hub.crashpoints import crash_point
+from hub.errors import ErrorCode, IntegrationError
+from sagas import clock, machine, plan
+from sagas.events import Event
+from sagas.models import SagaExecution, SagaStepExecution, SagaTransition, SagaVersion
+from sagas.spec import SagaSpec, from_dict
+from sagas.states import ACTIVE, Cause, Change, RunState, SagaStatus, StepState, StepStatus
+
+MAX_TRIES = 12
+_STEP_FIELDS = [f.name for f in fields(StepState)]
+_STEP_TIMES = {"lease_until", "due_at"}
+_REASON_LENGTH = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """A run as it stood at one revision."""
+
+    row: SagaExecution
+    spec: SagaSpec
+    run: RunState
+    seen_at: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Applied:
+    """What an event did: the run before and after, and why it was ignored if it was."""
+
+    row: SagaExecution
+    spec: SagaSpec
+    before: RunState
+    run: RunState
+    ignored: str = ""
+
+
+def load(execution_id: uuid.UUID | str) -> Loaded:
+    """Return a run with its steps; E11423 when there is none."""
+    row = SagaExecution.objects.select_related("definition").filter(pk=execution_id).first()
+    if row is None:
+        raise IntegrationError(ErrorCode.EXECUTION_NOT_FOUND, f"no saga execution {execution_id}")
+    spec = spec_of(row.definition_id, row.definition)
+    steps = tuple(_step_state(step) for step in row.steps.all())
+    return Loaded(row=row, spec=spec, run=_run_state(row, steps))
+
+
+def spec_of(version_id: int, version: SagaVersion) -> SagaSpec:
+    """Return the definition a run was started with, built once per process."""
+    return _cached_spec(version_id, version.hash) or _remember(version_id, version)
+
+
+_specs: dict[tuple[int, str], SagaSpec] = {}
+
+
+def _cached_spec(version_id: int, hash: str) -> SagaSpec | None:
+    return _specs.get((version_id, hash))
+
+
+def _remember(version_id: int, version: SagaVersion) -> SagaSpec:
+    if len(_specs) > 1000:
+        _specs.clear()
+    return _specs.setdefault((version_id, version.hash), from_dict(version.snapshot))
+
+
+def _run_state(row: SagaExecution, steps: tuple[StepState, ...]) -> RunState:
+    return RunState(
+        status=SagaStatus(row.status),
+        cause=Cause(row.cause) if row.cause else None,
+        error=row.error,
+        steps=steps,
+        input=row.input,
+        deadline_at=row.deadline_at.timestamp(),
+        started=row.started_count,
+        hints=row.hints,
+        blocked_at=clock.to_seconds(row.blocked_at),
+        blocked_reason=row.blocked_reason,
+        owner_until=clock.to_seconds(row.owner_until),
+    )
+
+
+def _step_state(row: SagaStepExecution) -> StepState:
+    values = {name: getattr(row, name) for name in _STEP_FIELDS}
+    values |= {name: clock.to_seconds(values[name]) for name in _STEP_TIMES}
+    return StepState(**{**values, "status": StepStatus(row.status)})
+
+
+def dispatch(execution_id: uuid.UUID | str, event: Event, *, actor: str = "", loaded: Loaded | None = None) -> Applied:
+    """Work one event into a run: load, decide, save; again from the start when somebody else saved in between.
+
+    `loaded` spares the first read to a caller that has just made it.
+
+    Errors: E11423 for an unknown run, E11425 for a move that its state does not allow, E11426 when others kept winning.
+    """
+    for attempt in range(MAX_TRIES):
+        loaded = loaded or load(execution_id)
+        try:
+            verdict = machine.apply(loaded.spec, loaded.run, event)
+        except machine.IllegalMove as exc:
+            raise IntegrationError(ErrorCode.TRANSITION_ILLEGAL, f"saga {execution_id}: {exc}") from exc
+        applied = Applied(row=loaded.row, spec=loaded.spec, before=loaded.run, run=verdict.run, ignored=verdict.ignored)
+        if verdict.ignored:
+            _keep_note(loaded, event, verdict.ignored, actor)
+            return applied
+        if save(loaded, verdict.run, verdict.changes, now=event.now, actor=actor):
+            return applied
+        loaded = None
+        time.sleep(random.uniform(0, 0.005 * (attempt + 1)))  # noqa: S311  (spreads rivals, guards nothing)
+    raise IntegrationError(ErrorCode.EXECUTION_LEASED, f"saga {execution_id} was changed by others {MAX_TRIES} times in a row")
+
+
+def save(loaded: Loaded, run: RunState, changes: tuple[Change, ...], *, now: float, actor: str = "") -> bool:
+    """Write the run if nobody changed it since it was loaded; return whether this process won."""
+    row, old = loaded.row, loaded.run
+    values = _run_values(loaded.spec, run, now)
+    values |= _marks(row, run, now)
+    with transaction.atomic():
+        won = SagaExecution.objects.filter(pk=row.pk, revision=row.revision).update(revision=row.revision + 1, **values)
+        if won != 1:
+            return False
+        for index, (before, after) in enumerate(zip(old.steps, run.steps, strict=True)):
+            if before != after:
+                SagaStepExecution.objects.filter(execution=row.pk, index=index).update(**_step_values(before, after))
+        _write_history(row.pk, loaded.spec, changes, now, actor)
+        crash_point("saga.before_commit")
+    crash_point("saga.after_commit")
+    return True
+
+
+def _run_values(spec: SagaSpec, run: RunState, now: float) -> dict[str, Any]:
+    wake = plan.wake_at(spec, run, now=now, pickup_sec=settings.HUB.saga_pickup_sec)
+    return {
+        "status": run.status.value,
+        "cause": run.cause.value if run.cause else "",
+        "error": run.error,
+        "context": plan.context(spec, run),
+        "deadline_at": clock.to_datetime(run.deadline_at),
+        "started_count": run.started,
+        "hints": run.hints,
+        "blocked_at": clock.to_datetime(run.blocked_at),
+        "blocked_reason": run.blocked_reason[:300],
+        "owner_until": clock.to_datetime(run.owner_until),
+        "next_wake_at": clock.to_datetime(wake),
+    }
+
+
+def _marks(row: SagaExecution, run: RunState, now: float) -> dict[str, Any]:
+    """Return when the run started and finished; a run that an operator sends on is not finished any more."""
+    started = row.started_at or (clock.to_datetime(now) if run.started else None)
+    return {"started_at": started, "finished_at": None if run.status in ACTIVE else clock.to_datetime(now)}
+
+
+def _step_values(before: StepState, after: StepState) -> dict[str, Any]:
+    changed = {name: getattr(after, name) for name in _STEP_FIELDS if getattr(after, name) != getattr(before, name)}
+    return {name: clock.to_datetime(value) if name in _STEP_TIMES else value for name, value in changed.items()}
+
+
+def _write_history(pk: uuid.UUID, spec: SagaSpec, changes: tuple[Change, ...], now: float, actor: str) -> None:
+    SagaTransition.objects.bulk_create(
+        SagaTransition(
+            execution_id=pk,
+            at=clock.moment(now),
+            step_id="" if change.step is None else spec.steps[change.step].step_id,
+            old=change.old,
+            new=change.new,
+            reason=change.reason[:_REASON_LENGTH],
+            actor=actor or process_name(),
+        )
+        for change in changes
+    )
+
+
+def _keep_note(loaded: Loaded, event: Event, why: str, actor: str) -> None:
+    """Record a late reply (S20): the person who reads the history sees that it came, and that it changed nothing."""
+    step = getattr(event, "step", None)
+    if why != "late reply" or step is None:
+        return
+    status = loaded.run.steps[step].status.value
+    _write_history(loaded.row.pk, loaded.spec, (Change(step=step, old=status, new=status, reason=why),), event.now, actor)
+
+
+def create(spec: SagaSpec, run: RunState, *, now: float, **columns: Any) -> SagaExecution:
+    """Insert a run with its steps in one transaction: from this commit on it is accepted, and will end."""
+    version = _version_row(spec)
+    values = _run_values(spec, run, now)
+    with transaction.atomic():
+        row = SagaExecution.objects.create(
+            definition=version, saga_name=spec.saga_name, input=run.input, created_at=clock.moment(now), **values, **columns
+        )
+        SagaStepExecution.objects.bulk_create(
+            SagaStepExecution(execution=row, index=i, step_id=step.step_id, step_name=step.step_name) for i, step in enumerate(spec.steps)
+        )
+        _write_history(row.pk, spec, (Change(step=None, old="", new=run.status.value),), now, "")
+        crash_point("accept.before_commit")
+    crash_point("accept.after_commit")
+    return row
+
+
+def _version_row(spec: SagaSpec) -> SagaVersion:
+    defaults = {"hash": spec.hash, "snapshot": spec.to_dict()}
+    version, _ = SagaVersion.objects.get_or_create(saga_name=spec.saga_name, version=spec.version, defaults=defaults)
+    if version.hash != spec.hash:
+        raise IntegrationError(
+            ErrorCode.DEFINITION_IMMUTABLE,
+            f"saga {spec.saga_name!r} version {spec.version!r} was started before with other steps",
+            recovery_suggestion="give the changed definition a new version",
+        )
+    return version
+
+
+@lru_cache(maxsize=8)
+def _process_name(pid: int) -> str:
+    return f"{socket.gethostname()}:{pid}"
+
+
+def process_name() -> str:
+    """Return ``host:pid`` of this process, forks included."""
+    return _process_name(os.getpid())

@@ -1,0 +1,94 @@
+"""The tasks of the sagas: the public ones, and the links of the chains. Each finds by id and calls a service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Task, shared_task
+from celery.exceptions import Ignore
+
+from hub.crashpoints import crash_point
+from hub.public_task import PublicTask
+from sagas import engine, recovery, services
+from sagas.engine import Next
+from sagas.states import Direction
+
+
+class SagaTurnedBack(Exception):
+    """A step ended so that the saga is undone: the link fails, and its error callback sends the compensation."""
+
+
+@shared_task(name="hub.sagas.start", bind=True, base=PublicTask)
+def start(
+    self: Task,
+    saga_name: str,
+    context: dict[str, Any] | None = None,
+    idempotency_key: str | None = None,
+    timeout_sec: float | None = None,
+    version: str | None = None,
+) -> dict[str, Any]:
+    return services.start(
+        saga_name,
+        context,
+        idempotency_key=idempotency_key,
+        timeout_sec=timeout_sec,
+        version=version,
+        correlation_id=(self.request.headers or {}).get("x-correlation-id"),
+    )
+
+
+@shared_task(name="hub.sagas.status", base=PublicTask)
+def status(execution_id: str) -> dict[str, Any]:
+    return services.status(execution_id)
+
+
+@shared_task(name="hub.sagas.cancel", base=PublicTask)
+def cancel(execution_id: str, reason: str = "") -> dict[str, Any]:
+    return services.cancel(execution_id, reason=reason)
+
+
+@shared_task(name="hub.sagas.step", bind=True)
+def step(self: Task, execution_id: str, index: int, direction: str) -> None:
+    _follow(engine.perform(execution_id, index, Direction(direction), task_id=self.request.id), execution_id)
+
+
+@shared_task(name="hub.sagas.undo", bind=True)
+def undo(self: Task, execution_id: str, index: int, direction: str) -> None:
+    _follow(engine.perform(execution_id, index, Direction(direction), task_id=self.request.id), execution_id)
+
+
+@shared_task(name="hub.sagas.begin")
+def begin(execution_id: str, index: int, direction: str) -> None:
+    _follow(engine.begin(execution_id, index, Direction(direction)), execution_id)
+
+
+@shared_task(name="hub.sagas.finish")
+def finish(result: Any, execution_id: str, index: int, direction: str, epoch: int) -> None:
+    recovery.layer_finished(execution_id, index, epoch, result)
+
+
+@shared_task(name="hub.sagas.failed")
+def failed(task_id: str, *, execution_id: str, index: int | None = None, epoch: int | None = None, direction: str = "") -> None:
+    if index is not None and epoch is not None:
+        recovery.layer_failed(execution_id, index, epoch, task_id)
+    else:
+        recovery.link_failed(execution_id, task_id)
+
+
+@shared_task(name="hub.control.sweep_sagas", ignore_result=True)
+def sweep_sagas() -> None:
+    recovery.sweep()
+
+
+@shared_task(name="hub.control.prune_sagas", ignore_result=True)
+def prune_sagas() -> None:
+    services.prune()
+
+
+def _follow(follows: Next, execution_id: str) -> None:
+    crash_point("link.after")
+    if follows is Next.STOP:
+        # A loser of the claim, or a step that waits: the chain ends here and the rows say who goes on.
+        raise Ignore
+    if follows is Next.TURNED_BACK:
+        raise SagaTurnedBack(execution_id)
