@@ -1,0 +1,85 @@
+"""What `manage.py doctor` asks beyond `/readyz`: how Redis is set, clocks, settings."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, cast
+
+from django.core import checks
+
+from hub.console import health, workers
+from hub.errors import ErrorCode, IntegrationError
+
+CLOCK_TOLERANCE_SEC = 5.0
+OLDEST_REDIS = (6, 2)
+
+
+def redis_version() -> str:
+    """Compare the server's version with the oldest that has what the hub uses; E11934."""
+    with health.redis_errors():
+        version: str = _info("server")["redis_version"]
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
+        raise IntegrationError(ErrorCode.BACKEND_UNSUPPORTED, f"Redis is {version}", recovery_suggestion="use 6.2 or newer, or Valkey")
+    return version
+
+
+def redis_eviction() -> str:
+    """Make sure that a full Redis refuses instead of throwing queued work away; E11931."""
+    with health.redis_errors():
+        policy: str = _info("memory")["maxmemory_policy"]
+    if policy != "noeviction":
+        raise IntegrationError(
+            ErrorCode.CONFIG_INVALID,
+            f"Redis would throw away queued tasks when it is full (maxmemory-policy {policy})",
+            recovery_suggestion="set maxmemory-policy noeviction",
+        )
+    return "noeviction"
+
+
+def redis_persistence() -> str:
+    """Make sure that queued work outlives a restart of Redis; E11931."""
+    with health.redis_errors():
+        appends = bool(_info("persistence")["aof_enabled"])
+    if not appends:
+        raise IntegrationError(
+            ErrorCode.CONFIG_INVALID,
+            "Redis forgets queued tasks and events when it restarts (appendonly no)",
+            recovery_suggestion="set appendonly yes; sagas recover without it, other queued tasks do not",
+        )
+    return "append-only file is on"
+
+
+def clock() -> str:
+    """Compare this machine's clock with that of Redis; E11935."""
+    with health.redis_errors():
+        seconds, microseconds = cast("tuple[int, int]", workers.connection().time())
+    skew_sec = time.time() - (seconds + microseconds / 1e6)
+    if abs(skew_sec) > CLOCK_TOLERANCE_SEC:
+        raise IntegrationError(
+            ErrorCode.CLOCK_SKEW,
+            f"this machine's clock is {skew_sec:+.1f} s from that of Redis",
+            recovery_suggestion="set both by NTP",
+        )
+    return f"{abs(skew_sec):.1f} s from that of Redis"
+
+
+def settings() -> str:
+    """Run the hub's system checks; the first that fails is E11931."""
+    found = [message for message in checks.run_checks(tags=["hub"]) if message.is_serious()]
+    if found:
+        raise IntegrationError(ErrorCode.CONFIG_INVALID, f"{found[0].id}: {found[0].msg}", recovery_suggestion=found[0].hint)
+    return "no system check fails"
+
+
+ALL: dict[str, health.Check] = {
+    **health.READINESS,
+    "redis version": redis_version,
+    "redis eviction": redis_eviction,
+    "redis persistence": redis_persistence,
+    "clock": clock,
+    "settings": settings,
+}
+
+
+def _info(section: str) -> dict[str, Any]:
+    return cast("dict[str, Any]", workers.connection().info(section))

@@ -1,0 +1,136 @@
+"""What the hub needs in order to work, one check each; shared by `/readyz` and `manage.py doctor`.
+
+A check returns what it found, in words, or raises `IntegrationError` with the code of what is missing. Messages are fit
+for everybody's eyes; addresses and causes are in `details` and shown by `doctor` only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+
+import redis
+from django.db import Error as AnyDatabaseError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from hub.console import workers
+from hub.errors import ErrorCode, IntegrationError
+
+Check = Callable[[], str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """The outcome of one check; `code` is None when all is well."""
+
+    name: str
+    message: str
+    duration_ms: float
+    code: ErrorCode | None = None
+    advice: str | None = None
+    cause: str | None = None
+
+    @property
+    def is_ok(self) -> bool:
+        return self.code is None
+
+    def as_json(self) -> dict[str, object]:
+        """Return what anybody may see of it."""
+        code = str(self.code) if self.code else None
+        return {"ok": self.is_ok, "message": self.message, "code": code, "advice": self.advice, "duration_ms": self.duration_ms}
+
+
+def database() -> str:
+    """Ask the database for one row; E11940."""
+    with _database_errors(), connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        cursor.fetchone()
+    return f"{connection.vendor} answers"
+
+
+def broker() -> str:
+    """Ping Redis; E11941."""
+    with redis_errors():
+        workers.connection().ping()
+    return "Redis answers"
+
+
+@cache  # Only success is kept (an exception never is), and what is applied stays applied while this code runs.
+def migrations() -> str:
+    """Compare the applied migrations with those of the code; E11933, E11940."""
+    with _database_errors():
+        executor = MigrationExecutor(connection)
+        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if pending:
+        first = pending[0][0]
+        raise IntegrationError(
+            ErrorCode.MIGRATIONS_PENDING,
+            f"{len(pending)} migrations are not applied, first {first.app_label}.{first.name}",
+            recovery_suggestion="run: manage.py migrate",
+        )
+    return "all migrations are applied"
+
+
+def worker() -> str:
+    """Look for a worker that gave a sign of life; E11941."""
+    with redis_errors():
+        alive = workers.live_workers()
+    if not alive:
+        raise IntegrationError(
+            ErrorCode.BROKER_UNAVAILABLE,
+            f"no worker gave a sign of life in the last {workers.FRESH_SEC} s",
+            recovery_suggestion="run: celery -A hub worker -Q hub,hub.sagas,hub.events,hub.control",
+        )
+    return f"{len(alive)} alive"
+
+
+READINESS: dict[str, Check] = {"database": database, "redis": broker, "migrations": migrations, "worker": worker}
+
+
+def examine(checks: dict[str, Check]) -> list[Finding]:
+    """Run the checks in their order; one that fails does not stop the others."""
+    return [_examine(name, check) for name, check in checks.items()]
+
+
+def all_ok(findings: Iterable[Finding]) -> bool:
+    """Tell whether nothing is missing."""
+    return all(finding.is_ok for finding in findings)
+
+
+@contextmanager
+def redis_errors() -> Iterator[None]:
+    """Turn what the Redis client raises into E11941."""
+    try:
+        yield
+    except redis.RedisError as exc:
+        raise _unavailable(ErrorCode.BROKER_UNAVAILABLE, "Redis", "REDIS_URL", exc) from exc
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    try:
+        yield
+    except AnyDatabaseError as exc:
+        raise _unavailable(ErrorCode.DATABASE_UNAVAILABLE, f"the database ({connection.vendor})", "DATABASE_URL", exc) from exc
+
+
+def _unavailable(code: ErrorCode, what: str, setting: str, exc: Exception) -> IntegrationError:
+    cause = str(exc).strip().split("\n")[0]
+    return IntegrationError(code, f"{what} does not answer", {"cause": cause}, f"start it, or correct {setting}")
+
+
+def _examine(name: str, check: Check) -> Finding:
+    started = time.perf_counter()
+    try:
+        message, error = check(), None
+    except IntegrationError as exc:
+        message, error = exc.message, exc
+    duration_ms = round((time.perf_counter() - started) * 1000, 1)
+    if error is None:
+        return Finding(name=name, message=message, duration_ms=duration_ms)
+    cause = error.details.get("cause")
+    return Finding(name=name, message=message, duration_ms=duration_ms, code=error.code, advice=error.recovery_suggestion, cause=cause)
