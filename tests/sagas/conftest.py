@@ -1,0 +1,28 @@
+"""The sweeper as a process of its own, as in production."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from django.conf import settings
+
+from tests.processes import LoggedProcess, hub_environment
+
+SWEEP = "import time; from hub.setup import ensure_django; ensure_django(); from sagas import recovery"
+SWEEP += "\nwhile True: recovery.sweep(); time.sleep(0.3)"
+
+
+@pytest.fixture(scope="session")
+def _session_sweeper(django_db_setup):
+    log = settings.HUB.var_dir / "log" / "sweeper.log"
+    process = LoggedProcess("sweeper", [sys.executable, "-c", SWEEP], env=hub_environment(), log_path=log)
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def sweeper(_session_sweeper):
+    if not _session_sweeper.is_alive():
+        _session_sweeper.start()
+    return _session_sweeper

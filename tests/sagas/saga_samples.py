@@ -1,0 +1,68 @@
+"""Sagas that the test workers know. What each step does is asked of the context: ``{"plan": {"b": "refuse"}}``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from typing import Any
+
+from hub import OutcomeUnknown, Refused, SagaDefinition, SagaStep
+from tests.sagas import ledger
+
+
+def _note(context: dict[str, Any], kind: str) -> str:
+    about = context["_saga"]
+    ledger.write(saga=about["execution_id"], step=about["step_id"], kind=kind, key=about["idempotency_key"], attempt=about["attempt"])
+    return str(context.get("plan", {}).get(about["step_id"] if kind == "do" else f"{about['step_id']}.undo", "ok"))
+
+
+def act(context: dict[str, Any]) -> dict[str, Any]:
+    order, about = _note(context, "do"), context["_saga"]
+    _obey(order, about["attempt"])
+    return {f"{about['step_id']}_done": about["attempt"]}
+
+
+async def act_async(context: dict[str, Any]) -> dict[str, Any]:
+    order, about = _note(context, "do"), context["_saga"]
+    await asyncio.sleep(30 if order == "hang" else 0)
+    _obey(order, about["attempt"])
+    return {f"{about['step_id']}_done": about["attempt"]}
+
+
+def undo(context: dict[str, Any]) -> None:
+    order = _note(context, "undo")
+    _obey(order, context["_saga"]["attempt"])
+
+
+def _obey(order: str, attempt: int) -> None:
+    if order == "refuse":
+        raise Refused("not today")
+    if order == "fail" or (order == "fail once" and attempt == 1):
+        raise ValueError("broken")
+    if order == "unknown" or (order == "unknown once" and attempt == 1):
+        raise OutcomeUnknown("no answer")
+    if order == "hang":
+        time.sleep(30)
+    if order == "slow":
+        time.sleep(1.0)
+    if order == "die" or (order == "die once" and attempt == 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def steps(*names: str, **options: Any) -> list[SagaStep]:
+    given = {"action": act, "compensation": undo, "timeout_sec": 5, "max_retries": 1, "retry_delay_sec": 0.1, **options}
+    return [SagaStep(step_id=name, step_name=f"Step {name}", **given) for name in names]
+
+
+three_steps = SagaDefinition.create("three_steps", steps("a", "b", "c"), timeout_sec=60)
+five_steps = SagaDefinition.create("five_steps", steps("a", "b", "c", "d", "e"), timeout_sec=120)
+patient = SagaDefinition.create("patient", steps("a", "b", "c", compensation_max_retries=1), timeout_sec=60)
+async_steps = SagaDefinition.create("async_steps", steps("a", "b", action=act_async, timeout_sec=1, max_retries=0), timeout_sec=60)
+hurried = SagaDefinition.create("hurried", steps("a", "b", timeout_sec=20), timeout_sec=2)
+optional_b = SagaDefinition.create(
+    "optional_b", [*steps("a"), *steps("b", required=False, max_retries=0), *steps("c", max_retries=0)], timeout_sec=60
+)
+no_undo = SagaDefinition.create("no_undo", steps("a", "b", max_retries=0), timeout_sec=60, auto_compensate=False)
+picky = SagaDefinition.create("picky", steps("a", "b", max_retries=5, non_retryable=("ValueError",)), timeout_sec=60)
