@@ -1,0 +1,198 @@
+"""Make one request happen: choose, send, judge, and again where that is safe. Touches no table of its own."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from django.conf import settings
+
+from hub.errors import ErrorCode, IntegrationError, RequestFailed
+from hub.routing import answers, paths, retries, transport
+from hub.routing.context import RequestContext
+from hub.routing.request import Request
+from hub.routing.retries import RetryPolicy
+from hub.routing.values import Answer, Attempt
+from hub.routing.wire import Call
+from hub.telemetry import metrics
+from registry_app import addresses, lookup
+from registry_app.lookup import Instance
+
+TRIES_FOR_ANOTHER = 4
+
+
+class Cancellation:
+    """Lets one thread end the request that another one makes, wherever it waits."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._call: Call | None = None
+
+    @property
+    def was_asked(self) -> bool:
+        """Tell whether the request was cancelled."""
+        return self._asked.is_set()
+
+    def cancel(self) -> None:
+        """End the request now."""
+        self._asked.set()
+        if self._call is not None:
+            self._call.cancel()
+
+    def watch(self, call: Call) -> None:
+        """Remember the exchange that `cancel` must end."""
+        self._call = call
+        if self.was_asked:
+            call.cancel()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but not longer than until `cancel`."""
+        self._asked.wait(seconds)
+
+
+@dataclass(kw_only=True, slots=True)
+class Run:
+    """A request under way; `deadline` is in seconds of ``time.monotonic`` and covers all attempts."""
+
+    request: Request
+    context: RequestContext
+    deadline: float
+    prefer_service_id: str | None = None
+    extra_headers: dict[str, str] = field(default_factory=dict)
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    attempts: list[Attempt] = field(default_factory=list)
+    failed_ids: set[str] = field(default_factory=set)
+    queued_ms: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    def time_left(self) -> float:
+        """Return the seconds left; E11309 when none are."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise RequestFailed(ErrorCode.DEADLINE_PASSED, "the deadline passed before anything was sent", outcome="nothing_sent")
+        return left
+
+
+def perform(run: Run) -> Answer:
+    """Return the first good answer; otherwise raise what the last attempt failed with.
+
+    Its ``outcome`` is ``unknown`` as soon as one attempt ended so: a later refusal does not undo what may have happened.
+    """
+    policy = RetryPolicy(max_attempts=settings.HUB.request_max_attempts)
+    waited_sec = 0.0
+    while True:
+        try:
+            return _attempt(run, waited_sec)
+        except RequestFailed as exc:
+            wait_sec = _wait_before_next(run, exc, policy)
+            if wait_sec is None:
+                raise _with_worst_outcome(exc, run) from exc.__cause__
+            waited_sec = wait_sec
+        metrics.increment("hub_request_retries_total", service=run.request.service_name)
+        run.cancellation.sleep(waited_sec)
+
+
+def _attempt(run: Run, waited_sec: float) -> Answer:
+    instance = _choose(run)
+    note = _Notes(service_id=instance.service_id, why=_why(run, instance), waited_ms=round(waited_sec * 1000, 1))
+    try:
+        with lookup.using(instance):
+            answer = _send(run, instance)
+        note.answer = answer
+        answers.check(answer, service_name=run.request.service_name, method=run.request.method, path=run.request.path)
+    except IntegrationError as exc:
+        run.failed_ids.add(instance.service_id)
+        run.attempts.append(note.as_attempt(exc))
+        raise
+    run.attempts.append(note.as_attempt(None))
+    return answer
+
+
+def _choose(run: Run) -> Instance:
+    """Choose an instance, and rather one that has not just failed."""
+    run.time_left()
+    name, prefer = run.request.service_name, run.prefer_service_id
+    for _ in range(TRIES_FOR_ANOTHER):
+        instance = lookup.choose(name, prefer_service_id=prefer, for_requests=True)
+        if instance.service_id not in run.failed_ids:
+            break
+        prefer = None
+    return instance
+
+
+def _why(run: Run, instance: Instance) -> str:
+    if instance.service_id == run.prefer_service_id:
+        return "asked for"
+    if instance.last_resort:
+        return "last resort: no instance is well"
+    return f"{instance.status.value}, weight {instance.weight}, {lookup.in_flight(instance.service_id)} in flight"
+
+
+def _send(run: Run, instance: Instance) -> Answer:
+    request, hub = run.request, settings.HUB
+    call = Call(deadline=run.deadline, max_received=hub.request_max_answer_bytes + transport.FRAMING_BYTES, resolve=_resolve)
+    run.cancellation.watch(call)
+    return transport.exchange(
+        call,
+        method=request.method,
+        url=paths.join(instance.endpoint, request.target),
+        headers=_headers(run),
+        body=request.body,
+        max_answer_bytes=hub.request_max_answer_bytes,
+    )
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    return addresses.resolve(host, port, addresses.current_policy())
+
+
+def _headers(run: Run) -> dict[str, str]:
+    own = {"x-request-deadline": f"{run.time_left():.3f}"}
+    if run.request.idempotency_key:
+        own["idempotency-key"] = run.request.idempotency_key
+    return run.request.headers | run.extra_headers | run.context.to_headers() | own
+
+
+def _wait_before_next(run: Run, error: RequestFailed, policy: RetryPolicy) -> float | None:
+    """Return the seconds to wait before the next attempt, or None when there must not be one."""
+    if len(run.attempts) >= policy.max_attempts or run.cancellation.was_asked:
+        return None
+    if not retries.may_repeat(error, is_repeatable=run.request.is_repeatable):
+        return None
+    asked_for = answers.retry_after_sec(error.details.get("retry_after"), datetime.now(UTC))
+    wait_sec = retries.delay_sec(policy, attempt=len(run.attempts), random=random.random(), retry_after_sec=asked_for)  # noqa: S311
+    return wait_sec if wait_sec < run.deadline - time.monotonic() else None
+
+
+def _with_worst_outcome(error: RequestFailed, run: Run) -> RequestFailed:
+    if any(attempt.outcome == "unknown" for attempt in run.attempts):
+        error.outcome = "unknown"
+    return error
+
+
+@dataclass(kw_only=True, slots=True)
+class _Notes:
+    """What is known of an attempt while it runs."""
+
+    service_id: str
+    why: str
+    waited_ms: float
+    breaker: str = "closed"
+    answer: Answer | None = None
+
+    def as_attempt(self, error: IntegrationError | None) -> Attempt:
+        answer = self.answer
+        return Attempt(
+            service_id=self.service_id,
+            why=self.why,
+            waited_ms=self.waited_ms,
+            breaker=self.breaker,
+            outcome="ok" if error is None else getattr(error, "outcome", "nothing_sent"),
+            code=str(error.code) if error else "",
+            status_code=answer.status_code if answer else None,
+            connect_ms=round(answer.connect_sec * 1000, 1) if answer else 0.0,
+            server_ms=round(answer.server_sec * 1000, 1) if answer else 0.0,
+        )

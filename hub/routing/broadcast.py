@@ -1,0 +1,145 @@
+"""One request to many services: side by side, one deadline for all, a typed outcome for each."""
+
+from __future__ import annotations
+
+import contextvars
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
+
+from hub.errors import CircuitOpen, ErrorCode, IntegrationError, RequestFailed
+from hub.routing import endings, history, quorum, services
+from hub.routing.attempts import Run
+from hub.routing.context import RequestContext
+from hub.routing.endings import Ending
+from hub.routing.values import BroadcastOutcome
+from hub.telemetry import tracing
+from registry_app import lookup
+from registry_app.values import check_name
+
+GRACE_SEC = 0.5
+"""How long a cancelled or late request may take to notice."""
+
+_UNAVAILABLE = frozenset({ErrorCode.SERVICE_NOT_FOUND, ErrorCode.SERVICE_DISABLED, ErrorCode.NO_HEALTHY_INSTANCE})
+_TIMEOUTS = frozenset({ErrorCode.TIMED_OUT_BEFORE_SEND, ErrorCode.TIMED_OUT_AFTER_SEND, ErrorCode.DEADLINE_PASSED})
+
+
+def broadcast(
+    service_names: Sequence[str],
+    method: str,
+    path: str,
+    *,
+    data: Any = None,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    policy: str = "all",
+    context: RequestContext | None = None,
+    deadline: datetime | None = None,
+    queued_sec: float = 0.0,
+) -> dict[str, BroadcastOutcome]:
+    """Send a request to every service and return the outcome of each, by name.
+
+    `policy` says when enough have answered: ``all``, ``any``, ``majority`` or ``first:n`` good answers. Who has not
+    answered then is cancelled, and its outcome says so. A service that fails is an outcome, never an exception.
+
+    Errors: E11308 names, E11363 too many, E11902 policy, and those of `hub.routing.request.build`.
+    """
+    names = _check_names(service_names)
+    enough = quorum.needed("all" if policy is None else policy, len(names))
+    request = services.build(service_name=names[0], method=method, path=path, data=data, params=params, headers=headers, timeout=timeout)
+    around = services.context_of(request, context)
+    until = time.monotonic() + services.time_allowed(request.timeout_sec, deadline)
+    with (
+        tracing.correlated(around.correlation_id),
+        tracing.span(f"broadcast {request.method} {request.path}", traceparent=around.traceparent, attributes={"hub.targets": len(names)}),
+    ):
+        inner = around.child(tracing.traceparent())
+        runs = [
+            Run(request=replace(request, service_name=name), context=inner, deadline=until, queued_ms=queued_sec * 1000) for name in names
+        ]
+        endings_ = _side_by_side(runs, enough)
+    history.record(ending.row for ending in endings_.values() if ending is not None)
+    return {name: _outcome(name, endings_.get(name)) for name in names}
+
+
+def _check_names(service_names: object) -> list[str]:
+    if not isinstance(service_names, list | tuple) or not service_names:
+        raise IntegrationError(ErrorCode.TARGETS_INVALID)
+    limit = settings.HUB.broadcast_max_targets
+    if len(service_names) > limit:
+        raise IntegrationError(ErrorCode.TOO_MANY_TARGETS, f"{len(service_names)} services, the limit is {limit}")
+    names = [check_name(name) for name in service_names]
+    if len(set(names)) < len(names):
+        raise IntegrationError(ErrorCode.TARGETS_INVALID, "a service is named twice")
+    return names
+
+
+def _side_by_side(runs: list[Run], enough: int) -> dict[str, Ending]:
+    """Perform all runs at once until enough gave a good answer; then cancel the rest and say how each ended."""
+    for run in runs:
+        _warm(run.request.service_name)
+    pool = ThreadPoolExecutor(len(runs), thread_name_prefix="hub-broadcast")
+    try:
+        futures = {pool.submit(contextvars.copy_context().run, _conclude, run): run for run in runs}
+        pending = _until_enough(set(futures), enough, runs[0].deadline)
+        for future in pending:
+            futures[future].cancellation.cancel()
+        done = wait(futures, timeout=GRACE_SEC).done
+    finally:
+        # Whoever still hangs ends by its own deadline; nobody waits for it here.
+        pool.shutdown(wait=False, cancel_futures=True)
+    return {futures[future].request.service_name: future.result() for future in done}
+
+
+def _warm(service_name: str) -> None:
+    """Look the name up in this thread, so that the others find the registry's copy fresh."""
+    try:
+        lookup.find(service_name)
+    except IntegrationError:
+        return  # its own run will say so
+
+
+def _until_enough(pending: set[Future[Ending]], enough: int, deadline: float) -> set[Future[Ending]]:
+    good = 0
+    while pending and good < enough:
+        left = deadline + GRACE_SEC - time.monotonic()
+        done, pending = wait(pending, timeout=max(0.0, left), return_when=FIRST_COMPLETED)
+        if not done:
+            break
+        good += sum(future.result().error is None for future in done)
+    return pending
+
+
+def _conclude(run: Run) -> Ending:
+    try:
+        return endings.conclude(run)
+    finally:
+        connections.close_all()
+
+
+def _outcome(name: str, ending: Ending | None) -> BroadcastOutcome:
+    if ending is None:
+        error = RequestFailed(ErrorCode.REQUEST_CANCELLED, f"{name} had not answered when enough others had", outcome="unknown")
+        return BroadcastOutcome(service_name=name, kind="cancelled", error=error)
+    return BroadcastOutcome(service_name=name, kind=_kind(ending.error), result=ending.result, error=ending.error)
+
+
+def _kind(error: IntegrationError | None) -> str:
+    if error is None:
+        return "ok"
+    if error.code is ErrorCode.REQUEST_CANCELLED:
+        return "cancelled"
+    if isinstance(error, CircuitOpen):
+        return "circuit_open"
+    if error.code in _UNAVAILABLE:
+        return "unavailable"
+    if error.code in _TIMEOUTS:
+        return "timeout"
+    return "refused" if error.code is ErrorCode.UPSTREAM_CLIENT_ERROR else "failed"

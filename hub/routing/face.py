@@ -1,0 +1,72 @@
+"""``integration.request_orchestrator``: the async face of this room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hub.aio import in_thread
+from hub.routing import broadcast, services
+from hub.routing.context import RequestContext
+from hub.routing.values import RouteResult
+
+
+class RequestOrchestrator:
+    """Call services by name; the hub finds an instance, guards the call and traces it."""
+
+    async def route_request(
+        self,
+        service_name: str,
+        method: str,
+        path: str,
+        data: Any = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        context: RequestContext | None = None,
+        timeout: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> Any:
+        """Return the decoded body of a good answer; see `hub.routing.services.route` for arguments and errors."""
+        result = await self.route(
+            service_name,
+            method,
+            path,
+            data=data,
+            params=params,
+            headers=headers,
+            context=context,
+            timeout=timeout,
+            idempotency_key=idempotency_key,
+        )
+        return result.body
+
+    async def route(self, service_name: str, method: str, path: str, **options: Any) -> RouteResult:
+        """Return the whole record of a good answer: status, headers, body, instance, attempts, decision."""
+        return await in_thread(services.route, service_name, method, path, **options)
+
+    async def broadcast_request(
+        self,
+        service_names: Sequence[str],
+        method: str,
+        path: str,
+        data: Any = None,
+        timeout: float | None = None,
+        policy: str = "all",
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        context: RequestContext | None = None,
+    ) -> dict[str, dict[str, Any]]:
+        """Return ``{service_name: {ok, outcome, response or error}}``; see `hub.routing.broadcast.broadcast`."""
+        outcomes = await in_thread(
+            broadcast.broadcast,
+            list(service_names),
+            method,
+            path,
+            data=data,
+            timeout=timeout,
+            policy=policy,
+            params=params,
+            headers=headers,
+            context=context,
+        )
+        return {name: outcome.as_dict() for name, outcome in outcomes.items()}

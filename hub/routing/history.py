@@ -1,0 +1,40 @@
+"""Write down how requests ended; a request never fails because its record could not be written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import DatabaseError, transaction
+from django.utils import timezone
+
+from hub.routing.models import RoutedRequest
+from hub.telemetry import metrics
+
+log = logging.getLogger(__name__)
+PRUNE_BATCH = 5_000
+
+
+def record(rows: Iterable[RoutedRequest]) -> None:
+    """Insert rows of the history in one statement."""
+    found = list(rows)
+    try:
+        with transaction.atomic():
+            RoutedRequest.objects.bulk_create(found)
+    except DatabaseError:
+        # The edge of the observer: the answer is worth more than its record.
+        log.exception("requests could not be recorded", extra={"count": len(found)})
+        metrics.increment("hub_request_records_lost_total", len(found))
+
+
+def prune() -> int:
+    """Delete what is older than the retention, in batches that do not hold up writers; return how many rows."""
+    before = timezone.now() - timedelta(days=settings.HUB.request_retention_days)
+    deleted = 0
+    while True:
+        ids = list(RoutedRequest.objects.filter(created_at__lt=before).values_list("pk", flat=True)[:PRUNE_BATCH])
+        deleted += RoutedRequest.objects.filter(pk__in=ids).delete()[0]
+        if len(ids) < PRUNE_BATCH:
+            return deleted

@@ -1,0 +1,102 @@
+"""Route requests to registered services: this room's face for the rooms above, sync and typed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+
+from hub.errors import ErrorCode, IntegrationError
+from hub.routing import endings, history
+from hub.routing import request as requests
+from hub.routing.attempts import Run
+from hub.routing.context import RequestContext
+from hub.routing.request import Limits, Request
+from hub.routing.values import RouteResult
+from hub.telemetry import tracing
+from registry_app.values import check_name
+
+
+def route(
+    service_name: str,
+    method: str,
+    path: str,
+    *,
+    data: Any = None,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    idempotency_key: str | None = None,
+    context: RequestContext | None = None,
+    prefer_service_id: str | None = None,
+    extra_headers: Mapping[str, str] | None = None,
+    deadline: datetime | None = None,
+    queued_sec: float = 0.0,
+) -> RouteResult:
+    """Send a request to an instance of a service and return its good answer.
+
+    `timeout` (seconds) covers everything, retries included; `deadline` is the caller's own and ends it earlier.
+    `prefer_service_id` names the instance that served before; `extra_headers` are the hub's own and not checked.
+
+    Errors: those of `hub.routing.request.build`; E11020, E11024 and E11025 from the registry; E11309 too late;
+    CircuitOpen (E11220, E11221, E11223); RequestFailed, whose ``outcome`` is nothing_sent, unknown or answered.
+    """
+    request = build(
+        service_name=service_name,
+        method=method,
+        path=path,
+        data=data,
+        params=params,
+        headers=headers,
+        timeout=timeout,
+        idempotency_key=idempotency_key,
+    )
+    ending = endings.conclude(
+        Run(
+            request=request,
+            context=context_of(request, context),
+            deadline=time.monotonic() + time_allowed(request.timeout_sec, deadline),
+            prefer_service_id=prefer_service_id,
+            extra_headers=dict(extra_headers or {}),
+            queued_ms=queued_sec * 1000,
+        )
+    )
+    history.record([ending.row])
+    return ending.value()
+
+
+def build(**arguments: Any) -> Request:
+    """Check the arguments of a request against the settings; see `hub.routing.request.build`."""
+    hub = settings.HUB
+    limits = Limits(
+        timeout_sec=hub.request_timeout_sec,
+        max_timeout_sec=hub.request_max_timeout_sec,
+        max_body_bytes=hub.request_max_body_bytes,
+        max_answer_bytes=hub.request_max_answer_bytes,
+    )
+    request = requests.build(**arguments, limits=limits)
+    check_name(request.service_name)
+    return request
+
+
+def context_of(request: Request, given: RequestContext | None) -> RequestContext:
+    """Return what a request belongs to: what its headers say, else what was given, else the running work, else a new trace."""
+    around = given.to_headers() if given else tracing.headers()
+    return RequestContext.from_headers(around | request.context_headers, strict=True)
+
+
+def time_allowed(timeout_sec: float, deadline: datetime | None) -> float:
+    """Return the seconds that a request may take; E11309 when the caller's deadline has passed."""
+    if deadline is None:
+        return timeout_sec
+    left = (deadline - datetime.now(UTC)).total_seconds()
+    if left <= 0:
+        raise IntegrationError(
+            ErrorCode.DEADLINE_PASSED,
+            f"the deadline passed {-left:.1f} s ago; nothing was sent",
+            recovery_suggestion="ask again, if it still matters",
+        )
+    return min(timeout_sec, left)
