@@ -1,0 +1,102 @@
+"""``manage.py saga list|show|retry|compensate|cancel``: sagas for who has a shell and no browser."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.table import Table
+
+from hub.errors import IntegrationError
+from sagas import services
+from sagas.models import SagaTransition
+from sagas.states import SagaStatus
+
+
+class Command(BaseCommand):
+    help = "List sagas, show one, send a failed one on, undo one, or cancel one."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True)
+        listing = verbs.add_parser("list", help="newest sagas first")
+        listing.add_argument("--status", choices=[status.value for status in SagaStatus])
+        listing.add_argument("--name")
+        listing.add_argument("--limit", type=int, default=20)
+        listing.add_argument("--json", action="store_true")
+        show = verbs.add_parser("show", help="one saga with its steps and history")
+        show.add_argument("execution_id")
+        show.add_argument("--json", action="store_true")
+        for verb, help in (
+            ("retry", "send a failed saga on from the step, or the undo, that failed"),
+            ("compensate", "undo a failed saga now"),
+            ("cancel", "turn a running saga back"),
+        ):
+            action = verbs.add_parser(verb, help=help)
+            action.add_argument("execution_id")
+            action.add_argument("--reason", required=True)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            getattr(self, f"_{options['verb']}")(options)
+        except IntegrationError as exc:
+            raise CommandError(str(exc)) from exc
+
+    def _list(self, options: dict[str, Any]) -> None:
+        found = services.executions(status=options["status"], saga_name=options["name"], limit=options["limit"])
+        if options["json"]:
+            return self.stdout.write(json.dumps(found, indent=2))
+        table = Table("execution", "saga", "status", "cause", "started")
+        for run in found:
+            table.add_row(run["execution_id"], run["saga_name"], run["status"], run["cause"], run["created_at"][:19])
+        return self._print(table)
+
+    def _show(self, options: dict[str, Any]) -> None:
+        found = services.status(options["execution_id"])
+        if options["json"]:
+            return self.stdout.write(json.dumps(found, indent=2))
+        self.stdout.write(headline(found))
+        table = Table("step", "status", "tries", "undo tries", "error")
+        for step in found["steps"]:
+            table.add_row(step["step_id"], step["status"], str(step["attempts"]), str(step["undo_attempts"]), _error(step))
+        self._print(table)
+        history = Table("at", "step", "from", "to", "reason", "by")
+        for move in SagaTransition.objects.filter(execution=found["execution_id"]).order_by("id")[:500]:
+            history.add_row(move.at.isoformat()[:23], move.step_id or "saga", move.old, move.new, move.reason, move.actor)
+        return self._print(history)
+
+    def _retry(self, options: dict[str, Any]) -> None:
+        self._say(services.retry(options["execution_id"], reason=options["reason"], actor=getpass.getuser()))
+
+    def _compensate(self, options: dict[str, Any]) -> None:
+        self._say(services.compensate(options["execution_id"], reason=options["reason"], actor=getpass.getuser()))
+
+    def _cancel(self, options: dict[str, Any]) -> None:
+        self._say(services.cancel(options["execution_id"], reason=options["reason"], actor=getpass.getuser()))
+
+    def _say(self, answer: dict[str, Any]) -> None:
+        self.stdout.write(f"{answer['execution_id']} is {answer['status']}")
+
+    def _print(self, table: Table) -> None:
+        console = Console(width=160, no_color=True)
+        with console.capture() as captured:
+            console.print(table)
+        self.stdout.write(captured.get())
+
+
+def headline(found: dict[str, Any]) -> str:
+    """Say in a line or two how a saga stands and why."""
+    lines = [f"{found['saga_name']} {found['execution_id']}: {found['status']}"]
+    if found["error"]:
+        lines.append(f"cause: {found['cause'] or 'parked'}: {found['error'].get('code')} {found['error'].get('message')}")
+    if found["blocked"]:
+        lines.append(f"waits: {found['blocked']}")
+    return "\n".join(lines)
+
+
+def _error(step: dict[str, Any]) -> str:
+    error = step["undo_error"] or step["error"]
+    return f"{error.get('code')} {error.get('message', '')}"[:80] if error else ""
