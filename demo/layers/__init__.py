@@ -1,0 +1,1 @@
+"""A layer that is a plain Celery worker. It has never heard of the hub."""

@@ -1,0 +1,1 @@
+"""HTTP services with state of their own. Standard library only; they have never heard of the hub."""
