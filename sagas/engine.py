@@ -147,7 +147,8 @@ def payload(attempt: Attempt) -> Payload:
 
 def record(attempt: Attempt, ended: Ended) -> Next:
     """Write how the attempt ended; an attempt that was given up meanwhile is a late reply and changes nothing."""
-    applied = store.dispatch(attempt.execution_id, as_event(attempt.applied.spec, attempt.index, attempt.epoch, ended))
+    event = as_event(attempt.applied.spec, attempt.index, attempt.epoch, ended)
+    applied = store.dispatch(attempt.execution_id, event, loaded=attempt.applied.loaded())
     crash_point("result.after")
     if applied.ignored:
         return Next.STOP

@@ -131,7 +131,6 @@ def link_failed(execution_id: str, task_id: str) -> None:
             error = calls.as_error(ErrorCode.STEP_OUTCOME_UNKNOWN, "the process that ran it died")
             now, jitter = clock.now(), random.random()  # noqa: S311
             lost = events.Failed(step=index, epoch=step.epoch, now=now, outcome="lost", error=error, jitter=jitter)
-            applied = store.dispatch(execution_id, lost, loaded=loaded)
-            loaded = store.Loaded(row=applied.row, spec=applied.spec, run=applied.run)
+            loaded = store.dispatch(execution_id, lost, loaded=loaded).loaded()
             break
     chain.send_rest(execution_id, loaded.spec, loaded.run, now=clock.now())

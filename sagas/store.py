@@ -48,6 +48,10 @@ class Applied:
     run: RunState
     ignored: str = ""
 
+    def loaded(self) -> Loaded:
+        """Return the run as this event left it; a save on it fails if somebody else was there since."""
+        return Loaded(row=self.row, spec=self.spec, run=self.run)
+
 
 def load(execution_id: uuid.UUID | str) -> Loaded:
     """Return a run with its steps; E11423 when there is none."""
@@ -138,7 +142,15 @@ def save(loaded: Loaded, run: RunState, changes: tuple[Change, ...], *, now: flo
         _write_history(row.pk, loaded.spec, changes, now, actor)
         crash_point("saga.before_commit")
     crash_point("saga.after_commit")
+    _bring_up_to_date(row, values)
     return True
+
+
+def _bring_up_to_date(row: SagaExecution, values: dict[str, Any]) -> None:
+    """Let the loaded row stand for the revision just written, so that its holder can decide on it without a new read."""
+    row.revision += 1
+    for name, value in values.items():
+        setattr(row, name, value)
 
 
 def _run_values(spec: SagaSpec, run: RunState, now: float) -> dict[str, Any]:
