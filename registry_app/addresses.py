@@ -1,0 +1,139 @@
+"""Where the hub may connect to: names are resolved here, and only addresses that the policy allows come back."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import replace
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from hub.conf import HubSettings
+from hub.errors import ErrorCode, IntegrationError
+from registry_app.checks import HealthCheck, HealthCheckType
+from registry_app.endpoints import AddressPolicy, Endpoint, is_listed, parse_endpoint, parse_host_port, read_allow_list, why_refused
+
+_LOCAL_NAMES = frozenset({"*", "localhost", "127.0.0.1", "[::1]", "::1"})
+_USUAL_WEB_PORTS = (80, 443, 8000)
+
+
+def current_policy() -> AddressPolicy:
+    """Return the policy of the settings: ``HUB_ALLOW_LOOPBACK_ENDPOINTS``, ``HUB_ALLOWED_ENDPOINT_NETWORKS``."""
+    return _policy(settings.HUB, tuple(settings.ALLOWED_HOSTS), settings.REDIS_URL)
+
+
+@lru_cache(maxsize=4)
+def _policy(hub: HubSettings, allowed_hosts: tuple[str, ...], redis_url: str) -> AddressPolicy:
+    networks, suffixes = read_allow_list(hub.allowed_endpoint_networks)
+    own = {(name.lstrip("."), port) for name in allowed_hosts if name not in _LOCAL_NAMES for port in _USUAL_WEB_PORTS}
+    for url in (redis_url, str(hub.run_record().get("web_url") or "")):
+        own |= _place(url)
+    return AddressPolicy(allow_private=hub.allow_loopback_endpoints, networks=networks, host_suffixes=suffixes, own_places=frozenset(own))
+
+
+def _place(url: str) -> set[tuple[str, int]]:
+    parts = urlsplit(url)
+    return {(parts.hostname, parts.port)} if parts.hostname and parts.port else set()
+
+
+def check_place(host: str, port: int, policy: AddressPolicy) -> None:
+    """Refuse a host that may not be registered.
+
+    A name that cannot be resolved yet passes unless there is an allow-list: each connection looks again.
+    Errors: E11080 a refused address or the hub itself, E11081 outside the allow-list, E11082 a name for a refused address.
+    """
+    try:
+        resolve(host, port, policy)
+    except IntegrationError as exc:
+        if exc.code is not ErrorCode.NAME_RESOLUTION_FAILED:
+            raise
+        if policy.has_allow_list and not is_listed(host, None, policy):
+            raise _not_listed(host) from None
+
+
+def check_endpoint(place: Endpoint, policy: AddressPolicy) -> None:
+    """Refuse a service endpoint whose host may not be called; see `check_place`."""
+    if place.takes_requests:
+        check_place(place.host, place.port, policy)
+
+
+def check_target(check: HealthCheck, policy: AddressPolicy) -> None:
+    """Refuse a health check of a host that may not be connected to; E11880."""
+    place = place_of(check)
+    if place is None:
+        return
+    # A PING of the hub's own Redis does no harm, and a layer may depend on it.
+    allowed = replace(policy, own_places=frozenset()) if check.check_type is HealthCheckType.REDIS else policy
+    try:
+        check_place(*place, allowed)
+    except IntegrationError as exc:
+        raise IntegrationError(ErrorCode.CHECK_ADDRESS_REFUSED, exc.message, recovery_suggestion=exc.recovery_suggestion) from None
+
+
+def place_of(check: HealthCheck) -> tuple[str, int] | None:
+    """Return host and port that a check connects to; None when it connects to nothing of the service's own."""
+    match check.check_type:
+        case HealthCheckType.TTL | HealthCheckType.CELERY:
+            return None
+        case HealthCheckType.HTTP:
+            place = parse_endpoint(check.endpoint.partition("?")[0])
+            return place.host, place.port
+        case kind:
+            return parse_host_port(check.endpoint.removesuffix("/0"), scheme=kind.value)
+
+
+def resolve(host: str, port: int, policy: AddressPolicy) -> list[str]:
+    """Return the addresses of a host, all of them allowed; connect to one of these, not to the name.
+
+    Errors: those of `check_place`, and E11347 when the name cannot be resolved.
+    """
+    _refuse_own_place([host], port, policy)
+    found = _addresses(host, port)
+    _refuse_own_place(found, port, policy)
+    refusal = next(filter(None, (why_refused(address, policy) for address in found)), None)
+    if refusal and not _is_name(host):
+        raise IntegrationError(ErrorCode.ENDPOINT_ADDRESS_REFUSED, refusal, recovery_suggestion=_HOW_TO_ALLOW)
+    if refusal:
+        # One refused address is enough: which of several a later look-up gives is the answerer's choice.
+        raise IntegrationError(ErrorCode.ENDPOINT_RESOLVES_TO_REFUSED, f"{host}: {refusal}", recovery_suggestion=_HOW_TO_ALLOW)
+    if policy.has_allow_list and not all(is_listed(host, address, policy) for address in found):
+        raise _not_listed(host)
+    return found
+
+
+def _refuse_own_place(hosts: list[str], port: int, policy: AddressPolicy) -> None:
+    if any((host, port) in policy.own_places for host in hosts):
+        raise IntegrationError(ErrorCode.ENDPOINT_ADDRESS_REFUSED, f"{hosts[0]}:{port} is the hub itself or one of its stores")
+
+
+_HOW_TO_ALLOW = "on a closed network set HUB_ALLOW_LOOPBACK_ENDPOINTS=true or name the network in HUB_ALLOWED_ENDPOINT_NETWORKS"
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as exc:
+        raise IntegrationError(ErrorCode.NAME_RESOLUTION_FAILED, f"{host} cannot be resolved: {exc}") from None
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _is_name(host: str) -> bool:
+    """Tell a name from an address in any spelling that the resolver takes (``127.1``, ``0x7f000001``)."""
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        try:
+            socket.inet_aton(host)
+        except OSError:
+            return True
+    return False
+
+
+def _not_listed(host: str) -> IntegrationError:
+    return IntegrationError(
+        ErrorCode.ENDPOINT_HOST_NOT_ALLOWED,
+        f"{host} is outside the allow-list",
+        recovery_suggestion="name its network or host in HUB_ALLOWED_ENDPOINT_NETWORKS",
+    )

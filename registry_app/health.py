@@ -1,0 +1,98 @@
+"""Take the findings of the witnesses into the health of an instance, and keep what follows from it.
+
+The rules are in `rules`; here the row is read, the new health stored if nobody else stored one meanwhile, the change
+written down and announced, and the hub's own part in a sudden mass failure considered.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import transaction
+
+from registry_app import announce, history, preservation, rules, services, state
+from registry_app.convert import check_of, health_columns, health_of, thresholds_of
+from registry_app.models import HealthChange, Service
+from registry_app.rules import Finding, Health, Verdict
+from registry_app.values import ServiceStatus
+
+log = logging.getLogger(__name__)
+
+TRACKED = 60
+ATTEMPTS = 3
+_LETTERS = {Verdict.GOOD: "g", Verdict.SLOW: "s", Verdict.BAD: "b", Verdict.SILENT: "-"}
+
+
+def record(service_id: str, witnesses: Mapping[str, Finding], *, at: datetime) -> str | None:
+    """Store what was seen of an instance; return its status, or None when there was nothing to store it to."""
+    for _ in range(ATTEMPTS):
+        row = Service.objects.filter(service_id=service_id, deregistered_at=None).first()
+        if row is None:
+            return None
+        if _store(row, witnesses, at):
+            _leave_if_hopeless(row, at)
+            return row.status
+    # Others wrote each time: what they saw is as good as this.
+    return None
+
+
+def _store(row: Service, witnesses: Mapping[str, Finding], at: datetime) -> bool:
+    before, check = health_of(row), check_of(row)
+    finding = rules.join(witnesses)
+    after = rules.judge(before, finding, thresholds_of(check), now=at.timestamp())
+    if _falls(before, after) and preservation.holds(row, failing_since=_failing_since(after, at), at=at):
+        after = rules.held(before, after)
+    columns = {**health_columns(after), **_seen(row, witnesses, finding, at)}
+    if before.status is after.status:
+        return _update(row, columns)
+    with transaction.atomic():
+        if not _update(row, {**columns, "status_since": at}):
+            return False
+        history.record(row, HealthChange.Kind.HEALTH, old_status=before.status, reason=after.reason, at=at)
+        state.mark_changed()
+        announce.changed(row, HealthChange.Kind.HEALTH, old_status=before.status, reason=after.reason)
+    log.info("service health changed", extra={"service_id": row.service_id, "old": before.status.value, "new": after.status.value})
+    return True
+
+
+def _failing_since(health: Health, at: datetime) -> datetime:
+    return at if health.failing_since is None else datetime.fromtimestamp(health.failing_since, UTC)
+
+
+def _falls(before: Health, after: Health) -> bool:
+    return after.status is ServiceStatus.UNHEALTHY and before.status is not ServiceStatus.UNHEALTHY
+
+
+def _seen(row: Service, witnesses: Mapping[str, Finding], finding: Finding, at: datetime) -> dict[str, Any]:
+    took = next((one.took_ms for one in witnesses.values() if one.took_ms is not None), None)
+    columns: dict[str, Any] = {
+        "witnesses": {name: _said(one, at) for name, one in witnesses.items() if one is not rules.SILENCE},
+        "last_probe_at": at,
+        "tracker": (row.tracker + _LETTERS[finding.verdict])[-TRACKED:],
+    }
+    if took is not None:
+        columns["recent_ms"] = [*row.recent_ms, round(took, 1)][-TRACKED:]
+    return columns
+
+
+def _said(finding: Finding, at: datetime) -> dict[str, Any]:
+    return {"verdict": finding.verdict.value, "reason": finding.reason[:300], "at": at.astimezone(UTC).isoformat(timespec="seconds")}
+
+
+def _update(row: Service, columns: dict[str, Any]) -> bool:
+    seq = row.health_seq
+    same = Service.objects.filter(pk=row.pk, health_seq=seq, deregistered_at=None)
+    if same.update(**columns, health_seq=seq + 1) != 1:
+        return False
+    for name, value in columns.items():
+        setattr(row, name, value)
+    return True
+
+
+def _leave_if_hopeless(row: Service, at: datetime) -> None:
+    check = check_of(row)
+    if check and rules.should_leave(health_of(row), deregister_after=check.deregister_after) and preservation.active_reason(at=at) is None:
+        services.deregister(row.service_id, reason=f"failed {row.failures} checks in a row: {row.reason}", force=True)
