@@ -1,0 +1,114 @@
+"""Starting a saga: bad input is refused before anything is written, and one key gives one run."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import connections
+
+from hub.celery import app
+from hub.errors import IntegrationError
+from sagas import services
+from sagas.models import SagaExecution
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def depth_65():
+    value = {}
+    for _ in range(65):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "code"),
+    [
+        ({"saga_name": "no_such_saga"}, "E11420"),
+        ({"saga_name": 7}, "E11902"),
+        ({"saga_name": "three_steps", "version": "99"}, "E11421"),
+        ({"saga_name": "three_steps", "context": [1]}, "E11902"),
+        ({"saga_name": "three_steps", "context": {"a": float("nan")}}, "E11905"),
+        ({"saga_name": "three_steps", "context": {"a": "\x00"}}, "E11905"),
+        ({"saga_name": "three_steps", "context": {"a": "x" * 300_000}}, "E11461"),
+        ({"saga_name": "three_steps", "timeout_sec": 0}, "E11414"),
+        ({"saga_name": "three_steps", "timeout_sec": -1}, "E11414"),
+        ({"saga_name": "three_steps", "timeout_sec": True}, "E11414"),
+        ({"saga_name": "three_steps", "timeout_sec": "soon"}, "E11414"),
+        ({"saga_name": "three_steps", "timeout_sec": float("nan")}, "E11414"),
+        ({"saga_name": "three_steps", "idempotency_key": ""}, "E11306"),
+        ({"saga_name": "three_steps", "idempotency_key": "a\nb"}, "E11306"),
+        ({"saga_name": "three_steps", "idempotency_key": "k" * 129}, "E11306"),
+    ],
+)
+def test_bad_input_gets_its_code_and_writes_nothing(kwargs, code):
+    with pytest.raises(IntegrationError, match=f"^{code}: "):
+        services.start(**kwargs)
+
+    assert not SagaExecution.objects.exists()
+
+
+def test_context_nested_too_deep_is_refused(depth_65):
+    with pytest.raises(IntegrationError, match=r"^E11906: "):
+        services.start("three_steps", depth_65)
+
+    assert not SagaExecution.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("execution_id", "code"), [("1' OR '1'='1", "E11908"), ("", "E11908"), ("00000000-0000-0000-0000-000000000000", "E11423")]
+)
+@pytest.mark.parametrize("ask", [services.status, services.cancel])
+def test_an_execution_that_is_not_there_is_said_so(ask, execution_id, code):
+    with pytest.raises(IntegrationError, match=f"^{code}: "):
+        ask(execution_id)
+
+
+def test_the_same_key_gives_the_same_run():
+    first = services.start("three_steps", {"a": 1}, idempotency_key="order-1")
+    again = services.start("three_steps", {"a": 1}, idempotency_key="order-1")
+
+    assert again["execution_id"] == first["execution_id"]
+    assert SagaExecution.objects.count() == 1
+
+
+def test_the_same_key_with_another_context_is_refused():
+    services.start("three_steps", {"a": 1}, idempotency_key="order-1")
+
+    with pytest.raises(IntegrationError, match=r"^E11424: "):
+        services.start("three_steps", {"a": 2}, idempotency_key="order-1")
+
+
+def test_ten_callers_at_once_with_one_key_start_one_run():
+    answers = []
+
+    def call():
+        try:
+            answers.append(services.start("three_steps", {"a": 1}, idempotency_key="order-1")["execution_id"])
+        finally:
+            connections.close_all()
+
+    callers = [threading.Thread(target=call) for _ in range(10)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+
+    assert len(answers) == 10
+    assert len(set(answers)) == 1
+    assert SagaExecution.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "code"),
+    [({}, "E11901"), ({"saga_name": "three_steps", "contxt": {}}, "E11903"), ({"saga_name": "no_such_saga"}, "E11420")],
+)
+def test_a_layer_that_sends_a_wrong_start_reads_the_code_in_the_failure(worker, kwargs, code):
+    result = app.send_task("hub.sagas.start", kwargs=kwargs, queue="hub")
+
+    with pytest.raises(IntegrationError, match=f"^{code}: "):
+        result.get(timeout=20)
+
+    assert not SagaExecution.objects.exists()
