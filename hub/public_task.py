@@ -14,6 +14,8 @@ class PublicTask(Task):  # type: ignore[misc]  # Celery has no types
     """Check the arguments' names before the task runs: E11901 for a missing one, E11903 for an unknown one."""
 
     abstract = True
+    throws = (IntegrationError,)
+    """A refusal is an answer: it is logged in one line, without a traceback."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         parameters = inspect.signature(self.run).parameters

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
-from django.db import connection
+from django.db import DatabaseError, connection
 
 RESYNC_SEC = 30.0
 
@@ -19,8 +20,12 @@ def now() -> float:
     """
     global _synced
     mark = time.monotonic()
-    if _synced is None or mark - _synced[0] > RESYNC_SEC:
+    if _synced is None:
         _synced = (mark, _ask())
+    elif mark - _synced[0] > RESYNC_SEC:
+        # A database that is away keeps nobody from knowing the time: the last answer is carried on.
+        with suppress(DatabaseError):
+            _synced = (mark, _ask())
     return _synced[1] + (mark - _synced[0])
 
 

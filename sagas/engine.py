@@ -52,6 +52,14 @@ class Attempt:
             return limit
         return max(0.001, min(limit, self.applied.run.deadline_at - clock.now()))
 
+    @property
+    def lease_until(self) -> float:
+        return self.applied.run.steps[self.index].lease_until or 0.0
+
+    def is_given_up(self) -> bool:
+        """Tell whether the lease has ended, so that somebody else may act by now."""
+        return clock.now() >= self.lease_until
+
 
 def perform(execution_id: str, index: int, direction: Direction, *, task_id: str = "") -> Next:
     """Run one step here, as a function or an HTTP call."""
@@ -73,6 +81,9 @@ def call_here(attempt: Attempt) -> Ended:
     if call is None:
         raise LookupError(f"step {attempt.index} of {attempt.execution_id} was claimed for {attempt.direction}, which it does not have")
     with _span(attempt):
+        if attempt.is_given_up():
+            # A process that was frozen since its claim: others count it as dead, so it must not act any more.
+            return Ended(outcome="failed", error=calls.as_error(ErrorCode.FENCING_STALE, "the lease ended before the call began"))
         crash_point("call.before")
         ended = calls.run(call, payload(attempt), limit_sec=attempt.limit_sec, max_output_bytes=settings.HUB.saga_max_context_bytes)
         crash_point("call.after")
@@ -148,7 +159,7 @@ def payload(attempt: Attempt) -> Payload:
 def record(attempt: Attempt, ended: Ended) -> Next:
     """Write how the attempt ended; an attempt that was given up meanwhile is a late reply and changes nothing."""
     event = as_event(attempt.applied.spec, attempt.index, attempt.epoch, ended)
-    applied = store.dispatch(attempt.execution_id, event, loaded=attempt.applied.loaded())
+    applied = store.dispatch_patiently(attempt.execution_id, event, loaded=attempt.applied.loaded(), until=attempt.lease_until)
     crash_point("result.after")
     if applied.ignored:
         return Next.STOP

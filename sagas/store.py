@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import socket
@@ -12,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
@@ -21,6 +22,8 @@ from sagas.events import Event
 from sagas.models import SagaExecution, SagaStepExecution, SagaTransition, SagaVersion
 from sagas.spec import SagaSpec, from_dict
 from sagas.states import ACTIVE, Cause, Change, RunState, SagaStatus, StepState, StepStatus
+
+log = logging.getLogger(__name__)
 
 MAX_TRIES = 12
 _STEP_FIELDS = [f.name for f in fields(StepState)]
@@ -125,6 +128,22 @@ def dispatch(execution_id: uuid.UUID | str, event: Event, *, actor: str = "", lo
         loaded = None
         time.sleep(random.uniform(0, 0.005 * (attempt + 1)))  # noqa: S311  (spreads rivals, guards nothing)
     raise IntegrationError(ErrorCode.EXECUTION_LEASED, f"saga {execution_id} was changed by others {MAX_TRIES} times in a row")
+
+
+def dispatch_patiently(execution_id: uuid.UUID | str, event: Event, *, loaded: Loaded, until: float) -> Applied:
+    """Work an event in as `dispatch` does, through an absence of the database that ends before `until`.
+
+    What a step did is known only here: writing it late, within the lease, spares its target a second call.
+    """
+    while True:
+        try:
+            return dispatch(execution_id, event, loaded=loaded)
+        except (OperationalError, InterfaceError):
+            connection.close()
+            if clock.now() >= until:
+                raise
+            log.warning("database away, the outcome of a step is kept and tried again", extra={"execution_id": str(execution_id)})
+            time.sleep(random.uniform(0.2, 0.6))  # noqa: S311
 
 
 def save(loaded: Loaded, run: RunState, changes: tuple[Change, ...], *, now: float, actor: str = "") -> bool:

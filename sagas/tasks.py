@@ -47,17 +47,17 @@ def cancel(execution_id: str, reason: str = "") -> dict[str, Any]:
     return services.cancel(execution_id, reason=reason)
 
 
-@shared_task(name="hub.sagas.step", bind=True)
+@shared_task(name="hub.sagas.step", bind=True, throws=(SagaTurnedBack,))
 def step(self: Task, execution_id: str, index: int, direction: str) -> None:
     _follow(engine.perform(execution_id, index, Direction(direction), task_id=self.request.id), execution_id)
 
 
-@shared_task(name="hub.sagas.undo", bind=True)
+@shared_task(name="hub.sagas.undo", bind=True, throws=(SagaTurnedBack,))
 def undo(self: Task, execution_id: str, index: int, direction: str) -> None:
     _follow(engine.perform(execution_id, index, Direction(direction), task_id=self.request.id), execution_id)
 
 
-@shared_task(name="hub.sagas.begin")
+@shared_task(name="hub.sagas.begin", throws=(SagaTurnedBack,))
 def begin(execution_id: str, index: int, direction: str) -> None:
     _follow(engine.begin(execution_id, index, Direction(direction)), execution_id)
 
