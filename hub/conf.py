@@ -53,6 +53,7 @@ class HubSettings(BaseSettings):
     request_max_attempts: int = Field(default=3, ge=1)
     request_max_body_bytes: int = Field(default=1_000_000, ge=1)
     request_max_answer_bytes: int = Field(default=5_000_000, ge=1)
+    request_retention_days: int = Field(default=7, ge=1)
     broadcast_max_targets: int = Field(default=50, ge=1)
 
     saga_modules: str = ""
@@ -72,6 +73,10 @@ class HubSettings(BaseSettings):
     registry_probe_threads: int = Field(default=16, ge=1, le=256)
     event_max_bytes: int = Field(default=262_144, ge=1)
     event_stream_max_length: int = Field(default=100_000, ge=100)
+    event_max_per_sec: int = Field(default=5_000, ge=1)
+    event_hop_limit: int = Field(default=16, ge=1)
+    event_max_subscriptions: int = Field(default=1_000, ge=1)
+    event_retention_days: int = Field(default=7, ge=1)
     trace_retention_days: int = Field(default=7, ge=1)
     trace_slow_sec: float = Field(default=5, gt=0)
     """A span at least this long marks its trace as slow: kept when others are thinned out."""

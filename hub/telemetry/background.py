@@ -86,10 +86,15 @@ def flush_all() -> None:
         ticker.work_now()
 
 
+def _flush_at_exit() -> None:
+    if settings.configured and settings.HUB.telemetry_in_background:
+        flush_all()
+
+
 def _begin_anew() -> None:
     for ticker in list(_tickers):
         ticker.after_fork()
 
 
 os.register_at_fork(after_in_child=_begin_anew)
-atexit.register(flush_all)
+atexit.register(_flush_at_exit)

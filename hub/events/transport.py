@@ -1,0 +1,70 @@
+"""Prepared events into Redis, all in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import redis
+from django.conf import settings
+
+from hub.errors import ErrorCode, IntegrationError
+from hub.events import stream
+from hub.events.messages import EventMessage, Outgoing
+from hub.redis_client import client
+from hub.telemetry import metrics
+
+
+def send(outgoing: Sequence[Outgoing]) -> None:
+    """Send prepared events to Redis now, all in one round trip, and raise the first refusal."""
+    try:
+        answers = _send(outgoing)
+    except redis.RedisError as exc:
+        metrics.increment("hub_events_refused_total", len(outgoing), reason="unavailable")
+        raise IntegrationError(
+            ErrorCode.EVENT_STORE_UNAVAILABLE,
+            f"Redis did not take {len(outgoing)} event(s): {type(exc).__name__}",
+            recovery_suggestion="publish the same event again, it will not be doubled",
+        ) from exc
+    for one, answer in zip(outgoing, answers, strict=True):
+        _raise_refusal(one.event, answer)
+
+
+def _send(outgoing: Sequence[Outgoing]) -> list[str]:
+    script = stream.publish_script()
+    if len(outgoing) == 1:
+        keys, arguments = _arguments(outgoing[0])
+        return [script(keys=keys, args=arguments, client=client())]
+    with client().pipeline(transaction=False) as pipe:
+        for one in outgoing:
+            keys, arguments = _arguments(one)
+            script(keys=keys, args=arguments, client=pipe)
+        return list(pipe.execute())
+
+
+def _arguments(one: Outgoing) -> tuple[list[str], list[str | int]]:
+    event = one.event
+    return stream.publish_arguments(
+        event_id=event.metadata.event_id,
+        source=event.metadata.source_service,
+        topic=event.topic,
+        text=one.text,
+        digest=event.content_digest(),
+        per_second=settings.HUB.event_max_per_sec,
+        max_length=settings.HUB.event_stream_max_length,
+    )
+
+
+def _raise_refusal(event: EventMessage, answer: str) -> None:
+    metrics.increment("hub_events_published_total", outcome=answer)
+    event_id, source = event.metadata.event_id, event.metadata.source_service
+    if answer == stream.CONFLICT:
+        raise IntegrationError(ErrorCode.EVENT_ID_REUSED, f"event id {event_id} was published with another content")
+    if answer == stream.LIMITED:
+        limit = settings.HUB.event_max_per_sec
+        raise IntegrationError(ErrorCode.PUBLISH_RATE_LIMITED, f"{source} published more than {limit} events in this second")
+    if answer == stream.FULL:
+        raise IntegrationError(
+            ErrorCode.SUBSCRIBER_BACKLOG_FULL,
+            f"{settings.HUB.event_stream_max_length} events wait for the relay",
+            recovery_suggestion="see that `manage.py relay` runs",
+        )

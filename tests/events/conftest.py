@@ -1,0 +1,11 @@
+import pytest
+
+from hub.redis_client import client
+from hub.telemetry import metrics
+
+
+@pytest.fixture(autouse=True)
+def _empty_redis():
+    client().flushdb()
+    yield
+    metrics.flush()
