@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from django.db import transaction
 
+from hub.errors import IntegrationError
+from hub.events import bus
+from hub.events.messages import EventMessage
 from registry_app import lookup
 from registry_app.models import HealthChange, Service
 
@@ -36,8 +38,9 @@ def changed(row: Service, kind: HealthChange.Kind, *, old_status: str, reason: s
     }
     lookup.forget()
     transaction.on_commit(lookup.forget)
-    transaction.on_commit(lambda: _publish(event_type, payload), robust=True)
-
-
-def _publish(event_type: str, payload: dict[str, Any]) -> None:
-    return None
+    try:
+        # Inside the transaction of the change: the event goes out with it, or not at all.
+        bus.publish(EventMessage.create(f"service.{event_type}", event_type, payload, source_service="hub"))
+    except IntegrationError as exc:
+        # The registry is right without its announcement; whoever missed it reads the history.
+        log.warning("a change of the registry was not announced", extra={"event_type": event_type, "code": str(exc.code)})

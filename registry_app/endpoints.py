@@ -22,6 +22,7 @@ REFUSED_PORTS = frozenset({0, 19, 22, 23, 25, 53, 110, 143, 389, 445, 2375, 3306
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\uffff\U00010000-\U0010ffff\\]")
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?")
 _QUEUE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_NODE = re.compile(r"/[A-Za-z0-9_.@-]{1,200}")
 _BASE_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -34,7 +35,7 @@ _METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_addre
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoint:
-    """Where a service answers: ``url`` is its one canonical spelling; a ``celery`` endpoint is a queue, not a host."""
+    """Where a service answers: ``url`` is its one canonical spelling; a ``celery`` endpoint is a queue (and a worker of it), not a host."""
 
     scheme: str
     host: str
@@ -45,7 +46,7 @@ class Endpoint:
     def url(self) -> str:
         """Return the canonical URL: no default port, no trailing slash."""
         if self.scheme == "celery":
-            return f"celery://{self.host}"
+            return f"celery://{self.host}{self.base_path}"
         port = "" if DEFAULT_PORTS.get(self.scheme) == self.port else f":{self.port}"
         return f"{self.scheme}://{bracketed(self.host)}{port}{self.base_path}"
 
@@ -163,9 +164,12 @@ def _split(url: str, code: ErrorCode = ErrorCode.ENDPOINT_INVALID) -> SplitResul
 
 
 def _queue_endpoint(url: str, parts: SplitResult) -> Endpoint:
-    if not _QUEUE.fullmatch(parts.netloc) or parts.path not in ("", "/"):
-        raise _invalid(url, ErrorCode.ENDPOINT_INVALID, "name the queue: celery://l05.planning")
-    return Endpoint(scheme="celery", host=parts.netloc, port=0)
+    node = parts.path.rstrip("/")
+    if not _QUEUE.fullmatch(parts.netloc) or (node and not _NODE.fullmatch(node)):
+        raise _invalid(
+            url, ErrorCode.ENDPOINT_INVALID, "name the queue, and one worker of it if need be: celery://l05.planning/worker1@host"
+        )
+    return Endpoint(scheme="celery", host=parts.netloc, port=0, base_path=node)
 
 
 def _host_endpoint(url: str, parts: SplitResult) -> Endpoint:

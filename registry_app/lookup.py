@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -39,17 +39,26 @@ _refreshing = threading.Lock()
 _in_flight: Counter[str] = Counter()
 
 
-def choose(service_name: str, *, prefer_service_id: str | None = None, version: str | None = None, for_requests: bool = True) -> Instance:
+def choose(
+    service_name: str,
+    *,
+    prefer_service_id: str | None = None,
+    version: str | None = None,
+    for_requests: bool = True,
+    avoid: Collection[str] = (),
+) -> Instance:
     """Choose the instance that the next request to a service goes to.
 
     `prefer_service_id` wins while that instance is not unhealthy; `version` is a constraint such as ``>=0.2,<1``;
-    without `for_requests` an instance that only takes Celery tasks may be chosen too.
+    without `for_requests` an instance that only takes Celery tasks may be chosen too; the ids in `avoid` (those that
+    just failed) are chosen only when there is no other.
 
     Errors: E11020 nobody registered that name, E11024 all instances are in maintenance, E11025 none can take it.
     """
     candidates = find(service_name)
     if for_requests:
         candidates = _taking_requests(service_name, candidates)
+    candidates = [one for one in candidates if one.service_id not in avoid] or candidates
     now = time.time()
     if prefer_service_id:
         preferred = [one for one in candidates if one.service_id == prefer_service_id and _can_stay(one, now)]

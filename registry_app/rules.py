@@ -118,6 +118,16 @@ def heartbeat_finding(*, age_sec: float | None, ttl_sec: float, registered_for_s
     return Finding(verdict=Verdict.BAD, reason=f"last heartbeat {age_sec:.0f} s ago, more than {ttl_sec:g} s", conclusive=True)
 
 
+def queue_finding(*, length: int, waited_sec: float, limit_sec: float | None) -> Finding:
+    """Say what a queue tells: messages that wait longer than the limit make its service slow, not dead."""
+    if not length:
+        return Finding(verdict=Verdict.GOOD, reason="the queue is empty")
+    reason = f"{length} messages wait, the oldest for at least {waited_sec:.0f} s"
+    if limit_sec is None or waited_sec <= limit_sec:
+        return Finding(verdict=Verdict.GOOD, reason=reason)
+    return Finding(verdict=Verdict.SLOW, reason=f"{reason}, more than {limit_sec:g} s")
+
+
 def judge(health: Health, finding: Finding, thresholds: Thresholds, *, now: float) -> Health:
     """Return the health after a finding."""
     match finding.verdict:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from hub.errors import IntegrationError
 from registry_app.checks import HealthCheck, HealthCheckType
-from registry_app.probes import http
+from registry_app.probes import celery_queue, grpc_server, http, redis_server, tcp
 from registry_app.rules import Finding, Verdict
 
 log = logging.getLogger(__name__)
@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 Probe = Callable[[HealthCheck], Finding]
 PROBES: Mapping[HealthCheckType, Probe] = {
     HealthCheckType.HTTP: http.probe,
+    HealthCheckType.TCP: tcp.probe,
+    HealthCheckType.GRPC: grpc_server.probe,
+    HealthCheckType.REDIS: redis_server.probe,
+    HealthCheckType.CELERY: celery_queue.probe,
 }
 
 
@@ -24,7 +28,10 @@ def run(check: HealthCheck) -> dict[str, Finding]:
     """Probe once and return what each witness found; it never raises, and ends about when ``check.timeout_sec`` is over."""
     started = time.monotonic()
     finding = _ask(PROBES[check.check_type], check)
-    return {"probe": _timed(finding, check, time.monotonic() - started)}
+    found = {"probe": _timed(finding, check, time.monotonic() - started)}
+    if check.check_type is HealthCheckType.CELERY:
+        found["queue"] = _ask(celery_queue.probe_age, check)
+    return found
 
 
 def _ask(probe: Probe, check: HealthCheck) -> Finding:
