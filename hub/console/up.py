@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -77,7 +78,8 @@ class Up:
         except _Stopped:
             return 1 if self._options.once else 0
         finally:
-            self._say("stopping ...")
+            if self._supervisor.pids():
+                self._say("stopping ...")
             self._supervisor.stop_all(at_once=lambda: self._signals > 1)
             self._record_path.unlink(missing_ok=True)
 
@@ -126,19 +128,20 @@ class Up:
 
     def _wait_until_ready(self, specs: list[ProcessSpec]) -> None:
         started = time.monotonic()
-        waiting = {spec.name: spec.ready_url for spec in specs if spec.ready_url}
+        waiting = [spec for spec in specs if spec.ready_url]
         while waiting:
             self._tick()
-            waiting = {name: url for name, url in waiting.items() if not _answers(url)}
-            fallen = next((spec.name for spec in specs if self._supervisor.deaths(spec.name) >= GIVE_UP_DEATHS), None)
-            if fallen or time.monotonic() - started > READY_TIMEOUT_SEC:
-                raise self._not_ready(fallen or next(iter(waiting)))
+            waiting = [spec for spec in waiting if lacks(spec.ready_url or "")]
+            fallen = [spec for spec in specs if self._supervisor.deaths(spec.name) >= GIVE_UP_DEATHS]
+            if fallen or (waiting and time.monotonic() - started > READY_TIMEOUT_SEC):
+                raise self._not_ready((fallen or waiting)[0])
         self._say(f"ready after {time.monotonic() - started:.1f} s")
 
-    def _not_ready(self, name: str) -> IntegrationError:
-        lines = self._supervisor.log_path(name).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-        self._say("\n".join(f"  {name} | {line}" for line in lines))
-        return IntegrationError(ErrorCode.INTERNAL_ERROR, f"{name} did not get ready; its last lines are above")
+    def _not_ready(self, spec: ProcessSpec) -> IntegrationError:
+        lines = self._supervisor.log_path(spec.name).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        self._say("\n".join(f"  {spec.name} | {line}" for line in lines))
+        why = lacks(spec.ready_url) if spec.ready_url else "it ends again and again"
+        return IntegrationError(ErrorCode.INTERNAL_ERROR, f"{spec.name} did not get ready ({why}); its last lines are above")
 
     def _serve(self) -> int:
         self._say(self._table())
@@ -186,9 +189,20 @@ class Up:
         return "\n".join(["", *(f"  {label:<14}{value}" for label, value in rows), ""])
 
 
-def _answers(url: str) -> bool:
+def lacks(ready_url: str) -> str | None:
+    """Return what keeps the address from answering 200, in one line, or None when it does."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 (our own loopback addresses)
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+        with urllib.request.urlopen(ready_url, timeout=5) as answer:  # noqa: S310 (our own loopback addresses)
+            return None if answer.status == 200 else f"status {answer.status}"
+    except urllib.error.HTTPError as exc:
+        return _failed_checks(exc.read()) or f"status {exc.code}"
+    except OSError as exc:
+        return str(exc)
+
+
+def _failed_checks(body: bytes) -> str:
+    try:
+        checks = json.loads(body)["checks"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return "; ".join(f"{name}: {check['message']}" for name, check in checks.items() if not check["ok"])
