@@ -1,0 +1,182 @@
+"""`/healthz`, `/readyz` and `manage.py doctor` against real servers that are there, gone or wrongly set."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import redis
+from django.core.management import call_command
+
+from hub.console import health, workers
+from hub.embedded import free_port, start_redis
+from tests.processes import ROOT, hub_environment, wait_until
+
+
+@pytest.fixture
+def own_redis(tmp_path, settings):
+    """A Redis of this test's own, where no worker beats unless the test says so; yields a client."""
+    port = free_port()
+    server = start_redis(tmp_path / "redis", port)
+    settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
+    workers.connection.cache_clear()
+    yield redis.Redis(port=port)
+    workers.connection.cache_clear()
+    server.kill()
+    server.wait()
+
+
+@pytest.fixture
+def no_redis(settings):
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    workers.connection.cache_clear()
+    yield
+    workers.connection.cache_clear()
+
+
+def doctor(*arguments):
+    out = io.StringIO()
+    code = 0
+    try:
+        call_command("doctor", *arguments, stdout=out)
+    except SystemExit as end:
+        code = end.code
+    return code, out.getvalue()
+
+
+def doctor_process(**env):
+    command = [sys.executable, "manage.py", "doctor"]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | {"HUB_NO_BOOTSTRAP": "1", **env}, capture_output=True, text=True, timeout=60)
+
+
+def test_alive_asks_nobody(client, no_redis):
+    answer = client.get("/healthz")  # no database either: pytest-django would refuse it here
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
+    assert "no-store" in answer["Cache-Control"]
+
+
+@pytest.mark.django_db
+def test_ready_when_all_is_there(client, own_redis):
+    workers.beat("hub@somewhere")
+
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 200
+    assert {name: check["ok"] for name, check in answer.json()["checks"].items()} == {
+        "database": True,
+        "redis": True,
+        "migrations": True,
+        "worker": True,
+    }
+    assert "no-store" in answer["Cache-Control"]
+
+
+@pytest.mark.django_db
+def test_not_ready_without_a_worker(client, own_redis):
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 503
+    checks = answer.json()["checks"]
+    assert [name for name, check in checks.items() if not check["ok"]] == ["worker"]
+    assert checks["worker"]["code"] == "E11941"
+    assert "celery -A hub worker" in checks["worker"]["advice"]
+
+
+@pytest.mark.django_db
+def test_not_ready_without_redis_and_no_address_is_told(client, no_redis, settings):
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["redis"]["code"] == "E11941"
+    assert settings.REDIS_URL.split(":")[-1].split("/")[0] not in answer.content.decode()
+
+
+def test_only_reading_is_allowed(client):
+    assert client.post("/readyz").status_code == 405
+
+
+def test_a_worker_that_fell_silent_is_not_alive(own_redis):
+    now = own_redis.time()[0]
+    own_redis.zadd(workers.KEY, {"fresh@a": now - 2, "silent@b": now - workers.FRESH_SEC - 1})
+
+    assert workers.live_workers() == ["fresh@a"]
+
+
+def test_workers_long_gone_are_forgotten(own_redis):
+    own_redis.zadd(workers.KEY, {"old@a": own_redis.time()[0] - workers.FORGET_SEC - 1})
+
+    workers.beat("new@b")
+
+    assert own_redis.zrange(workers.KEY, 0, -1) == [b"new@b"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_real_worker_beats_and_leaves_with_its_end(start_worker):
+    worker = start_worker(queues="hub.control", concurrency=1)
+    wait_until(lambda: worker.node in workers.live_workers(), what="the heartbeat")
+
+    worker.stop()
+
+    assert worker.node not in workers.live_workers()
+
+
+@pytest.mark.django_db
+def test_doctor_is_content(own_redis):
+    workers.beat("hub@somewhere")
+
+    code, words = doctor()
+
+    assert (code, "WRONG" in words) == (0, False), words
+
+
+@pytest.mark.django_db
+def test_doctor_names_a_redis_that_would_lose_tasks(own_redis):
+    workers.beat("hub@somewhere")
+    own_redis.config_set("maxmemory-policy", "allkeys-lru")
+    own_redis.config_set("appendonly", "no")
+
+    code, words = doctor()
+
+    assert code == 1
+    assert "WRONG  redis eviction: E11931" in words
+    assert "to do: set maxmemory-policy noeviction" in words
+    assert "WRONG  redis persistence: E11931" in words
+
+
+@pytest.mark.django_db
+def test_doctor_speaks_json(own_redis):
+    code, text = doctor("--json")
+
+    assert code == 1
+    assert json.loads(text)["worker"]["code"] == "E11941"
+
+
+def test_doctor_without_a_database_says_so_without_a_traceback(tmp_path):
+    done = doctor_process(DATABASE_URL=f"postgres://hub:secret@127.0.0.1:{free_port()}/hub", HUB_VAR_DIR=str(tmp_path))
+
+    assert done.returncode == 1
+    assert "WRONG  database: E11940: the database (postgresql) does not answer" in done.stdout
+    assert "secret" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_says_which_migrations_are_missing(tmp_path):
+    done = doctor_process(DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3", HUB_VAR_DIR=str(tmp_path))
+
+    assert done.returncode == 1
+    assert "WRONG  migrations: E11933:" in done.stdout
+    assert "to do: run: manage.py migrate" in done.stdout
+
+
+@pytest.mark.django_db
+def test_one_failing_check_does_not_hide_the_others(own_redis):
+    findings = health.examine({"worker": health.worker, "redis": health.broker})
+
+    assert [finding.is_ok for finding in findings] == [False, True]
+
+
+def test_the_environment_of_test_processes_names_the_test_database(db):
+    assert "test" in hub_environment()["DATABASE_URL"]
