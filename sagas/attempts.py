@@ -20,12 +20,12 @@ MAX_LOSSES = 3
 def claim(draft: Draft, event: events.Claim) -> str:
     run = draft.run
     ready = plan.work(draft.spec, run, now=event.now)
-    if ready is None or ready.direction is not event.direction or ready.steps[0] != event.step:
+    if ready is None or ready.direction is not event.direction or not ready.offers(event.step):
         return "not this step's turn"
-    if event.direction is Direction.DO and event.now >= run.deadline_at:
+    left = run.deadline_at - event.now if plan.heeds_deadline(draft.spec, run) else event.limit_sec
+    if left <= 0:
         return "the deadline has passed"
-    step = run.steps[event.step]
-    limit = event.limit_sec if event.direction is Direction.UNDO else min(event.limit_sec, run.deadline_at - event.now)
+    step, limit = run.steps[event.step], min(event.limit_sec, left)
     lease: dict[str, Any] = {
         "epoch": step.epoch + 1,
         "lease_until": event.now + limit + event.grace_sec,
@@ -93,7 +93,7 @@ def _do_failed(draft: Draft, event: events.Failed) -> None:
     step = draft.run.steps[event.step]
     draft.set_step(event.step, error=event.error, may_have_happened=step.may_have_happened or ambiguous)
     due = _next_try(draft, event, draft.spec.steps[event.step].retry, step.attempts)
-    if due is not None and due < draft.run.deadline_at:
+    if due is not None and (due < draft.run.deadline_at or not plan.heeds_deadline(draft.spec, draft.run)):
         draft.move_step(event.step, StepStatus.WAITING, words(event.error), due_at=due)
     else:
         _give_up(draft, event)
@@ -110,14 +110,17 @@ def _next_try(draft: Draft, event: events.Failed, policy: RetryPolicy, attempts:
 
 
 def _give_up(draft: Draft, event: events.Failed) -> None:
+    """End a step that gets no further try; the saga goes on without it, turns back, or stalls beyond its pivot."""
     index, step = event.step, draft.run.steps[event.step]
-    if not draft.spec.steps[index].required and draft.run.cause is None and event.now < draft.run.deadline_at:
+    out_of_time = event.now >= draft.run.deadline_at and plan.heeds_deadline(draft.spec, draft.run)
+    if not draft.spec.steps[index].required and draft.run.cause is None and not out_of_time:
         draft.move_step(index, StepStatus.SKIPPED, words(event.error))
         return
-    ended = StepStatus.UNKNOWN if step.may_have_happened else StepStatus.FAILED
-    draft.move_step(index, ended, words(event.error))
-    if event.now >= draft.run.deadline_at:
-        turn_back(draft, Cause.TIMEOUT, deadline_error(draft, event.error))
+    draft.move_step(index, StepStatus.UNKNOWN if step.may_have_happened else StepStatus.FAILED, words(event.error))
+    if plan.stalled(draft.spec, draft.run) is not None:
+        return
+    if out_of_time:
+        turn_back(draft, Cause.TIMEOUT, deadline_error(event.error))
     else:
         turn_back(draft, _cause(event.outcome), {**event.error, "step_id": draft.spec.steps[index].step_id})
 

@@ -37,7 +37,8 @@ def send_rest(execution_id: str, spec: SagaSpec, run: RunState, *, now: float) -
     work = plan.work(spec, run, now=now)
     if work is None:
         return False
-    return publish(links(execution_id, spec, work.steps, work.direction), execution_id)
+    sent = [publish(links(execution_id, spec, branch, work.direction), execution_id) for branch in work.branches]
+    return any(sent)
 
 
 def publish(signatures: list[Signature], execution_id: str) -> bool:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hub.errors import ErrorCode, IntegrationError
-from sagas.spec import Call, RetryPolicy, SagaSpec, StepSpec, digest
+from sagas import lint
+from sagas.spec import Call, RetryPolicy, SagaSpec, StepKind, StepSpec, digest
 
 __all__ = ["SagaDefinition", "SagaStep"]
 
@@ -36,6 +37,9 @@ class SagaStep:
     `OutcomeUnknown`, `TimeoutError` or `ConnectionError` (it may have happened: retried with the same key, then undone),
     anything else (nothing happened: retried, then the saga turns back). `non_retryable` names exceptions and HTTP
     statuses that are not worth a retry. Delays are seconds; `retry_backoff` multiplies them.
+
+    `kind`: what stands before a ``pivot`` can be undone, what stands after it is ``retriable`` and only goes forward.
+    Neighbours with one `parallel_group` run side by side.
     """
 
     step_id: str
@@ -57,6 +61,11 @@ class SagaStep:
     compensation_max_retries: int = 10
     required: bool = True
     non_retryable: tuple[str | int, ...] = ()
+    kind: StepKind = "compensatable"
+    parallel_group: str | None = None
+
+    def has_undo(self) -> bool:
+        return any(undo is not None for undo in (self.compensation, self.compensation_endpoint, self.compensation_task))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,6 +143,8 @@ def _step_spec(step: SagaStep) -> StepSpec:
         undo_retry=_policy(step, step.compensation_max_retries),
         required=step.required,
         non_retryable=tuple(str(item) for item in step.non_retryable),
+        kind=step.kind,
+        parallel_group=step.parallel_group or "",
     )
 
 
@@ -188,6 +199,8 @@ def _check_steps(definition: SagaDefinition) -> None:
         if step.step_id in seen:
             raise IntegrationError(ErrorCode.STEP_ID_DUPLICATE, f"step id {step.step_id!r} is used twice")
         seen.add(step.step_id)
+    lint.check_groups(steps)
+    lint.check_pivot(steps)
 
 
 def _check_step(step: SagaStep) -> None:

@@ -54,14 +54,26 @@ def settle(draft: Draft) -> None:
     run = draft.run
     if run.status not in ACTIVE or any(step.lease_until is not None for step in run.steps):
         return
+    if run.cause is not None and run.status is not SagaStatus.COMPENSATING and plan.is_past_pivot(draft.spec, run):
+        # The pivot happened while the run was about to turn back: from here it only goes forward.
+        draft.set(cause=None, error=None)
+    stalled = plan.stalled(draft.spec, run)
     if run.status is SagaStatus.COMPENSATING:
         _end_compensation(draft)
-    elif run.cause is not None:
+    elif stalled is not None:
+        park(draft, _stall_error(draft, stalled))
+    elif draft.run.cause is not None:
         stop_waiting(draft)
-        draft.move_run(SagaStatus.COMPENSATING if draft.spec.auto_compensate else SagaStatus.FAILED, run.cause)
+        draft.move_run(SagaStatus.COMPENSATING if draft.spec.auto_compensate else SagaStatus.FAILED, draft.run.cause)
         settle(draft)
     elif all(step.status in DONE for step in run.steps):
         draft.move_run(SagaStatus.COMPLETED)
+
+
+def _stall_error(draft: Draft, index: int) -> dict[str, Any]:
+    step_id, last = draft.spec.steps[index].step_id, draft.run.steps[index].error
+    message = f"{step_id} ended badly where the saga cannot turn back any more"
+    return {"code": "E11433", "message": message, "step_id": step_id, "last": last}
 
 
 def stop_waiting(draft: Draft) -> None:
@@ -95,7 +107,7 @@ def park(draft: Draft, error: Any) -> None:
                 draft.move_step(index, StepStatus.UNKNOWN, words(error))
 
 
-def deadline_error(draft: Draft, last: Any) -> dict[str, Any]:
+def deadline_error(last: Any) -> dict[str, Any]:
     error: dict[str, Any] = {"code": "E11445", "message": "the saga ran over its time"}
     return {**error, "last": last} if last else error
 

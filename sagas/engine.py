@@ -20,7 +20,7 @@ from hub.telemetry import metrics, tracing
 from sagas import calls, catalog, chain, clock, events, plan, roster, store
 from sagas.calls import Ended, Payload
 from sagas.spec import SagaSpec
-from sagas.states import ACTIVE, Direction, RunState, SagaStatus
+from sagas.states import ACTIVE, DONE, Direction, RunState, SagaStatus
 from sagas.store import Applied, Loaded
 
 log = logging.getLogger(__name__)
@@ -46,11 +46,8 @@ class Attempt:
 
     @property
     def limit_sec(self) -> float:
-        """Return the seconds the call may take: the step's limit, cut at the saga's deadline on the way forward."""
-        limit = self.applied.spec.steps[self.index].limit_sec(self.direction)
-        if self.direction is Direction.UNDO:
-            return limit
-        return max(0.001, min(limit, self.applied.run.deadline_at - clock.now()))
+        """Return the seconds the call may still take: what the machine granted, cut at the saga's deadline."""
+        return max(0.001, self.lease_until - settings.HUB.saga_lease_grace_sec - clock.now())
 
     @property
     def lease_until(self) -> float:
@@ -134,7 +131,7 @@ def claim(loaded: Loaded, index: int, direction: Direction, *, task_id: str = ""
 
 def _is_turn(loaded: Loaded, index: int, direction: Direction) -> bool:
     work = plan.work(loaded.spec, loaded.run, now=clock.now())
-    return work is not None and work.direction is direction and work.steps[0] == index
+    return work is not None and work.direction is direction and work.offers(index)
 
 
 def payload(attempt: Attempt) -> Payload:
@@ -189,10 +186,20 @@ def as_event(spec: SagaSpec, index: int, epoch: int, ended: Ended) -> events.Eve
 
 
 def what_follows(applied: Applied, index: int, direction: Direction) -> Next:
-    work = plan.work(applied.spec, applied.run, now=clock.now())
-    if applied.run.status is SagaStatus.COMPENSATING and direction is Direction.DO:
+    """Say what the link's task does next; where the next work is not linked behind it, send that work."""
+    run, now = applied.run, clock.now()
+    if run.status is SagaStatus.COMPENSATING and direction is Direction.DO and run.steps[index].status not in DONE:
         return Next.TURNED_BACK
-    return Next.GO_ON if work is not None and work.direction is direction else Next.STOP
+    work = plan.work(applied.spec, run, now=now)
+    if work is not None and work.direction is direction and _is_linked(applied.spec, index, direction, work.steps[0]):
+        return Next.GO_ON
+    chain.send_rest(str(applied.row.pk), applied.spec, run, now=now)
+    return Next.STOP
+
+
+def _is_linked(spec: SagaSpec, index: int, direction: Direction, following: int) -> bool:
+    """Tell whether the chain that carried this link carries the following one too."""
+    return direction is Direction.UNDO or (not spec.steps[index].parallel_group and following in plan.segment(spec, index))
 
 
 def block(execution_id: str, error: dict[str, Any], *, patience_sec: float) -> None:

@@ -42,7 +42,7 @@ async def drive(execution_id: str, functions: Mapping[str, Action]) -> None:
             if work is None:
                 await asyncio.sleep(LOOK_SEC)
             else:
-                await _run(loaded, work.steps[0], work.direction, functions)
+                await asyncio.gather(*(_run(loaded, branch[0], work.direction, functions) for branch in work.branches))
     finally:
         beats.cancel()
         with contextlib.suppress(asyncio.CancelledError):

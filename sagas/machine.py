@@ -63,8 +63,8 @@ def _tick(draft: Draft, event: events.Tick) -> str:
     for index, step in enumerate(run.steps):
         if step.lease_until is not None and step.lease_until <= event.now:
             _lose(draft, index, event)
-    if draft.run.cause is None and draft.run.status is not SagaStatus.COMPENSATING and event.now >= run.deadline_at:
-        turn_back(draft, Cause.TIMEOUT, deadline_error(draft, None))
+    if event.now >= run.deadline_at and plan.heeds_deadline(draft.spec, draft.run):
+        turn_back(draft, Cause.TIMEOUT, deadline_error(None))
     if plan.work(draft.spec, draft.run, now=event.now):
         draft.set(hints=draft.run.hints + 1)
     return ""
@@ -94,6 +94,8 @@ def _owner_beat(draft: Draft, event: events.OwnerBeat) -> str:
 def _cancel(draft: Draft, event: events.Cancel) -> str:
     if draft.run.status not in ACTIVE:
         raise IllegalMove(f"a {draft.run.status} saga cannot be cancelled")
+    if plan.is_past_pivot(draft.spec, draft.run):
+        raise IllegalMove("a saga past its pivot only goes forward")
     if draft.run.cause is not None:
         return "already turning back"
     turn_back(draft, Cause.CANCELLED, {"code": "E11430", "message": f"cancelled: {event.reason}"})
@@ -132,6 +134,8 @@ def _retry(draft: Draft, event: events.Retry) -> str:
 
 
 def _compensate(draft: Draft, event: events.Compensate) -> str:
+    if plan.is_past_pivot(draft.spec, draft.run):
+        raise IllegalMove("a saga past its pivot only goes forward")
     draft.move_run(SagaStatus.COMPENSATING, event.reason, moves=OPERATOR_MOVES)
     draft.set(cause=draft.run.cause or Cause.CANCELLED, blocked_at=None, blocked_reason="", hints=0, owner_until=None)
     for index, step in enumerate(draft.run.steps):

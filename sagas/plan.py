@@ -15,29 +15,95 @@ MAX_PICKUP_FACTOR = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """Steps that may run now, one after another, in this direction."""
+    """What may run now in this direction: branches side by side, each a list of steps one after another."""
 
     direction: Direction
-    steps: tuple[int, ...]
+    branches: tuple[tuple[int, ...], ...]
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Return the first branch: all there is, outside a parallel group."""
+        return self.branches[0]
+
+    def offers(self, index: int) -> bool:
+        """Tell whether this step may begin now."""
+        return any(branch[0] == index for branch in self.branches)
 
 
 def work(spec: SagaSpec, run: RunState, *, now: float) -> Work | None:
     """Return the rest of the chain from here, or None while something runs, waits, or nothing is left."""
-    if run.status not in ACTIVE or any(step.lease_until is not None for step in run.steps):
+    if run.status not in ACTIVE:
         return None
-    if run.status is SagaStatus.COMPENSATING:
-        steps = to_undo(spec, run)
-        direction = Direction.UNDO
-    else:
-        steps = () if run.cause else tuple(i for i, step in enumerate(run.steps) if step.status not in DONE)
-        direction = Direction.DO
-    if not steps or not _is_due(run.steps[steps[0]], now):
-        return None
-    return Work(direction=direction, steps=steps)
+    direction = Direction.UNDO if run.status is SagaStatus.COMPENSATING else Direction.DO
+    branches = _undo_branches(spec, run, now) if direction is Direction.UNDO else _forward_branches(spec, run, now)
+    return Work(direction=direction, branches=branches) if branches else None
+
+
+def _undo_branches(spec: SagaSpec, run: RunState, now: float) -> tuple[tuple[int, ...], ...]:
+    owed = to_undo(spec, run)
+    if not owed or any(step.lease_until is not None for step in run.steps) or not _is_due(run.steps[owed[0]], now):
+        return ()
+    return (owed,)
+
+
+def _forward_branches(spec: SagaSpec, run: RunState, now: float) -> tuple[tuple[int, ...], ...]:
+    first = next((i for i, step in enumerate(run.steps) if step.status not in DONE), None)
+    if run.cause or first is None or stalled(spec, run) is not None:
+        return ()
+    open_steps = [i for i in group_of(spec, first) if _may_begin(run.steps[i], now)]
+    if spec.steps[first].parallel_group:
+        return tuple((i,) for i in open_steps)
+    return (segment(spec, first),) if open_steps else ()
+
+
+def _may_begin(step: StepState, now: float) -> bool:
+    return step.status in (StepStatus.PENDING, StepStatus.WAITING) and _is_due(step, now)
 
 
 def _is_due(step: StepState, now: float) -> bool:
     return step.due_at is None or step.due_at <= now
+
+
+def group_of(spec: SagaSpec, index: int) -> range:
+    """Return the neighbours that run side by side with a step, itself included."""
+    name, first, last = spec.steps[index].parallel_group, index, index
+    while name and first > 0 and spec.steps[first - 1].parallel_group == name:
+        first -= 1
+    while name and last + 1 < len(spec.steps) and spec.steps[last + 1].parallel_group == name:
+        last += 1
+    return range(first, last + 1)
+
+
+def segment(spec: SagaSpec, index: int) -> tuple[int, ...]:
+    """Return the step and those after it, up to the next parallel group: what one chain may link."""
+    end = index + 1
+    while end < len(spec.steps) and not spec.steps[end].parallel_group:
+        end += 1
+    return tuple(range(index, end))
+
+
+def is_past_pivot(spec: SagaSpec, run: RunState) -> bool:
+    """Tell whether the point of no return lies behind: from there the saga only goes forward (S12)."""
+    return any(step.kind == "pivot" and state.status is StepStatus.COMPLETED for step, state in zip(spec.steps, run.steps, strict=True))
+
+
+def stalled(spec: SagaSpec, run: RunState) -> int | None:
+    """Return the step that ended badly where the saga can no longer turn back, or None.
+
+    That is a step after the pivot, or the pivot itself when nobody knows whether it happened.
+    """
+    past = is_past_pivot(spec, run)
+    for index, (step, state) in enumerate(zip(spec.steps, run.steps, strict=True)):
+        if state.status is StepStatus.UNKNOWN and (past or step.kind == "pivot"):
+            return index
+        if state.status is StepStatus.FAILED and past:
+            return index
+    return None
+
+
+def heeds_deadline(spec: SagaSpec, run: RunState) -> bool:
+    """Tell whether the deadline still decides: not once the run has turned back, nor beyond its pivot (S9, S12)."""
+    return run.status is not SagaStatus.COMPENSATING and run.cause is None and not is_past_pivot(spec, run)
 
 
 def to_undo(spec: SagaSpec, run: RunState) -> tuple[int, ...]:
@@ -87,7 +153,7 @@ def wake_at(spec: SagaSpec, run: RunState, *, now: float, pickup_sec: float) -> 
         return run.owner_until
     times = [step.lease_until for step in run.steps if step.lease_until is not None]
     times += [step.due_at for step in run.steps if step.due_at is not None and step.due_at > now]
-    if run.status is not SagaStatus.COMPENSATING and run.cause is None:
+    if heeds_deadline(spec, run):
         times.append(run.deadline_at)
     if work(spec, run, now=now):
         times.append(now + pickup_sec * min(2**run.hints, MAX_PICKUP_FACTOR))

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from sagas.states import Direction
 
 CallKind = Literal["function", "http", "task", "local"]
+StepKind = Literal["compensatable", "pivot", "retriable"]
+"""What stands before the pivot can be undone; what stands after it is only retried (S12)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +55,8 @@ class StepSpec:
     undo_retry: RetryPolicy
     required: bool = True
     non_retryable: tuple[str, ...] = ()
+    kind: StepKind = "compensatable"
+    parallel_group: str = ""
 
     def call(self, direction: Direction) -> Call | None:
         return self.do if direction is Direction.DO else self.undo

@@ -66,3 +66,17 @@ optional_b = SagaDefinition.create(
 )
 no_undo = SagaDefinition.create("no_undo", steps("a", "b", max_retries=0), timeout_sec=60, auto_compensate=False)
 picky = SagaDefinition.create("picky", steps("a", "b", max_retries=5, non_retryable=("ValueError",)), timeout_sec=60)
+fan = SagaDefinition.create(
+    "fan",
+    [*steps("a"), *steps("b", "c", "d", parallel_group="middle", max_retries=0), *steps("e", max_retries=0)],
+    timeout_sec=60,
+)
+with_pivot = SagaDefinition.create(
+    "with_pivot",
+    [
+        *steps("a", max_retries=0),
+        *steps("pay", kind="pivot", compensation=None),
+        *steps("ship", kind="retriable", compensation=None, max_retries=2),
+    ],
+    timeout_sec=60,
+)
