@@ -1,58 +1,84 @@
-"""Named places where a test may end the process as `kill -9` would; no cost unless ``HUB_CRASH_POINT`` is set.
+"""Named places where a test may end the process as ``kill -9`` would; no cost unless ``HUB_CRASH_DIR`` is set.
 
-``HUB_CRASH_POINT=name`` or ``name:3`` (the third time). With ``HUB_CRASH_FILE`` the process dies only if it can make that
-file, so that of many workers exactly one dies, once.
+That directory holds orders. The file named like a saga's execution id, or ``any``, holds one line, ``point nth scope``:
+whoever comes to that point for the nth time while it works on that saga takes the order away and dies, alone
+(``process``) or with its whole process group (``group``: a worker with all its children). So exactly one dies, once.
+
+Where ``<execution id>.trace`` exists, every passage is written to it instead: ``point direction step``.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
-POINTS = (
-    "accept.before_commit",
-    "accept.after_commit",
-    "chain.before_send",
-    "chain.after_send",
-    "saga.before_commit",
-    "saga.after_commit",
-    "claim.after",
-    "call.before",
-    "call.after",
-    "layer.before_send",
-    "layer.after_send",
-    "result.after",
-    "link.after",
-)
+POINTS: Mapping[str, str] = {
+    "accept.version_stored": "the definition's snapshot is stored, the run is not",
+    "accept.before_commit": "a new run is written, not committed",
+    "accept.after_commit": "a new run is committed, nobody was told",
+    "chain.before_send": "the rest of the chain is about to be sent",
+    "chain.after_send": "the rest of the chain is with the broker",
+    "saga.before_commit": "a change of a run is written, not committed",
+    "saga.after_commit": "a change of a run is committed, nothing followed yet",
+    "claim.after": "a step is claimed, its call has not begun",
+    "call.before": "the call is about to begin",
+    "call.after": "the call has ended, nothing is recorded",
+    "layer.before_send": "a layer's task is about to be sent",
+    "layer.after_send": "a layer's task is with the broker",
+    "result.after": "how the call ended is recorded",
+    "link.after": "the link has ended, Celery has not sent the next one",
+    "link.before_send": "Celery is about to send the next link, or the error callback",
+    "link.after_send": "the next link, or the error callback, is with the broker",
+}
+"""Every commit and every send of a saga, just before and just after it: the point's name and what stands there."""
 
-_name, _, _nth = os.environ.get("HUB_CRASH_POINT", "").partition(":")
-_armed = bool(_name)
-_seen = 0
+ANY = "any"
+_TAKEN = ".taken"
 
-
-def _pass(name: str) -> None:
-    """Do nothing: no crash point is armed."""
-
-
-def _maybe_die(name: str) -> None:
-    global _seen
-    if name != _name:
-        return
-    _seen += 1
-    if _seen == int(_nth or 1) and _first():
-        os.kill(os.getpid(), signal.SIGKILL)
+_orders = Path(os.environ["HUB_CRASH_DIR"]) if os.environ.get("HUB_CRASH_DIR") else None
 
 
-def _first() -> bool:
-    path = os.environ.get("HUB_CRASH_FILE")
-    if not path:
-        return True
+def _pass(point: str, execution_id: object = "", direction: str = "", step: int | None = None) -> None:
+    """Do nothing: no test runs."""
+
+
+def _obey(point: str, execution_id: object = "", direction: str = "", step: int | None = None) -> None:
+    for name in (str(execution_id), ANY):
+        if name and _orders is not None:
+            _trace(_orders / f"{name}.trace", f"{point} {direction or '-'} {'-' if step is None else step}\n")
+            _look(_orders / name, point)
+
+
+def _trace(path: Path, line: str) -> None:
+    with suppress(FileNotFoundError):
+        book = os.open(path, os.O_WRONLY | os.O_APPEND)
+        os.write(book, line.encode())
+        os.close(book)
+
+
+def _look(order: Path, point: str) -> None:
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return False
-    return True
+        wanted, nth, scope = order.read_text().split()
+    except (FileNotFoundError, ValueError):
+        return
+    if wanted != point:
+        return
+    if int(nth) > 1:
+        order.write_text(f"{wanted} {int(nth) - 1} {scope}")
+        return
+    with suppress(FileNotFoundError):  # somebody else took it
+        order.rename(f"{order}{_TAKEN}")
+        _die(scope)
 
 
-crash_point = _maybe_die if _armed else _pass
-"""Call it with the name of the place."""
+def _die(scope: str) -> None:
+    if scope == "group":
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+crash_point = _obey if _orders else _pass
+"""Call it with the name of the place and, where they are known, the saga, the direction and the index of the step."""

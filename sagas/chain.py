@@ -42,14 +42,14 @@ def send_rest(execution_id: str, spec: SagaSpec, run: RunState, *, now: float) -
 
 
 def publish(signatures: list[Signature], execution_id: str) -> bool:
-    crash_point("chain.before_send")
+    crash_point("chain.before_send", execution_id)
     try:
         chain(*signatures).apply_async()
     except (OperationalError, RedisError, OSError) as exc:
         log.warning("saga message not sent, the sweeper will", extra={"execution_id": execution_id, "error": str(exc)})
         metrics.increment("hub_saga_sends_failed_total")
         return False
-    crash_point("chain.after_send")
+    crash_point("chain.after_send", execution_id)
     return True
 
 
@@ -105,11 +105,11 @@ def hand_over(
     theirs.link_error(on_failure(execution_id, **attempt))
     finish = app.signature("hub.sagas.finish", kwargs={"execution_id": execution_id, **attempt}, queue=SAGAS, ignore_result=True)
     finish.link_error(on_failure(execution_id))
-    crash_point("layer.before_send")
+    crash_point("layer.before_send", execution_id, direction, index)
     try:
         chain(theirs, finish).apply_async()
     except (OperationalError, RedisError, OSError) as exc:
         log.warning("layer task not confirmed by the broker", extra={"execution_id": execution_id, "error": str(exc)})
         return False
-    crash_point("layer.after_send")
+    crash_point("layer.after_send", execution_id, direction, index)
     return True

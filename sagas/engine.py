@@ -81,9 +81,9 @@ def call_here(attempt: Attempt) -> Ended:
         if attempt.is_given_up():
             # A process that was frozen since its claim: others count it as dead, so it must not act any more.
             return Ended(outcome="failed", error=calls.as_error(ErrorCode.FENCING_STALE, "the lease ended before the call began"))
-        crash_point("call.before")
+        crash_point("call.before", attempt.execution_id, attempt.direction, attempt.index)
         ended = calls.run(call, payload(attempt), limit_sec=attempt.limit_sec, max_output_bytes=settings.HUB.saga_max_context_bytes)
-        crash_point("call.after")
+        crash_point("call.after", attempt.execution_id, attempt.direction, attempt.index)
     return ended
 
 
@@ -125,7 +125,7 @@ def claim(loaded: Loaded, index: int, direction: Direction, *, task_id: str = ""
     applied = store.dispatch(execution_id, event, loaded=loaded)
     if applied.ignored:
         return None
-    crash_point("claim.after")
+    crash_point("claim.after", execution_id, direction, index)
     return Attempt(execution_id=execution_id, index=index, direction=direction, epoch=applied.run.steps[index].epoch, applied=applied)
 
 
@@ -157,7 +157,7 @@ def record(attempt: Attempt, ended: Ended) -> Next:
     """Write how the attempt ended; an attempt that was given up meanwhile is a late reply and changes nothing."""
     event = as_event(attempt.applied.spec, attempt.index, attempt.epoch, ended)
     applied = store.dispatch_patiently(attempt.execution_id, event, loaded=attempt.applied.loaded(), until=attempt.lease_until)
-    crash_point("result.after")
+    crash_point("result.after", attempt.execution_id, attempt.direction, attempt.index)
     if applied.ignored:
         return Next.STOP
     _count(applied, attempt, ended)

@@ -159,8 +159,8 @@ def save(loaded: Loaded, run: RunState, changes: tuple[Change, ...], *, now: flo
             if before != after:
                 SagaStepExecution.objects.filter(execution=row.pk, index=index).update(**_step_values(before, after))
         _write_history(row.pk, loaded.spec, changes, now, actor)
-        crash_point("saga.before_commit")
-    crash_point("saga.after_commit")
+        crash_point("saga.before_commit", row.pk)
+    crash_point("saga.after_commit", row.pk)
     _bring_up_to_date(row, values)
     return True
 
@@ -227,6 +227,7 @@ def _keep_note(loaded: Loaded, event: Event, why: str, actor: str) -> None:
 def create(spec: SagaSpec, run: RunState, *, now: float, **columns: Any) -> SagaExecution:
     """Insert a run with its steps in one transaction: from this commit on it is accepted, and will end."""
     version = _version_row(spec)
+    crash_point("accept.version_stored")
     values = _run_values(spec, run, now)
     with transaction.atomic():
         row = SagaExecution.objects.create(
@@ -236,8 +237,8 @@ def create(spec: SagaSpec, run: RunState, *, now: float, **columns: Any) -> Saga
             SagaStepExecution(execution=row, index=i, step_id=step.step_id, step_name=step.step_name) for i, step in enumerate(spec.steps)
         )
         _write_history(row.pk, spec, (Change(step=None, old="", new=run.status.value),), now, "")
-        crash_point("accept.before_commit")
-    crash_point("accept.after_commit")
+        crash_point("accept.before_commit", row.pk)
+    crash_point("accept.after_commit", row.pk)
     return row
 
 

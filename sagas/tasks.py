@@ -86,7 +86,7 @@ def prune_sagas() -> None:
 
 
 def _follow(follows: Next, execution_id: str) -> None:
-    crash_point("link.after")
+    crash_point("link.after", execution_id)
     if follows is Next.STOP:
         # A loser of the claim, or a step that waits: the chain ends here and the rows say who goes on.
         raise Ignore
