@@ -25,7 +25,9 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 class HubSettings(BaseSettings):
     """Every setting of the hub; a wrong value is refused at start-up by name."""
 
-    model_config = SettingsConfigDict(env_prefix="HUB_", frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HUB_", frozen=True, extra="ignore", populate_by_name=True, use_attribute_docstrings=True
+    )
 
     redis_url: str = Field(default="", validation_alias=AliasChoices("REDIS_URL", "redis_url"))
     database_url: str = Field(default="", validation_alias=AliasChoices("DATABASE_URL", "database_url"))
@@ -46,7 +48,8 @@ class HubSettings(BaseSettings):
     circuit_half_open_requests: int = Field(default=3, ge=1)
     circuit_error_rate_threshold: float = Field(default=0.5, gt=0, le=1)
     circuit_minimum_calls: int = Field(default=10, ge=1)
-    circuit_window_size_sec: int = Field(default=60, ge=1)
+    circuit_window_size_sec: float = Field(default=60, ge=1)
+    circuit_retention_days: int = Field(default=30, ge=1)
 
     request_timeout_sec: float = Field(default=30, gt=0)
     request_max_timeout_sec: float = Field(default=300, gt=0)
