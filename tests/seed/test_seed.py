@@ -1,0 +1,52 @@
+"""The snippets that layers were written by run as they stand, in a process that knows nothing of Django."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from pytest_httpserver import HTTPServer
+
+from tests.processes import ROOT, hub_environment
+
+EXPECTED = [
+    "routed: {'done': True}",
+    "registry: L03_tool_execution 2 True",
+    "Received: agent.created - {'agent_id': 'agent-123'}",
+    "wildcard: True",
+    "Circuit state: closed answer 0.0",
+    "broadcast: {'L02_runtime': True, 'L03_tool_execution': True}",
+    "Saga status: completed {'result': 'step1_done'}",
+    "trace: ['execute_task']",
+    "healthy: True True",
+]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("module", ["L11_integration", "hub"])
+def test_every_snippet_runs_as_it_stands(module, tmp_path, httpserver: HTTPServer):
+    httpserver.expect_request("/execute", method="POST").respond_with_json({"done": True})
+    httpserver.expect_request("/health").respond_with_json({"status": "ok"})
+    environment = hub_environment({"PYTHONPATH": str(ROOT)})
+    command = [sys.executable, str(ROOT / "tests/seed/script.py"), module, httpserver.url_for("").rstrip("/")]
+
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.stdout.splitlines() == EXPECTED, done.stderr
+    written = [json.loads(line) for line in (tmp_path / "observability.log").read_text().splitlines()]
+    assert "execute_task" in json.dumps(written)
+
+
+def test_a_missing_redis_is_said_in_one_line(tmp_path):
+    environment = hub_environment({"PYTHONPATH": str(ROOT), "REDIS_URL": "redis://127.0.0.1:1/0"})
+    script = "import asyncio\nfrom hub import IntegrationLayer\nasyncio.run(IntegrationLayer().start())"
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    last = done.stderr.strip().splitlines()[-1]
+    assert "E11941: Redis at redis://127.0.0.1:1/0 does not answer" in last
+    assert "python3 manage.py up" in last
