@@ -185,12 +185,13 @@ def _host_endpoint(url: str, parts: SplitResult) -> Endpoint:
 
 
 def _is_host(host: str) -> bool:
-    if ":" in host:
-        try:
-            return bool(ipaddress.IPv6Address(host)) or True
-        except ValueError:
-            return False
-    return bool(_HOST.fullmatch(host))
+    if ":" not in host:
+        return bool(_HOST.fullmatch(host))
+    try:
+        # A scope (``fe80::1%eth0``) names an interface of the hub's machine: no business of a caller.
+        return ipaddress.IPv6Address(host).scope_id is None
+    except ValueError:
+        return False
 
 
 def _invalid(value: object, code: ErrorCode, suggestion: str) -> IntegrationError:

@@ -97,10 +97,9 @@ def _update(row: Service, info: ServiceInfo, owner: str, generation: int, now: d
     changes = {key: value for key, value in said.items() if getattr(row, key) != value}
     if not changes and (row.owner, row.generation) == (owner, generation):
         return row  # Said again without a change: nothing to write, and nobody to tell.
-    if "health_check" in changes:
-        changes["next_probe_at"] = now
+    look = {"next_probe_at": now} if "health_check" in changes else {}
     same = Service.objects.filter(pk=row.pk, deregistered_at=None, generation__lte=generation)
-    if not _change(same, row, {**changes, "owner": owner, "generation": generation}):
+    if not _change(same, row, {**changes, **look, "owner": owner, "generation": generation}):
         raise ownership.generation_is_over(ErrorCode.REGISTRATION_STALE, row, generation)
     if changes:
         _record(row, Kind.UPDATED, old_status=row.status, reason=f"changed: {', '.join(sorted(changes))}", now=now)

@@ -1,0 +1,26 @@
+"""Descriptions of services that many tests start from."""
+
+from registry_app import services
+from registry_app.checks import HealthCheck, HealthCheckType
+from registry_app.models import Service
+from registry_app.values import ServiceInfo
+
+
+def http_check(endpoint="/health", **options):
+    return HealthCheck(HealthCheckType.HTTP, endpoint, **options)
+
+
+def describe(name="L02_runtime", endpoint="http://127.0.0.1:8002", version="0.1.0", check=None, **options):
+    return ServiceInfo.create(name, version, endpoint, check, **options)
+
+
+def register(name="L02_runtime", endpoint="http://127.0.0.1:8002", *, status=None, owner=None, generation=0, **options):
+    """Register an instance and, if a status is given, put it there as if its checks had."""
+    info = services.register(describe(name, endpoint, **options), owner=owner, generation=generation)
+    if status:
+        Service.objects.filter(service_id=info.service_id).update(status=status)
+    return info
+
+
+def row_of(info):
+    return Service.objects.get(service_id=info.service_id)
