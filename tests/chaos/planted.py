@@ -1,0 +1,41 @@
+"""Sagas of an imagined shop: one that is right, and two with a bug that only a kill shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hub import Refused, SagaDefinition, SagaStep
+from hub.testing import act, act_once
+
+
+def call_keyed(context: dict[str, Any]) -> dict[str, Any]:
+    if not act_once(context):
+        raise Refused("this was undone already")
+    return {}
+
+
+def call_keyless(context: dict[str, Any]) -> dict[str, Any]:
+    act(context)
+    return {}
+
+
+def undo_keyed(context: dict[str, Any]) -> None:
+    act_once(context)
+
+
+def undo_twice_if_asked_twice(context: dict[str, Any]) -> None:
+    act(context)
+
+
+_OPTIONS: dict[str, Any] = {"timeout_sec": 2, "max_retries": 2, "retry_delay_sec": 0.1}
+
+
+def _step(name: str, **other: Any) -> SagaStep:
+    return SagaStep(**{"step_id": name, "action": call_keyed, "compensation": undo_keyed, **_OPTIONS, **other})
+
+
+right = SagaDefinition.create("shop_right", [_step("reserve"), _step("charge"), _step("ship")])
+undo_not_idempotent = SagaDefinition.create(
+    "shop_undo", [_step("reserve", compensation=undo_twice_if_asked_twice), _step("charge"), _step("ship")]
+)
+no_key = SagaDefinition.create("shop_no_key", [_step("reserve"), _step("charge", action=call_keyless), _step("ship")])
