@@ -27,7 +27,7 @@ class Story:
 
     def __init__(self, record: dict[str, Any], var_dir: Path, say: Callable[[str], None]) -> None:
         self._record, self._var_dir, self._say = record, var_dir, say
-        self._hub = Celery(broker=record["redis_url"], backend=record["redis_url"])
+        self._hub = Celery(broker=record["redis_url"], backend=record["redis_url"], set_as_current=False)
 
     def tell(self) -> None:
         """Register, route, broadcast, complete a saga, undo another; `Unexpected` at the first thing that is not so."""

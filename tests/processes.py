@@ -16,6 +16,7 @@ from urllib.parse import quote
 from celery import Celery
 from django.conf import settings
 from django.db import connection
+from redis import RedisError
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_SEC = 40.0
@@ -125,7 +126,7 @@ class Worker(LoggedProcess):
 
     def wait_until_ready(self) -> None:
         """Return when the worker answers; fail with its log when it ended or is not there in time."""
-        with Celery(broker=self.broker_url) as app:
+        with Celery(broker=self.broker_url, set_as_current=False) as app:
             wait_until(lambda: self._ended() or self._answers(app), timeout_sec=START_TIMEOUT_SEC, what=f"worker {self.name} ready")
         assert self.is_alive(), f"worker {self.name} ended at its start:\n{self.log()[-4000:]}"
 
@@ -133,4 +134,7 @@ class Worker(LoggedProcess):
         return not self.is_alive()
 
     def _answers(self, app: Celery) -> bool:
-        return bool(app.control.ping(destination=[self.node], timeout=0.5))
+        try:
+            return bool(app.control.ping(destination=[self.node], timeout=0.5))
+        except RedisError:  # a pooled connection from before the broker's restart
+            return False

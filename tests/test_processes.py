@@ -9,7 +9,7 @@ from tests.processes import wait_until
 
 @pytest.mark.django_db(transaction=True)
 def test_the_session_worker_serves_all_queues(worker):
-    with Celery(broker=settings.REDIS_URL) as app:
+    with Celery(broker=settings.REDIS_URL, set_as_current=False) as app:
         served = app.control.inspect([worker.node], timeout=2).active_queues()
 
     assert {queue["name"] for queue in served[worker.node]} == {"hub", "hub.sagas", "hub.events", "hub.control"}
