@@ -9,10 +9,12 @@ from uuid import uuid4
 
 from hub.aio import in_thread
 from hub.errors import ErrorCode, IntegrationError
-from hub.events import bus, messages, topics
+from hub.events import bus, messages, subscriptions, topics
+from hub.events.durable import DurableConsumer
 from hub.events.listener import Listener
 from hub.events.live import Handler, LiveSubscription
 from hub.events.messages import EventMessage
+from hub.events.targets import HandlerTarget
 
 log = logging.getLogger(__name__)
 MAX_LIVE_SUBSCRIPTIONS = 10_000
@@ -30,6 +32,11 @@ class EventBus:
         self._listener: Listener | None = None
         self._matcher: topics.Matcher[str] = topics.Matcher()
         self._live: dict[str, LiveSubscription] = {}
+        self._durable: dict[str, DurableConsumer] = {}
+
+    async def start(self) -> None:
+        """Connect for live events; subscribing does it too."""
+        self._listening().open()
 
     async def publish(self, event: EventMessage) -> str:
         """Publish `event` and return its id; the errors are those of `hub.events.bus.publish`, E11182 for ``hub.`` topics."""
@@ -45,14 +52,27 @@ class EventBus:
         """Call `handler` with every event whose topic matches, and return the subscription's id.
 
         `topic` may hold ``*`` (one word) and ``**`` (any number of words). `handler` is a function or a coroutine function
-        of one argument. Errors: E11105 pattern, E11161 too many, E11140 Redis does not answer.
+        of one argument. A durable subscription needs a `name` (or a `service_name`), and its id is that name: a process
+        that subscribes under it again gets what was published meanwhile, each event at least once.
+        Errors: E11105 pattern, E11106 handler, E11161 too many, E11140 Redis does not answer.
         """
         topics.check_pattern(topic)
         if not callable(handler):
             raise IntegrationError(ErrorCode.DELIVERY_TARGET_INVALID, f"handler of {topic} cannot be called")
         if len(self._live) >= MAX_LIVE_SUBSCRIPTIONS:
             raise IntegrationError(ErrorCode.TOO_MANY_SUBSCRIPTIONS, f"this process has {len(self._live)} subscriptions")
+        if durable:
+            return await self._subscribe_durably(topic, handler, name or (f"{service_name}:{topic}" if service_name else ""))
         return await self._subscribe_live(topic, handler, name or service_name or topic)
+
+    async def _subscribe_durably(self, topic: str, handler: Handler, name: str) -> str:
+        if not name:
+            raise IntegrationError(ErrorCode.ARGUMENT_MISSING, f"a durable subscription to {topic} needs a name")
+        if name in self._durable:
+            raise IntegrationError(ErrorCode.CONFLICT, f"this process has a durable subscription {name[:80]!r} already")
+        await in_thread(subscriptions.subscribe, name, topic, HandlerTarget(handler=name))
+        self._durable[name] = DurableConsumer(name, handler)
+        return name
 
     async def _subscribe_live(self, topic: str, handler: Handler, name: str) -> str:
         subscription = LiveSubscription(uuid4().hex, topic, handler, name=name)
@@ -66,7 +86,14 @@ class EventBus:
         return subscription.id
 
     async def unsubscribe(self, subscription_id: str) -> bool:
-        """End a subscription of this process; False when there is no such one."""
+        """End a subscription of this process; False when there is no such one.
+
+        A durable one goes on collecting events for the next process of its name; `hub.events.subscriptions.unsubscribe` removes it.
+        """
+        consumer = self._durable.pop(subscription_id, None)
+        if consumer is not None:
+            await consumer.close()
+            return True
         subscription = self._live.pop(subscription_id, None)
         if subscription is None:
             return False
@@ -93,6 +120,9 @@ class EventBus:
             self._matcher.remove(subscription.pattern, subscription.id)
             await subscription.close()
         self._live.clear()
+        for consumer in self._durable.values():
+            await consumer.close()
+        self._durable.clear()
         if self._listener is not None:
             await self._listener.close()
             self._listener = None

@@ -12,6 +12,8 @@ from typing import Any
 import redis.asyncio
 from django.conf import settings
 from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from hub.errors import ErrorCode, IntegrationError
 from hub.events import topics
@@ -45,7 +47,7 @@ class Listener:
         channel = channel_of(pattern)
         self._wanted[channel] += 1
         confirmed = self._confirmed.setdefault(channel, asyncio.Event())
-        self._ensure_reading()
+        self.open()
         if self._wanted[channel] == 1:
             await self._tell("subscribe", channel)
         try:
@@ -69,7 +71,8 @@ class Listener:
             await asyncio.gather(self._reader, return_exceptions=True)
         await self._disconnect()
 
-    def _ensure_reading(self) -> None:
+    def open(self) -> None:
+        """Connect, unless it is done."""
         if self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._read_forever(), name="hub-events-listener")
 
@@ -99,7 +102,13 @@ class Listener:
 
     async def _connect(self) -> None:
         self._link = redis.asyncio.Redis.from_url(
-            self._url, socket_connect_timeout=2, socket_keepalive=True, health_check_interval=10, decode_responses=True
+            self._url,
+            socket_connect_timeout=2,
+            socket_keepalive=True,
+            health_check_interval=10,
+            decode_responses=True,
+            # Retrying is this loop's: the library's own would subscribe again on a connection that is given up here.
+            retry=Retry(NoBackoff(), 0),
         )
         pubsub = self._link.pubsub()
         told = list(self._wanted)

@@ -58,7 +58,9 @@ class Subscription(models.Model):
     paused = models.BooleanField(default=False)
     held_until = models.DateTimeField(null=True, blank=True, help_text="nothing is sent before: its breaker is open")
     held_reason = models.CharField(max_length=255, blank=True)
+    start_position = models.CharField(max_length=41, blank=True, help_text="events up to here were published before it existed")
     created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         constraints: ClassVar = [
@@ -151,8 +153,11 @@ class Delivery(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            models.Index(fields=["status", "due_at"], name="delivery_due", condition=Q(status__in=["pending", "sending"])),  # the relay
-            models.Index(  # what must go out before, and how many are under way
+            models.Index(  # what a subscription has to send, and what it has under way
+                fields=["subscription", "status", "due_at"], name="delivery_due", condition=Q(status__in=["pending", "sending"])
+            ),
+            models.Index(fields=["due_at"], name="delivery_expired", condition=Q(status="sending")),  # sent and never answered
+            models.Index(  # what of the same key must go out before
                 fields=["subscription", "key", "position"], name="delivery_open", condition=Q(status__in=["pending", "sending"])
             ),
             models.Index(fields=["claim"], name="delivery_claim", condition=Q(status="sending")),  # what a relay just claimed

@@ -13,6 +13,7 @@ from functools import cache
 
 from redis.commands.core import Script
 
+from hub.events import positions
 from hub.redis_client import client
 
 STREAM, READ, LIVE = "hub:events", "hub:events:read", "hub:live:"
@@ -62,3 +63,9 @@ def publish_arguments(
     """Return keys and arguments of the script for one event."""
     keys = [f"hub:events:id:{event_id}", f"hub:events:rate:{source}:", STREAM, READ]
     return keys, [text, digest, LIVE + topic, per_second, max_length, RATE_TTL_SEC, ID_TTL_SEC]
+
+
+def taken_over() -> str:
+    """Return the sortable position up to which the relay has taken over everything."""
+    mark = client().get(READ)
+    return positions.sortable(str(mark)) if mark else ""

@@ -1,16 +1,55 @@
-"""The bus's tasks: publishing for layers, and what the relay sends to workers."""
+"""The bus's tasks: publishing for layers, and the answers to deliveries."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from celery import shared_task
+from celery import current_app, shared_task
 
-from hub.events import bus
+from hub.events import answers, bus, dispatch, retention
 from hub.events.messages import EventMessage
+from hub.public_task import PublicTask
 
 
-@shared_task(name="hub.events.publish")
-def publish(topic: str, event_type: str, payload: dict[str, Any], **options: Any) -> dict[str, str]:
-    """Publish an event; `options` are the further arguments of `EventMessage.create`. Returns its id."""
-    return {"event_id": bus.publish_from_outside(EventMessage.create(topic, event_type, payload, **options))}
+@shared_task(name="hub.events.publish", base=PublicTask)
+def publish(
+    topic: str,
+    event_type: str,
+    payload: dict[str, Any],
+    source_service: str | None = None,
+    tags: list[str] | None = None,
+    trace_id: str | None = None,
+    correlation_id: str | None = None,
+    priority: str = "normal",
+    event_id: str | None = None,
+) -> dict[str, str]:
+    """Publish an event and return its id; the arguments are those of `EventMessage.create`."""
+    event = EventMessage.create(topic, event_type, payload, source_service, trace_id, correlation_id, priority, tags, event_id=event_id)
+    return {"event_id": bus.publish_from_outside(event)}
+
+
+@shared_task(name="hub.events.deliver", ignore_result=True)
+def deliver(delivery_id: int, attempt: int) -> None:
+    """Call a handler that this code base knows by name."""
+    dispatch.run_handler(delivery_id, attempt)
+
+
+@shared_task(name="hub.events.delivered", ignore_result=True)
+def delivered(delivery_id: int, attempt: int) -> None:
+    """Record that a subscriber's task or service succeeded."""
+    dispatch.answer_delivered(delivery_id)
+
+
+@shared_task(name="hub.events.failed", ignore_result=True)
+def failed(task_id: str, *, delivery_id: int, attempt: int) -> None:
+    """Record that a subscriber's task or service failed.
+
+    One positional argument: Celery calls error callbacks that take more inside of the failing worker.
+    """
+    answers.failed(current_app, task_id, delivery_id=delivery_id, attempt=attempt)
+
+
+@shared_task(name="hub.control.prune_events", ignore_result=True)
+def prune() -> None:
+    """Delete what is delivered, discarded or resolved and beyond its retention."""
+    retention.prune()

@@ -10,6 +10,7 @@ from hub.telemetry import metric_store, metrics, services, tracing
 from hub.telemetry.face import Observability
 from hub.telemetry.series import Sample
 from hub.telemetry.values import Metric
+from tests.processes import hub_environment
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,7 @@ def test_four_processes_count_exactly_together():
         "for n in range(1000): metrics.increment('hub_fleet_total'); metrics.observe('hub_fleet_seconds', 0.02)\n"
     )
 
-    running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
+    running = [subprocess.Popen([sys.executable, "-c", script], env=hub_environment()) for _ in range(4)]
     assert [process.wait(60) for process in running] == [0] * 4
 
     assert series_of("hub_fleet_total")[()].value == 4000

@@ -1,0 +1,204 @@
+"""Send claimed deliveries to where their subscription wants them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+from celery import Signature, signature
+from django.conf import settings
+from django.db.models import Count, Exists, OuterRef, Q
+from kombu.exceptions import OperationalError
+
+from hub.celery import EVENTS, PUBLIC, app
+from hub.errors import ErrorCode, IntegrationError
+from hub.events import causes, deliveries, handlers, stream
+from hub.events.messages import CONTENT_TYPE, EventMessage
+from hub.events.models import Delivery, Subscription
+from hub.redis_client import client
+from hub.telemetry import tracing
+
+log = logging.getLogger(__name__)
+BATCH = 100
+SCANNED_MESSAGES = 1_000
+
+
+def send_due(*, now: datetime, floor: str) -> int:
+    """Send what is due, at most 100 of each subscription, and return how many were sent."""
+    return sum(send_subscription(subscription, now=now, floor=floor) for subscription in _with_due(now))
+
+
+def _with_due(now: datetime) -> list[Subscription]:
+    due = Delivery.objects.filter(subscription=OuterRef("pk"), status=Delivery.Status.PENDING, due_at__lte=now)
+    ready = Subscription.objects.filter(Q(held_until=None) | Q(held_until__lte=now), Exists(due), paused=False)
+    under_way = Count("delivery", filter=Q(delivery__status=Delivery.Status.SENDING))
+    found = ready.annotate(under_way=under_way).order_by("pk")
+    return [one for one in found if is_pushed(one) and one.under_way < one.max_in_flight]
+
+
+def is_pushed(subscription: Subscription) -> bool:
+    """Tell whether the relay sends: what a process subscribed to with a function of its own, it fetches itself."""
+    return subscription.kind != Subscription.Kind.HANDLER or handlers.is_known(subscription.handler)
+
+
+def send_subscription(subscription: Subscription, *, now: datetime, floor: str) -> int:
+    """Claim and send what one subscription has due, and return how many were sent."""
+    free = subscription.max_in_flight - subscription.under_way  # type: ignore[attr-defined]  # annotated above
+    return _send_all(subscription, deliveries.claim(subscription, now=now, limit=min(BATCH, free), floor=floor), now=now)
+
+
+def _send_all(subscription: Subscription, claimed: Sequence[Delivery], *, now: datetime) -> int:
+    for place, row in enumerate(claimed):
+        try:
+            send(subscription, row)
+        except (OperationalError, redis.RedisError, OSError) as exc:
+            # Whether the broker has this one is not known: its lease decides. The others did not leave this process.
+            deliveries.release(claimed[place + 1 :], now=now)
+            log.warning("the broker took no deliveries", extra={"deliveries": len(claimed) - place, "error": type(exc).__name__})
+            raise
+    return len(claimed)
+
+
+def send(subscription: Subscription, row: Delivery) -> None:
+    """Send one claimed delivery as a Celery message; its answer comes back as another."""
+    event = EventMessage.from_wire(row.event.body)
+    attributes = {"messaging.destination.name": event.topic, "hub.subscription": subscription.name, "hub.delivery.attempt": row.attempts}
+    traceparent = event.metadata.traceparent or None
+    with causes.handling(event), tracing.span(f"deliver {event.topic}", kind="producer", attributes=attributes, traceparent=traceparent):
+        if subscription.kind == Subscription.Kind.HANDLER:
+            app.send_task("hub.events.deliver", kwargs=_attempt(row), queue=EVENTS, task_id=message_id(row), ignore_result=True)
+        elif subscription.kind == Subscription.Kind.HTTP:
+            _send_message("hub.requests.route", _request(subscription, row, event), PUBLIC, row)
+        else:
+            _send_message(subscription.task, {"event": row.event.body}, subscription.queue, row)
+
+
+def _request(subscription: Subscription, row: Delivery, event: EventMessage) -> dict[str, Any]:
+    return {
+        "service_name": subscription.service_name,
+        "method": subscription.method,
+        "path": subscription.path,
+        "data": row.event.body,
+        "headers": {"Content-Type": CONTENT_TYPE},
+        "timeout": min(subscription.timeout_sec, settings.HUB.request_max_timeout_sec),
+        # The same at every attempt, so that the service can tell a repetition.
+        "idempotency_key": f"event:{row.pk}",
+    }
+
+
+def _send_message(task: str, kwargs: dict[str, Any], queue: str, row: Delivery) -> None:
+    app.send_task(
+        task,
+        kwargs=kwargs,
+        queue=queue,
+        task_id=message_id(row),
+        link=_answer("hub.events.delivered", row, immutable=True),
+        link_error=_answer("hub.events.failed", row),
+        # Flower and the events of workers show these texts: the payload stays out of them.
+        argsrepr="()",
+        kwargsrepr=f"{{'event': {row.event.event_id!r}}}",
+    )
+
+
+def message_id(row: Delivery) -> str:
+    """Return the id of the message of a claimed delivery's current attempt."""
+    return f"{row.claim}-{row.pk}"
+
+
+def _answer(task: str, row: Delivery, *, immutable: bool = False) -> Signature:
+    return signature(task, kwargs=_attempt(row), immutable=immutable, queue=EVENTS, ignore_result=True)
+
+
+def _attempt(row: Delivery) -> dict[str, int]:
+    return {"delivery_id": row.pk, "attempt": row.attempts}
+
+
+def give_up_waiting(*, now: datetime) -> int:
+    """Look at deliveries that nobody answered in time: those still in their queue wait on, the others failed."""
+    overdue = deliveries.expired(now=now)
+    waiting = _still_queued(overdue)
+    deliveries.extend(waiting, now=now)
+    kept = {row.pk for row in waiting}
+    lost = [row for row in overdue if row.pk not in kept]
+    for row in lost:
+        error = f"no answer from {row.subscription.target} within {row.subscription.timeout_sec:g} s"
+        deliveries.failed(row.pk, row.attempts, error=error, code=None, now=now)
+    return len(lost)
+
+
+def _still_queued(rows: Sequence[Delivery]) -> list[Delivery]:
+    """Return those whose message lies unread in its queue: their subscriber is away, not lost.
+
+    A queue longer than 1,000 is taken to hold all of them; the age limit of the subscription ends the waiting.
+    """
+    by_queue: dict[str, list[Delivery]] = {}
+    for row in rows:
+        if is_pushed(row.subscription):
+            by_queue.setdefault(queue_of(row.subscription), []).append(row)
+    found: list[Delivery] = []
+    for queue, members in by_queue.items():
+        texts = client().lrange(queue, 0, SCANNED_MESSAGES - 1)
+        everything = "\n".join(texts) if len(texts) < SCANNED_MESSAGES else None  # type: ignore[arg-type]
+        found += [row for row in members if everything is None or message_id(row) in everything]
+    return [row for row in found if not _is_too_old(row, now=datetime.now(UTC))]
+
+
+def queue_of(subscription: Subscription) -> str:
+    """Return the queue in which a subscription's messages wait."""
+    if subscription.kind == Subscription.Kind.TASK:
+        return subscription.queue
+    return PUBLIC if subscription.kind == Subscription.Kind.HTTP else EVENTS
+
+
+def _is_too_old(row: Delivery, *, now: datetime) -> bool:
+    return (now - row.created_at).total_seconds() >= row.subscription.max_age_sec
+
+
+def run_handler(delivery_id: int, attempt: int) -> None:
+    """Call the handler of a delivery in this worker; does nothing when that attempt is not the current one any more."""
+    row = (
+        Delivery.objects.select_related("subscription", "event")
+        .filter(pk=delivery_id, attempts=attempt, status=Delivery.Status.SENDING)
+        .first()
+    )
+    if row is None:
+        return
+    event = EventMessage.from_wire(row.event.body)
+    try:
+        with causes.handling(event):
+            handlers.find(row.subscription.handler)(event)
+    except Exception as exc:
+        # Whatever a handler raises is an answer: it decides between another attempt and the dead letters.
+        log.warning("an event handler failed", extra={"delivery": delivery_id, "error": type(exc).__name__})
+        answer_failed(delivery_id, attempt, error=describe(exc), code=exc.code if isinstance(exc, IntegrationError) else None)
+    else:
+        answer_delivered(delivery_id)
+
+
+def describe(exc: BaseException) -> str:
+    """Return an exception as the text that is kept: its type and its message."""
+    return f"{type(exc).__name__}: {exc}"
+
+
+def answer_delivered(delivery_id: int) -> None:
+    """Record a delivery's success and send what waited for it."""
+    deliveries.delivered([delivery_id], now=datetime.now(UTC))
+    _send_next(delivery_id)
+
+
+def answer_failed(delivery_id: int, attempt: int, *, error: str, code: ErrorCode | None) -> None:
+    """Record a failed attempt and send what may come next."""
+    if deliveries.failed(delivery_id, attempt, error=error, code=code, now=datetime.now(UTC)) is not None:
+        _send_next(delivery_id)
+
+
+def _send_next(delivery_id: int) -> None:
+    """Send the next of a key in an ordered subscription without waiting for the relay's next round."""
+    row = Delivery.objects.select_related("subscription").filter(pk=delivery_id).exclude(subscription__ordering="").first()
+    if row is None or row.subscription.paused or row.subscription.held_until is not None or not is_pushed(row.subscription):
+        return
+    now = datetime.now(UTC)
+    _send_all(row.subscription, deliveries.claim_next(row.subscription, row.key, now=now, floor=stream.taken_over()), now=now)

@@ -1,0 +1,101 @@
+"""A durable subscription whose handler is a function of this process: it fetches what is due, so it catches up by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import redis
+from django.db import DatabaseError
+
+from hub.aio import in_thread
+from hub.errors import IntegrationError
+from hub.events import causes, deliveries, dispatch, stream, subscriptions
+from hub.events.live import Handler, call
+from hub.events.messages import EventMessage
+from hub.events.models import Delivery, Subscription
+from hub.telemetry import conventions, tracing
+
+log = logging.getLogger(__name__)
+BATCH = 20
+IDLE_SEC, AWAY_SEC = 0.2, 2.0
+
+
+class DurableConsumer:
+    """Calls the handler with each event of a durable subscription until `close`; an event it fails at comes again."""
+
+    def __init__(self, name: str, handler: Handler) -> None:
+        self.id = name
+        self.received = self.failed = 0
+        self._handler = handler
+        self._task = asyncio.create_task(self._run(), name=f"hub-events-{name}")
+
+    async def close(self) -> None:
+        """Stop; an event that was not handled to its end waits for the next process of this name."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                rows = await in_thread(fetch, self.id)
+                await self._handle_all(rows)
+                pause = 0.0 if rows else IDLE_SEC
+            except (DatabaseError, redis.RedisError, OSError) as exc:
+                log.warning("a durable subscriber waits", extra={"subscription": self.id, "error": type(exc).__name__})
+                pause = AWAY_SEC
+            await asyncio.sleep(pause)
+
+    async def _handle_all(self, rows: Sequence[Delivery]) -> None:
+        """Handle claimed deliveries while the claim lasts, and give the rest back."""
+        half = rows[0].subscription.timeout_sec / 2 if rows else 0.0
+        begun, done, left = time.monotonic(), [], list(rows)
+        try:
+            while left and time.monotonic() - begun <= half:
+                if await self._succeeds(left[0]):
+                    done.append(left[0].pk)
+                del left[0]
+        finally:
+            await asyncio.shield(in_thread(_finish, done, left))
+
+    async def _succeeds(self, row: Delivery) -> bool:
+        self.received += 1
+        event = EventMessage.from_wire(row.event.body)
+        attributes = {conventions.EVENT_ID: event.metadata.event_id, conventions.MESSAGING_DESTINATION: event.topic}
+        traceparent = event.metadata.traceparent or None
+        try:
+            with (
+                causes.handling(event),
+                tracing.span(f"process {event.topic}", kind="consumer", attributes=attributes, traceparent=traceparent),
+            ):
+                await asyncio.wait_for(call(self._handler, event), row.subscription.timeout_sec)
+        except Exception as exc:
+            # Whatever a handler raises is an answer: it decides between another attempt and the dead letters.
+            self.failed += 1
+            log.warning("a durable handler failed", extra={"subscription": self.id, "delivery": row.pk, "error": type(exc).__name__})
+            code = exc.code if isinstance(exc, IntegrationError) else None
+            await in_thread(dispatch.answer_failed, row.pk, row.attempts, error=dispatch.describe(exc), code=code)
+            return False
+        return True
+
+
+def fetch(name: str) -> list[Delivery]:
+    """Claim what a subscription has due, at most 20 at once."""
+    subscription = subscriptions.find(name)
+    if subscription.paused:
+        return []
+    floor = stream.taken_over() if subscription.ordering != Subscription.Ordering.NONE else ""
+    rows = deliveries.claim(subscription, now=datetime.now(UTC), limit=min(BATCH, subscription.max_in_flight), floor=floor)
+    for row in rows:
+        row.subscription = subscription
+    return rows
+
+
+def _finish(done: Sequence[int], left: Sequence[Delivery]) -> None:
+    now = datetime.now(UTC)
+    if done:
+        deliveries.delivered(done, now=now)
+    deliveries.release(left, now=now)

@@ -1,0 +1,111 @@
+"""From the stream to the tables: each event once, one delivery row per subscription that wants it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import transaction
+
+from hub.errors import IntegrationError
+from hub.events import messages, positions
+from hub.events.messages import EventMessage
+from hub.events.models import Delivery, Event
+from hub.events.roster import Roster, Subscriber
+from hub.telemetry import metrics
+
+log = logging.getLogger(__name__)
+
+Entry = tuple[str, dict[str, str]]
+"""What Redis gives: the entry's id, and its fields."""
+Tap = Callable[[Sequence[EventMessage]], None]
+_taps: list[Tap] = []
+
+
+def add_tap(tap: Tap) -> None:
+    """Show `tap` every event that the relay takes over, in batches, within the transaction that stores them.
+
+    It sees an event at least once; what it does must be harmless when repeated. When it raises, the batch comes again.
+    """
+    if tap not in _taps:
+        _taps.append(tap)
+
+
+def has_taps() -> bool:
+    """Tell whether anybody looks at every event."""
+    return bool(_taps)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """One event of the stream, where it stood, and who wants it."""
+
+    event: EventMessage
+    position: str
+    subscribers: list[Subscriber] = field(default_factory=list)
+
+
+def take(entries: Iterable[Entry], roster: Roster, *, now: datetime) -> list[Taken]:
+    """Store what is wanted of `entries` and return all of them; doing it again changes nothing."""
+    roster.refresh()
+    taken = [one for entry in entries if (one := _read(entry, roster)) is not None]
+    with transaction.atomic():
+        store([one for one in taken if one.subscribers], now=now)
+        for tap in _taps:
+            tap([one.event for one in taken])
+    metrics.increment("hub_events_relayed_total", len(taken))
+    return taken
+
+
+def _read(entry: Entry, roster: Roster) -> Taken | None:
+    stream_id, fields = entry
+    try:
+        event = messages.decode(fields["e"])
+    except (KeyError, IntegrationError) as exc:
+        # It cannot become an event by waiting, and must not stop those behind it.
+        metrics.increment("hub_events_unreadable_total")
+        log.error("an entry of the stream is no event", extra={"stream_id": stream_id, "error": type(exc).__name__})
+        return None
+    position = positions.sortable(stream_id)
+    wanted_by = [one for one in roster.of_topic(event.topic) if one.wants(position)]
+    return Taken(event=event, position=position, subscribers=wanted_by)
+
+
+def store(taken: Sequence[Taken], *, now: datetime) -> int:
+    """Write events and deliveries that are not there yet; returns how many deliveries were asked for."""
+    if not taken:
+        return 0
+    Event.objects.bulk_create([_event_row(one) for one in taken], ignore_conflicts=True)
+    ids = dict(Event.objects.filter(event_id__in=[one.event.metadata.event_id for one in taken]).values_list("event_id", "id"))
+    rows = [_delivery_row(one, subscriber, ids, now) for one in taken for subscriber in one.subscribers]
+    Delivery.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+    return len(rows)
+
+
+def _event_row(one: Taken) -> Event:
+    meta = one.event.metadata
+    return Event(
+        event_id=meta.event_id,
+        topic=one.event.topic,
+        event_type=one.event.event_type,
+        source=meta.source_service,
+        trace_id=meta.trace_id,
+        correlation_id=meta.correlation_id,
+        causation_id=meta.causation_id,
+        hops=meta.hops,
+        position=one.position,
+        body=one.event.to_wire(),
+        time=meta.timestamp,
+    )
+
+
+def _delivery_row(one: Taken, subscriber: Subscriber, ids: dict[str, int], now: datetime) -> Delivery:
+    return Delivery(
+        subscription_id=subscriber.id,
+        event_id=ids[one.event.metadata.event_id],
+        due_at=now,
+        key=subscriber.key_of(one.event),
+        position=one.position,
+    )

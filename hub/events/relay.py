@@ -1,0 +1,216 @@
+"""The relay: takes events from the stream over into rows, and sends what is due. Any number of processes may run it.
+
+They share one consumer group: Redis gives each event to one of them, and what a dead one left is claimed by another.
+An entry is acknowledged after its rows are committed, so at worst it is taken over twice, which changes nothing.
+
+    relay.run(stop)             # until `stop` is set
+    relay.run_once()            # one round; returns what it did
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+from uuid import uuid4
+
+import redis
+from django.db import DatabaseError, close_old_connections
+from kombu.exceptions import OperationalError
+
+from hub.events import dispatch, intake, outbox, positions, replays, retention, stream, topic_counts
+from hub.events.intake import Entry
+from hub.events.roster import Roster
+from hub.redis_client import client
+
+log = logging.getLogger(__name__)
+GROUP = "relay"
+BATCH = 200
+BLOCK_MS = 50
+CLAIM_IDLE_MS = 10_000
+CLAIM_EVERY_SEC, ANSWERS_EVERY_SEC, OUTBOX_EVERY_SEC, HOUSE_EVERY_SEC = 3.0, 1.0, 1.0, 15.0
+MAX_ROUNDS_BEHIND = 20
+FIRST_PAUSE_SEC, LONGEST_PAUSE_SEC = 0.2, 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Round:
+    """What one round did: events taken over, deliveries sent, outbox rows sent."""
+
+    taken: int = 0
+    sent: int = 0
+    outbox: int = 0
+
+
+class Relay:
+    """One member of the consumer group; not thread-safe."""
+
+    def __init__(self, name: str | None = None, *, claim_idle_ms: int = CLAIM_IDLE_MS) -> None:
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+        self._claim_idle_ms = claim_idle_ms
+        self._roster = Roster()
+        self._floor = positions.sortable(positions.START)
+        self._due = {"claim": 0.0, "answers": 0.0, "outbox": 0.0, "house": 0.0}
+
+    def round(self, *, block_ms: int = BLOCK_MS) -> Round:
+        """Take over what is new, send what is due; waits up to `block_ms` for events when there is nothing to do."""
+        now = datetime.now(UTC)
+        from_outbox = outbox.send_left(now=now) if self._is_due("outbox", OUTBOX_EVERY_SEC) else 0
+        left = self._take_left() if self._is_due("claim", CLAIM_EVERY_SEC) else 0
+        fresh = self._take_new(block_ms=block_ms)
+        now = datetime.now(UTC)
+        if self._is_due("answers", ANSWERS_EVERY_SEC):
+            dispatch.give_up_waiting(now=now)
+            replays.advance(now=now)
+        sent = dispatch.send_due(now=now, floor=self._floor)
+        if self._is_due("house", HOUSE_EVERY_SEC):
+            self._keep_house(now)
+        return Round(taken=left + fresh, sent=sent, outbox=from_outbox)
+
+    def _is_due(self, what: str, every_sec: float) -> bool:
+        now = time.monotonic()
+        if now < self._due[what]:
+            return False
+        self._due[what] = now + every_sec
+        return True
+
+    def _take_new(self, *, block_ms: int) -> int:
+        answer: Any = self._read(block_ms or None)
+        entries: list[Entry] = answer[0][1] if answer else []
+        return self._take(entries)
+
+    def _read(self, block_ms: int | None) -> Any:
+        try:
+            return client().xreadgroup(GROUP, self.name, {stream.STREAM: ">"}, count=BATCH, block=block_ms)
+        except redis.ResponseError as exc:
+            if not str(exc).startswith("NOGROUP"):
+                raise
+            # The first relay ever, or Redis came back empty: reading all that is there again is harmless.
+            ensure_group()
+            return client().xreadgroup(GROUP, self.name, {stream.STREAM: ">"}, count=BATCH, block=block_ms)
+
+    def _take_left(self) -> int:
+        """Take over what a relay that died, or this one before an error, was given and did not finish."""
+        total, cursor = 0, positions.START
+        for _ in range(MAX_ROUNDS_BEHIND):
+            answer: Any = self._autoclaim(cursor)
+            cursor, entries = answer[0], [entry for entry in answer[1] if entry[1] is not None]
+            total += self._take(entries)
+            if cursor in (positions.START, b"0-0") or not entries:
+                break
+        return total
+
+    def _autoclaim(self, cursor: str) -> Any:
+        try:
+            return client().xautoclaim(stream.STREAM, GROUP, self.name, self._claim_idle_ms, start_id=cursor, count=BATCH)
+        except redis.ResponseError as exc:
+            if not str(exc).startswith("NOGROUP"):
+                raise
+            ensure_group()
+            return (positions.START, [])
+
+    def _take(self, entries: list[Entry]) -> int:
+        if not entries:
+            return 0
+        taken = intake.take(entries, self._roster, now=datetime.now(UTC))
+        client().xack(stream.STREAM, GROUP, *[stream_id for stream_id, _ in entries])
+        topic_counts.count(taken)
+        self._mark()
+        return len(entries)
+
+    def _mark(self) -> None:
+        """Say up to where everything is taken over: publishers may drop it, ordered subscriptions may send it."""
+        mark = taken_over()
+        self._floor = positions.sortable(mark)
+        if len(self._roster) or intake.has_taps():
+            client().set(stream.READ, mark)
+        else:
+            client().delete(stream.READ)
+
+    def _keep_house(self, now: datetime) -> None:
+        self._roster.refresh()
+        self._mark()
+        retention.trim_stream(taken_over=positions.stream_id(self._floor), now=now)
+        unread, oldest = behind()
+        retention.watch(unread=unread, oldest_unread=oldest, now=now)
+        drop_dead_consumers()
+
+
+def ensure_group() -> None:
+    """Make the consumer group from the beginning of the stream, unless it is there."""
+    try:
+        client().xgroup_create(stream.STREAM, GROUP, id="0", mkstream=True)
+    except redis.ResponseError as exc:
+        if not str(exc).startswith("BUSYGROUP"):
+            raise
+
+
+def taken_over() -> str:
+    """Return the stream id up to which every entry is taken over: the last given out, or the one before the first open."""
+    last, first_open = _group_state()
+    if first_open is None:
+        return last
+    milliseconds, number = map(int, first_open.split("-"))
+    return f"{milliseconds}-{number - 1}" if number else f"{milliseconds - 1}-{2**63}"
+
+
+def _group_state() -> tuple[str, str | None]:
+    """Return the last id given to a relay, and the first of those not acknowledged yet."""
+    with client().pipeline(transaction=True) as pipe:
+        pipe.xinfo_groups(stream.STREAM)
+        pipe.xpending(stream.STREAM, GROUP)
+        groups, pending = pipe.execute()
+    last = next((group["last-delivered-id"] for group in groups if group["name"] == GROUP), positions.START)
+    return last, pending["min"] if pending["pending"] else None
+
+
+def behind() -> tuple[int, str | None]:
+    """Return how many events the relay has not taken over, and the id of the oldest of them."""
+    mark = taken_over()
+    first: Any = client().xrange(stream.STREAM, min=f"({mark}", count=1)
+    if not first:
+        return 0, None
+    groups: Any = client().xinfo_groups(stream.STREAM)
+    counts = [int(one.get("lag") or 0) + int(one["pending"]) for one in groups if one["name"] == GROUP]
+    return sum(counts), first[0][0]
+
+
+def drop_dead_consumers(*, idle_ms: int = 3_600_000) -> int:
+    """Forget members of the group that have been away for an hour and hold nothing."""
+    found: Any = client().xinfo_consumers(stream.STREAM, GROUP)
+    dead = [one["name"] for one in found if one["idle"] > idle_ms and not one["pending"]]
+    for name in dead:
+        client().xgroup_delconsumer(stream.STREAM, GROUP, name)
+    return len(dead)
+
+
+@cache
+def _own() -> Relay:
+    return Relay()
+
+
+def run_once(*, block_ms: int = 0) -> Round:
+    """Do one round as this process's relay."""
+    return _own().round(block_ms=block_ms)
+
+
+def run(stop: threading.Event) -> None:
+    """Do rounds until `stop` is set; while Redis or the database is away, wait for it, at most 5 s at a time."""
+    relay, pause_sec, idle = Relay(), FIRST_PAUSE_SEC, False
+    while not stop.is_set():
+        try:
+            close_old_connections()
+            done = relay.round(block_ms=BLOCK_MS if idle else 0)
+            idle = not (done.taken or done.sent)
+            pause_sec = FIRST_PAUSE_SEC
+        except (redis.RedisError, DatabaseError, OperationalError, OSError) as exc:
+            log.warning("the relay waits", extra={"error": type(exc).__name__, "pause_sec": pause_sec})
+            stop.wait(pause_sec * random.uniform(0.5, 1))  # noqa: S311  (jitter)
+            pause_sec = min(pause_sec * 2, LONGEST_PAUSE_SEC)

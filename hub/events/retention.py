@@ -1,0 +1,78 @@
+"""How long what happened is kept, and how far behind the relay may fall before it says so."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, QuerySet
+
+from hub.events import positions, stream
+from hub.events.models import DeadLetter, Delivery, Event, ReplayRun, Subscription, Topic
+from hub.redis_client import client
+from hub.telemetry import metrics
+
+log = logging.getLogger(__name__)
+BATCH = 500
+MAX_BATCHES = 200
+BEHIND_SEC = 60.0
+"""An event that waits this long for the relay is an alarm."""
+
+
+def prune(*, now: datetime | None = None) -> dict[str, int]:
+    """Delete what is finished and older than the retention, in short transactions; returns counts per table."""
+    before = (now or datetime.now(UTC)) - timedelta(days=settings.HUB.event_retention_days)
+    letters = DeadLetter.objects.filter(decided_at__lt=before).exclude(status__in=[DeadLetter.Status.OPEN, DeadLetter.Status.REPLAYED])
+    open_letter = DeadLetter.objects.filter(delivery=OuterRef("pk"))
+    finished = Delivery.objects.filter(~Exists(open_letter), finished_at__lt=before)
+    wanted = Delivery.objects.filter(event=OuterRef("pk"))
+    edited = DeadLetter.objects.filter(event=OuterRef("pk"))
+    return {
+        "dead_letters": _delete(letters),
+        "deliveries": _delete(finished),
+        "events": _delete(Event.objects.filter(~Exists(wanted), ~Exists(edited), created_at__lt=before)),
+        "topics": _delete(Topic.objects.filter(last_at__lt=before)),
+        "replay_runs": _delete(ReplayRun.objects.filter(ended_at__lt=before)),
+    }
+
+
+def _delete(rows: QuerySet[Any]) -> int:
+    """Delete `rows` a few hundred at a time: no transaction is long, so nobody waits for it."""
+    total = 0
+    for _ in range(MAX_BATCHES):
+        ids = list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH])
+        if not ids:
+            break
+        rows.model._default_manager.filter(pk__in=ids).delete()
+        total += len(ids)
+    return total
+
+
+def trim_stream(*, taken_over: str, now: datetime) -> None:
+    """Drop from the stream what is older than the retention and taken over; `taken_over` is a stream id."""
+    by_age = positions.at(now - timedelta(days=settings.HUB.event_retention_days))
+    oldest_kept = min(by_age, taken_over, key=positions.sortable)
+    client().xtrim(stream.STREAM, minid=oldest_kept, approximate=True)
+
+
+def watch(*, unread: int, oldest_unread: str | None, now: datetime) -> float:
+    """Publish how far the relay and the subscriptions are behind; returns the age of the oldest unread event in seconds."""
+    age_sec = max(0.0, (now - positions.moment_of(oldest_unread)).total_seconds()) if oldest_unread else 0.0
+    metrics.set_gauge("hub_events_unread", unread)
+    metrics.set_gauge("hub_events_oldest_unread_seconds", age_sec)
+    if age_sec > BEHIND_SEC:
+        log.warning("events wait for the relay", extra={"code": "E11141", "unread": unread, "oldest_sec": round(age_sec)})
+    metrics.set_gauge("hub_dead_letters", DeadLetter.objects.filter(status=DeadLetter.Status.OPEN).count())
+    for name, seconds in slowest(now=now):
+        metrics.set_gauge("hub_subscription_oldest_seconds", seconds, subscription=name)
+    return age_sec
+
+
+def slowest(*, now: datetime) -> list[tuple[str, float]]:
+    """Return for each subscription with something due how many seconds its oldest open delivery has waited."""
+    rows = Delivery.objects.filter(subscription=OuterRef("pk"), status__in=[Delivery.Status.PENDING, Delivery.Status.SENDING])
+    oldest = rows.order_by("position").values("created_at")[:1]
+    found = Subscription.objects.annotate(oldest=oldest).filter(oldest__isnull=False).values_list("name", "oldest")
+    return [(name, max(0.0, (now - created).total_seconds())) for name, created in found]
