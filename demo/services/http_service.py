@@ -50,7 +50,7 @@ class State:
                 answer = act(after["data"], body)
             except Conflict as exc:
                 return 409, {"error": str(exc)}
-            except (KeyError, TypeError, ValueError) as exc:
+            except (AttributeError, KeyError, TypeError, ValueError) as exc:
                 return 400, {"error": f"malformed request: {type(exc).__name__} {exc}"}
             if key:
                 after["answers"][key] = {"status": 200, "answer": answer}
