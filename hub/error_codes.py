@@ -170,6 +170,8 @@ class ErrorCode(str, Enum):
     TASK_UNKNOWN = "E11431", 424, "human", "no live worker knows this task name"
     STEP_REFUSED = "E11432", 424, "never", "step refused: an explicit no"
     SAGA_STALLED = "E11433", 409, "human", "a step after the pivot cannot be done, and the saga cannot turn back"
+    ENTITY_LOCKED = "E11434", 409, "later", "another saga works on that entity"
+    PREFLIGHT_FAILED = "E11435", 409, "later", "the saga cannot be carried out now, nothing was started"
     STEP_FAILED = "E11440", 424, "never", "step failed, compensation began"
     STEP_TIMED_OUT = "E11441", 504, "never", "step timed out"
     STEP_OUTCOME_UNKNOWN = "E11442", 502, "same_key", "step was sent, outcome unknown"

@@ -47,7 +47,10 @@ def _begin_do(draft: Draft, index: int, lease: dict[str, Any]) -> None:
     if step.started_seq is None:
         lease["started_seq"] = draft.run.started
         draft.set(started=draft.run.started + 1)
-    draft.move_step(index, StepStatus.RUNNING, f"attempt {step.attempts + 1}", attempts=step.attempts + 1, **lease)
+    if step.verify_only:
+        draft.move_step(index, StepStatus.RUNNING, "asks whether it happened", **lease)
+    else:
+        draft.move_step(index, StepStatus.RUNNING, f"attempt {step.attempts + 1}", attempts=step.attempts + 1, **lease)
 
 
 def _begin_undo(draft: Draft, index: int, lease: dict[str, Any]) -> None:
@@ -70,7 +73,7 @@ def succeeded(draft: Draft, event: events.Succeeded) -> str:
     if draft.run.steps[event.step].status is StepStatus.COMPENSATING:
         draft.move_step(event.step, StepStatus.COMPENSATED, lease_until=None, losses=0, undo_error=None)
     else:
-        ended: dict[str, Any] = {"lease_until": None, "losses": 0, "error": None, "may_have_happened": True}
+        ended: dict[str, Any] = {"lease_until": None, "losses": 0, "error": None, "may_have_happened": True, "verify_only": False}
         draft.move_step(event.step, StepStatus.COMPLETED, output=event.output, served_by=event.served_by, **ended)
     return ""
 
@@ -92,11 +95,36 @@ def _do_failed(draft: Draft, event: events.Failed) -> None:
     ambiguous = event.outcome in ("unknown", "lost")
     step = draft.run.steps[event.step]
     draft.set_step(event.step, error=event.error, may_have_happened=step.may_have_happened or ambiguous)
-    due = _next_try(draft, event, draft.spec.steps[event.step].retry, step.attempts)
+    due = None if step.verify_only else _next_try(draft, event, draft.spec.steps[event.step].retry, step.attempts)
     if due is not None and (due < draft.run.deadline_at or not plan.heeds_deadline(draft.spec, draft.run)):
         draft.move_step(event.step, StepStatus.WAITING, words(event.error), due_at=due)
+    elif _should_ask(draft, event.step):
+        draft.move_step(event.step, StepStatus.WAITING, f"{words(event.error)}; to be verified", due_at=event.now, verify_only=True)
     else:
         _give_up(draft, event)
+
+
+def _should_ask(draft: Draft, index: int) -> bool:
+    """An ambiguous step whose author gave a `verify` is asked once more before the hub decides."""
+    step, state = draft.spec.steps[index], draft.run.steps[index]
+    turned = draft.run.cause is not None
+    return step.verify is not None and state.may_have_happened and not state.verify_only and not turned
+
+
+def verified(draft: Draft, event: events.Verified) -> str:
+    """Take the author's word on an ambiguous step: it did not happen, or nobody knows. (Happened is `Succeeded`.)"""
+    if _is_stale(draft, event.step, event.epoch):
+        return "late reply"
+    step = draft.run.steps[event.step]
+    if event.answer == "did_not":
+        draft.set_step(event.step, may_have_happened=False)
+    if not step.verify_only:
+        return ""
+    draft.set_step(event.step, lease_until=None, losses=0)
+    outcome: events.Outcome = "failed" if event.answer == "did_not" else "unknown"
+    _give_up(draft, events.Failed(step=event.step, epoch=event.epoch, now=event.now, outcome=outcome, error=step.error or {}))
+    draft.set_step(event.step, verify_only=False)
+    return ""
 
 
 def _next_try(draft: Draft, event: events.Failed, policy: RetryPolicy, attempts: int) -> float | None:

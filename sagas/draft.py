@@ -82,7 +82,7 @@ def stop_waiting(draft: Draft) -> None:
         if step.status is not StepStatus.WAITING:
             continue
         ended = StepStatus.UNKNOWN if step.may_have_happened else StepStatus.FAILED if step.attempts else StepStatus.PENDING
-        draft.move_step(index, ended, "no further try", due_at=None)
+        draft.move_step(index, ended, "no further try", due_at=None, waiting_for="", verify_only=False)
 
 
 def _end_compensation(draft: Draft) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sagas.states import Direction
+from sagas.states import Direction, SagaStatus
 
+Answer = Literal["happened", "did_not", "unknown"]
 Outcome = Literal["refused", "failed", "unknown", "lost"]
 """refused: an explicit no. failed: an error, and certainly nothing happened. unknown: it may have happened.
 lost: the process that ran it vanished (and it may have happened)."""
@@ -103,10 +104,51 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compensate:
-    """An operator turns a final run back."""
+    """An operator turns a final run back; `by_parent`: the saga that started this one does, even if it has completed."""
 
     now: float
     reason: str
+    by_parent: bool = False
 
 
-Event = Claim | Succeeded | Failed | Held | Blocked | Tick | Cancel | OwnerBeat | Retry | Compensate
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Skip:
+    """An operator has dealt with a step, or with an undo, by hand; the run goes on without it."""
+
+    step: int
+    now: float
+    reason: str
+    deadline_at: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resolve:
+    """An operator ends a run as completed or compensated: what was left was put right by hand."""
+
+    now: float
+    reason: str
+    outcome: SagaStatus
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signal:
+    """Something outside that a step waits for: ``signal:name`` or ``event:topic``, with what it brought."""
+
+    name: str
+    now: float
+    payload: Any = None
+    keep: bool = True
+    """Keep it for a step that will wait later (signals); else it only wakes one that waits now (events)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verified:
+    """The author's `verify` says what became of an ambiguous attempt."""
+
+    step: int
+    epoch: int
+    now: float
+    answer: Answer
+
+
+Event = Claim | Succeeded | Failed | Held | Blocked | Tick | Cancel | OwnerBeat | Signal | Verified | Retry | Compensate | Skip | Resolve

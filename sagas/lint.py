@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Protocol, get_args
+from typing import get_args
 
 from hub.errors import ErrorCode, IntegrationError
 from sagas.spec import StepKind
+from sagas.steps import SagaStep
 
 
-class Step(Protocol):
-    """The part of a `SagaStep` that matters here."""
-
-    @property
-    def step_id(self) -> str: ...
-    @property
-    def kind(self) -> StepKind: ...
-    @property
-    def parallel_group(self) -> str | None: ...
-    @property
-    def required(self) -> bool: ...
-    def has_undo(self) -> bool: ...
-
-
-def check_groups(steps: Sequence[Step]) -> None:
+def check_groups(steps: Sequence[SagaStep]) -> None:
     """Refuse a group whose members are not neighbours (E11416): the order of the list is the order of the saga."""
     runs = [name for name, _ in groupby(step.parallel_group for step in steps) if name]
     twice = next((name for name in runs if runs.count(name) > 1), None)
@@ -32,7 +19,7 @@ def check_groups(steps: Sequence[Step]) -> None:
         raise IntegrationError(ErrorCode.PARALLEL_GROUP_INVALID, f"the steps of parallel group {twice!r} are not neighbours")
 
 
-def check_pivot(steps: Sequence[Step]) -> None:
+def check_pivot(steps: Sequence[SagaStep]) -> None:
     """Refuse an order in which the saga could neither go on nor turn back (E11415)."""
     unknown = next((step for step in steps if step.kind not in get_args(StepKind)), None)
     if unknown:
@@ -47,23 +34,23 @@ def check_pivot(steps: Sequence[Step]) -> None:
         _check_pivot_or_after(step)
 
 
-def _check_before(step: Step, *, has_pivot: bool) -> None:
+def _check_before(step: SagaStep, *, has_pivot: bool) -> None:
     if step.kind == "retriable":
         raise _refused(step, "a retriable step stands after the pivot")
     if has_pivot and not step.has_undo():
         raise _refused(step, "a step before the pivot needs a compensation")
 
 
-def _check_pivot_or_after(step: Step) -> None:
+def _check_pivot_or_after(step: SagaStep) -> None:
     if step.kind == "compensatable":
         raise _refused(step, "a step after the pivot must be retriable")
     if step.kind == "pivot" and step.parallel_group:
         raise _refused(step, "a pivot runs alone")
-    if step.has_undo():
+    if step.has_compensation():
         raise _refused(step, f"a {step.kind} step is never undone, so it has no compensation")
     if not step.required:
         raise _refused(step, f"a {step.kind} step is required")
 
 
-def _refused(step: Step, why: str) -> IntegrationError:
+def _refused(step: SagaStep, why: str) -> IntegrationError:
     return IntegrationError(ErrorCode.PIVOT_ORDER_INVALID, f"step {step.step_id!r}: {why}")

@@ -18,10 +18,10 @@ from django.conf import settings
 from hub.aio import in_thread
 from sagas import calls, clock, engine, events, plan, store
 from sagas.calls import Ended
-from sagas.definitions import Action
 from sagas.engine import Attempt
 from sagas.limits import StepTimedOut
 from sagas.states import FINAL, Direction
+from sagas.steps import Action
 from sagas.store import Loaded
 
 BEAT_SEC = 2.0

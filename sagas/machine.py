@@ -9,13 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sagas import attempts, events, plan
-from sagas.draft import Draft, deadline_error, park, settle, stop_waiting, turn_back, words
+from sagas import attempts, events, operators, plan, waits
+from sagas.draft import Draft, deadline_error, park, settle, turn_back, words
 from sagas.spec import SagaSpec
 from sagas.states import (
     ACTIVE,
-    OPERATOR_MOVES,
-    OPERATOR_STEP_MOVES,
     Cause,
     Change,
     Direction,
@@ -51,6 +49,8 @@ def apply(spec: SagaSpec, run: RunState, event: events.Event) -> Verdict:
     if ignored:
         return Verdict(run=run, ignored=ignored)
     settle(draft)
+    if waits.begin(draft, now=event.now):
+        settle(draft)
     return Verdict(run=draft.run, changes=tuple(draft.changes))
 
 
@@ -63,6 +63,7 @@ def _tick(draft: Draft, event: events.Tick) -> str:
     for index, step in enumerate(run.steps):
         if step.lease_until is not None and step.lease_until <= event.now:
             _lose(draft, index, event)
+    waits.pass_time(draft, now=event.now)
     if event.now >= run.deadline_at and plan.heeds_deadline(draft.spec, draft.run):
         turn_back(draft, Cause.TIMEOUT, deadline_error(None))
     if plan.work(draft.spec, draft.run, now=event.now):
@@ -117,34 +118,6 @@ def _blocked(draft: Draft, event: events.Blocked) -> str:
     return ""
 
 
-def _retry(draft: Draft, event: events.Retry) -> str:
-    """Forward again if nothing was undone yet, else through the undos that are still owed."""
-    undone = {StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED, StepStatus.COMPENSATING}
-    undoing = any(step.status in undone for step in draft.run.steps)
-    if undoing:
-        return _compensate(draft, events.Compensate(now=event.now, reason=event.reason))
-    draft.move_run(SagaStatus.RUNNING, event.reason, moves=OPERATOR_MOVES)
-    draft.set(cause=None, error=None, deadline_at=event.deadline_at, blocked_at=None, blocked_reason="", hints=0)
-    for index, step in enumerate(draft.run.steps):
-        if step.status in (StepStatus.FAILED, StepStatus.UNKNOWN):
-            draft.move_step(index, StepStatus.PENDING, event.reason, moves=OPERATOR_STEP_MOVES, attempts=0, losses=0, error=None)
-        elif step.status is StepStatus.WAITING:
-            draft.set_step(index, due_at=None)
-    return ""
-
-
-def _compensate(draft: Draft, event: events.Compensate) -> str:
-    if plan.is_past_pivot(draft.spec, draft.run):
-        raise IllegalMove("a saga past its pivot only goes forward")
-    draft.move_run(SagaStatus.COMPENSATING, event.reason, moves=OPERATOR_MOVES)
-    draft.set(cause=draft.run.cause or Cause.CANCELLED, blocked_at=None, blocked_reason="", hints=0, owner_until=None)
-    for index, step in enumerate(draft.run.steps):
-        if step.status is StepStatus.COMPENSATION_FAILED:
-            draft.move_step(index, StepStatus.COMPENSATING, event.reason, moves=OPERATOR_STEP_MOVES, undo_attempts=0, losses=0)
-    stop_waiting(draft)
-    return ""
-
-
 _HANDLERS: dict[type, Callable[[Draft, Any], str]] = {
     events.Claim: attempts.claim,
     events.Succeeded: attempts.succeeded,
@@ -154,6 +127,10 @@ _HANDLERS: dict[type, Callable[[Draft, Any], str]] = {
     events.Tick: _tick,
     events.Cancel: _cancel,
     events.OwnerBeat: _owner_beat,
-    events.Retry: _retry,
-    events.Compensate: _compensate,
+    events.Signal: waits.signal,
+    events.Verified: attempts.verified,
+    events.Retry: operators.retry,
+    events.Compensate: operators.compensate,
+    events.Skip: operators.skip,
+    events.Resolve: operators.resolve,
 }

@@ -49,6 +49,13 @@ class SagaExecution(models.Model):
     blocked_at = models.DateTimeField(null=True)
     blocked_reason = models.CharField(max_length=300, blank=True)
     owner_until = models.DateTimeField(null=True)
+    signals = models.JSONField(default=dict)
+    lock_names = models.JSONField(default=list)
+    """The entities this run works on alone; `SagaLock` holds those it has."""
+    parent = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="children")
+    parent_step = models.PositiveSmallIntegerField(null=True)
+    depth = models.PositiveSmallIntegerField(default=0)
+    rerun_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="reruns")
     deadline_at = models.DateTimeField()
     next_wake_at = models.DateTimeField(null=True)
     idempotency_key = models.CharField(max_length=128, null=True)  # noqa: DJ001  (null: no key; unique among the given ones)
@@ -101,6 +108,8 @@ class SagaStepExecution(models.Model):
     may_have_happened = models.BooleanField(default=False)
     lease_until = models.DateTimeField(null=True)
     due_at = models.DateTimeField(null=True)
+    waiting_for = models.CharField(max_length=200, blank=True)
+    verify_only = models.BooleanField(default=False)
     task_id = models.CharField(max_length=64, blank=True)
     served_by = models.CharField(max_length=64, blank=True)
     output = models.JSONField(null=True)
@@ -113,6 +122,10 @@ class SagaStepExecution(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["execution", "index"], name="saga_step_unique"),
             models.CheckConstraint(condition=Q(status__in=[s.value for s in StepStatus]), name="saga_step_status_known"),
+        ]
+        indexes = [
+            # an event on the bus: the steps that wait for its topic
+            models.Index(fields=["waiting_for"], name="saga_step_waiting", condition=~Q(waiting_for="")),
         ]
 
     def __str__(self) -> str:
@@ -138,3 +151,34 @@ class SagaTransition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.step_id or 'saga'}: {self.old} -> {self.new}"
+
+
+class SagaLock(models.Model):
+    """An entity that one run works on alone (S24). The row ends with the run."""
+
+    name = models.CharField(max_length=200, primary_key=True)
+    execution = models.ForeignKey(SagaExecution, on_delete=models.CASCADE, related_name="locks")
+    acquired_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "saga lock"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UndoSlot(models.Model):
+    """One of the few undos that may run at once against a target: the brake on a storm of compensations."""
+
+    target = models.CharField(max_length=200)
+    number = models.PositiveSmallIntegerField()
+    execution = models.ForeignKey(SagaExecution, on_delete=models.CASCADE, related_name="undo_slots")
+    step_index = models.PositiveSmallIntegerField()
+    lease_until = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "undo slot"
+        constraints = [models.UniqueConstraint(fields=["target", "number"], name="saga_undo_slot_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.target} {self.number}"

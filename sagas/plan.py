@@ -50,10 +50,15 @@ def _forward_branches(spec: SagaSpec, run: RunState, now: float) -> tuple[tuple[
     first = next((i for i, step in enumerate(run.steps) if step.status not in DONE), None)
     if run.cause or first is None or stalled(spec, run) is not None:
         return ()
-    open_steps = [i for i in group_of(spec, first) if _may_begin(run.steps[i], now)]
+    open_steps = [i for i in group_of(spec, first) if _may_begin(run.steps[i], now) and not is_wait(spec, i)]
     if spec.steps[first].parallel_group:
         return tuple((i,) for i in open_steps)
     return (segment(spec, first),) if open_steps else ()
+
+
+def is_wait(spec: SagaSpec, index: int) -> bool:
+    """Tell whether a step only waits: nobody runs it, time or a signal ends it."""
+    return spec.steps[index].do.kind == "wait"
 
 
 def _may_begin(step: StepState, now: float) -> bool:
@@ -75,9 +80,9 @@ def group_of(spec: SagaSpec, index: int) -> range:
 
 
 def segment(spec: SagaSpec, index: int) -> tuple[int, ...]:
-    """Return the step and those after it, up to the next parallel group: what one chain may link."""
+    """Return the step and those after it, up to the next parallel group or wait: what one chain may link."""
     end = index + 1
-    while end < len(spec.steps) and not spec.steps[end].parallel_group:
+    while end < len(spec.steps) and not spec.steps[end].parallel_group and not is_wait(spec, end):
         end += 1
     return tuple(range(index, end))
 
@@ -151,10 +156,15 @@ def wake_at(spec: SagaSpec, run: RunState, *, now: float, pickup_sec: float) -> 
         return None
     if run.owner_until is not None:
         return run.owner_until
-    times = [step.lease_until for step in run.steps if step.lease_until is not None]
+    times = [_lease_look(spec, i, step.lease_until, now + pickup_sec) for i, step in enumerate(run.steps) if step.lease_until is not None]
     times += [step.due_at for step in run.steps if step.due_at is not None and step.due_at > now]
     if heeds_deadline(spec, run):
         times.append(run.deadline_at)
     if work(spec, run, now=now):
         times.append(now + pickup_sec * min(2**run.hints, MAX_PICKUP_FACTOR))
     return min(times, default=now + pickup_sec)
+
+
+def _lease_look(spec: SagaSpec, index: int, lease_until: float, soon: float) -> float:
+    """A child saga tells its parent how it ended; the parent looks by itself too, in case that message is lost."""
+    return min(lease_until, soon) if spec.steps[index].do.kind == "saga" else lease_until

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from sagas.states import Direction
 
-CallKind = Literal["function", "http", "task", "local"]
+CallKind = Literal["function", "http", "task", "local", "wait", "saga"]
+OnLock = Literal["wait", "refuse"]
 StepKind = Literal["compensatable", "pivot", "retriable"]
 """What stands before the pivot can be undone; what stands after it is only retried (S12)."""
 
@@ -19,7 +20,8 @@ class Call:
     """How one direction of a step is carried out.
 
     `target` is ``package.module:function``, ``POST /path``, a task name, or, for a closure of the caller, its name;
-    `where` is the service of an HTTP call or the queue of a task.
+    `where` is the service of an HTTP call or the queue of a task. A ``wait`` names what it waits for (``signal:name``,
+    ``event:topic``, ``timer:30``), a ``saga`` the definition that it runs as a child.
     """
 
     kind: CallKind
@@ -57,6 +59,7 @@ class StepSpec:
     non_retryable: tuple[str, ...] = ()
     kind: StepKind = "compensatable"
     parallel_group: str = ""
+    verify: Call | None = None
 
     def call(self, direction: Direction) -> Call | None:
         return self.do if direction is Direction.DO else self.undo
@@ -72,6 +75,10 @@ class SagaSpec:
     steps: tuple[StepSpec, ...]
     timeout_sec: float
     auto_compensate: bool = True
+    inline: bool = False
+    preflight: bool = False
+    locks: tuple[str, ...] = ()
+    on_lock: OnLock = "wait"
     hash: str = field(default="", compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,15 +100,15 @@ def digest(spec: SagaSpec) -> str:
 
 def from_dict(data: dict[str, Any]) -> SagaSpec:
     """Build the definition from its snapshot."""
-    steps = tuple(_step(step) for step in data["steps"])
-    spec = SagaSpec(**{**data, "steps": steps})
-    return SagaSpec(**{**data, "steps": steps, "hash": digest(spec)})
+    built = {**data, "steps": tuple(_step(step) for step in data["steps"]), "locks": tuple(data["locks"])}
+    return SagaSpec(**{**built, "hash": digest(SagaSpec(**built))})
 
 
 def _step(data: dict[str, Any]) -> StepSpec:
     built = {
         "do": Call(**data["do"]),
         "undo": Call(**data["undo"]) if data["undo"] else None,
+        "verify": Call(**data["verify"]) if data["verify"] else None,
         "retry": RetryPolicy(**data["retry"]),
         "undo_retry": RetryPolicy(**data["undo_retry"]),
         "non_retryable": tuple(data["non_retryable"]),

@@ -84,7 +84,7 @@ SAGA_MOVES: Mapping[SagaStatus, frozenset[SagaStatus]] = {
 STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = {
     _T.PENDING: frozenset({_T.RUNNING, _T.WAITING}),
     _T.RUNNING: frozenset({_T.COMPLETED, _T.FAILED, _T.UNKNOWN, _T.SKIPPED, _T.WAITING}),
-    _T.WAITING: frozenset({_T.RUNNING, _T.PENDING, _T.FAILED, _T.UNKNOWN}),
+    _T.WAITING: frozenset({_T.RUNNING, _T.PENDING, _T.FAILED, _T.UNKNOWN, _T.COMPLETED, _T.SKIPPED}),
     _T.COMPLETED: frozenset({_T.COMPENSATING}),
     _T.UNKNOWN: frozenset({_T.COMPENSATING}),
     _T.SKIPPED: frozenset({_T.COMPENSATING}),
@@ -95,14 +95,22 @@ STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = {
 }
 
 OPERATOR_MOVES: Mapping[SagaStatus, frozenset[SagaStatus]] = {
-    _S.FAILED: frozenset({_S.RUNNING, _S.COMPENSATING}),
-    _S.NEEDS_OPERATOR: frozenset({_S.RUNNING, _S.COMPENSATING}),
+    _S.FAILED: frozenset({_S.RUNNING, _S.COMPENSATING, _S.COMPLETED, _S.COMPENSATED}),
+    _S.NEEDS_OPERATOR: frozenset({_S.RUNNING, _S.COMPENSATING, _S.COMPLETED, _S.COMPENSATED}),
+}
+
+PARENT_MOVES: Mapping[SagaStatus, frozenset[SagaStatus]] = {
+    **{status: moves & {_S.COMPENSATING} for status, moves in OPERATOR_MOVES.items()},
+    # A completed child is undone as a whole by its parent (S23), and by nobody else.
+    _S.COMPLETED: frozenset({_S.COMPENSATING}),
 }
 
 OPERATOR_STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = {
-    _T.FAILED: frozenset({_T.PENDING}),
-    _T.UNKNOWN: frozenset({_T.PENDING}),
-    _T.COMPENSATION_FAILED: frozenset({_T.COMPENSATING}),
+    _T.PENDING: frozenset({_T.SKIPPED}),
+    _T.WAITING: frozenset({_T.SKIPPED}),
+    _T.FAILED: frozenset({_T.PENDING, _T.SKIPPED}),
+    _T.UNKNOWN: frozenset({_T.PENDING, _T.SKIPPED}),
+    _T.COMPENSATION_FAILED: frozenset({_T.COMPENSATING, _T.COMPENSATED}),
 }
 
 ACTIVE = frozenset({_S.PENDING, _S.RUNNING, _S.WAITING, _S.COMPENSATING})
@@ -130,6 +138,10 @@ class StepState:
     """Sticky: one ambiguous attempt makes the step undoable whatever later attempts say."""
     lease_until: float | None = None
     due_at: float | None = None
+    waiting_for: str = ""
+    """``signal:name``, ``event:topic`` or ``timer`` while a wait step waits; `due_at` is when it ends or is given up."""
+    verify_only: bool = False
+    """The tries are used up and the outcome is not known: the next claim only asks whether it happened."""
     task_id: str = ""
     served_by: str = ""
     output: Any = None
@@ -155,6 +167,8 @@ class RunState:
     """How many messages were sent since work was last picked up."""
     blocked_at: float | None = None
     blocked_reason: str = ""
+    signals: Mapping[str, Any] = field(default_factory=dict)
+    """Signals that came before a step waited for them, by name."""
     owner_until: float | None = None
     """For a run that its caller drives: when the caller counts as dead."""
 

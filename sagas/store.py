@@ -96,6 +96,7 @@ def _run_state(row: SagaExecution, steps: tuple[StepState, ...]) -> RunState:
         hints=row.hints,
         blocked_at=clock.to_seconds(row.blocked_at),
         blocked_reason=row.blocked_reason,
+        signals=row.signals,
         owner_until=clock.to_seconds(row.owner_until),
     )
 
@@ -184,6 +185,7 @@ def _run_values(spec: SagaSpec, run: RunState, now: float) -> dict[str, Any]:
         "hints": run.hints,
         "blocked_at": clock.to_datetime(run.blocked_at),
         "blocked_reason": run.blocked_reason[:300],
+        "signals": run.signals,
         "owner_until": clock.to_datetime(run.owner_until),
         "next_wake_at": clock.to_datetime(wake),
     }

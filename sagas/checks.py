@@ -1,0 +1,114 @@
+"""What a definition is refused for, with the code of what is wrong (pure)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from hub.errors import ErrorCode, IntegrationError
+from sagas import lint
+from sagas.steps import SagaStep
+
+MAX_STEPS = 200
+MAX_TIMEOUT_SEC = 30 * 24 * 3600.0
+MAX_RETRIES = 100
+_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")
+_STEP_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+_ENDPOINT = re.compile(r"^(GET|HEAD|POST|PUT|PATCH|DELETE) (/[^\s\\#]*)$")
+_TASK = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]{0,199}$")
+_WAIT = re.compile(r"^(signal:[A-Za-z0-9_.-]{1,100}|event:[A-Za-z0-9_.-]{1,190}|timer:\d{1,7}(\.\d+)?)$")
+
+
+def check(saga_name: str, steps: tuple[SagaStep, ...], timeout_sec: float) -> None:
+    """Refuse a definition with a code of E11401-E11416, E11460 or E11482."""
+    if not isinstance(saga_name, str) or not _NAME.match(saga_name):
+        raise IntegrationError(ErrorCode.SAGA_NAME_INVALID, f"saga name {_show(saga_name)} must match {_NAME.pattern}")
+    if saga_name.startswith("hub."):
+        raise IntegrationError(ErrorCode.SAGA_NAME_RESERVED, f"saga name {saga_name!r}: names under hub. are reserved")
+    _check_steps(saga_name, steps)
+    _check_number(timeout_sec, 0, MAX_TIMEOUT_SEC, "timeout_sec", saga_name, ErrorCode.SAGA_TIMEOUT_INVALID)
+
+
+def _check_steps(saga_name: str, steps: tuple[SagaStep, ...]) -> None:
+    if not steps or not all(isinstance(step, SagaStep) for step in steps):
+        raise IntegrationError(ErrorCode.SAGA_STEPS_INVALID, f"saga {saga_name!r}: steps must be a non-empty list of SagaStep")
+    if len(steps) > MAX_STEPS:
+        raise IntegrationError(ErrorCode.TOO_MANY_STEPS, f"saga {saga_name!r} has {len(steps)} steps, the limit is {MAX_STEPS}")
+    seen: set[str] = set()
+    for step in steps:
+        _check_step(step)
+        if step.step_id in seen:
+            raise IntegrationError(ErrorCode.STEP_ID_DUPLICATE, f"step id {step.step_id!r} is used twice")
+        seen.add(step.step_id)
+    lint.check_groups(steps)
+    lint.check_pivot(steps)
+
+
+def _check_step(step: SagaStep) -> None:
+    if not isinstance(step.step_id, str) or not _STEP_ID.match(step.step_id):
+        raise IntegrationError(ErrorCode.STEP_ID_INVALID, f"step id {_show(step.step_id)} must match {_STEP_ID.pattern}")
+    do = (step.action, step.endpoint, step.task, step.wait_for, step.saga)
+    _check_direction(step, do, "action, endpoint, task, wait_for and saga", at_least=1)
+    undo = (step.compensation, step.compensation_endpoint, step.compensation_task)
+    _check_direction(step, undo, "compensation, compensation_endpoint and compensation_task", at_least=0)
+    for endpoint in filter(None, (step.endpoint, step.compensation_endpoint)):
+        if not isinstance(endpoint, str) or not _ENDPOINT.match(endpoint) or not step.service_name:
+            raise _bad_action(step, f"endpoint {_show(endpoint)} needs a service_name and the form 'POST /path'")
+    for task in filter(None, (step.task, step.compensation_task)):
+        if not isinstance(task, str) or not _TASK.match(task) or not step.queue:
+            raise _bad_action(step, f"task {_show(task)} needs a queue and a dotted task name")
+    _check_wait_or_child(step)
+    _check_limits(step)
+
+
+def _check_wait_or_child(step: SagaStep) -> None:
+    if step.wait_for is not None and not (isinstance(step.wait_for, str) and _WAIT.match(step.wait_for)):
+        raise _bad_action(step, f"wait_for {_show(step.wait_for)} must be signal:name, event:topic or timer:seconds")
+    if step.saga is not None and not (isinstance(step.saga, str) and _NAME.match(step.saga)):
+        raise _bad_action(step, f"saga {_show(step.saga)} must be the name of a definition")
+    alone = step.wait_for or step.saga
+    if alone and step.has_compensation():
+        raise _bad_action(step, "a wait has nothing to undo, and a child saga is undone as a whole: give no compensation")
+    if alone and step.verify:
+        raise _bad_action(step, "verify asks about a function, a request or a task")
+    if step.verify is not None and not callable(step.verify):
+        raise _bad_action(step, f"verify {_show(step.verify)} is not a function")
+
+
+def _check_direction(step: SagaStep, given: tuple[Any, ...], names: str, *, at_least: int) -> None:
+    if not at_least <= sum(item is not None for item in given) <= 1:
+        raise _bad_action(step, f"give {'exactly' if at_least else 'at most'} one of {names}")
+    if given[0] is not None and not callable(given[0]):
+        raise _bad_action(step, f"{_show(given[0])} is not a function")
+
+
+def _check_limits(step: SagaStep) -> None:
+    for name in ("timeout_sec", "compensation_timeout_sec"):
+        value = getattr(step, name)
+        if value is not None:
+            _check_number(value, 0, 24 * 3600, name, step.step_id, ErrorCode.STEP_TIMEOUT_INVALID)
+    for name in ("max_retries", "compensation_max_retries"):
+        value = getattr(step, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_RETRIES:
+            raise _bad_policy(step, name, value, f"0 to {MAX_RETRIES}")
+    for name, lowest in (("retry_delay_sec", 0.1), ("retry_backoff", 1), ("retry_max_delay_sec", 0.1)):
+        value = getattr(step, name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= 86_400:
+            raise _bad_policy(step, name, value, f"{lowest} to 86400")
+
+
+def _check_number(value: Any, above: float, most: float, name: str, where: str, code: ErrorCode) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value <= most:
+        raise IntegrationError(code, f"{name} of {where!r} is {_show(value)}; it must be above {above:g} and at most {most:g} seconds")
+
+
+def _bad_action(step: SagaStep, why: str) -> IntegrationError:
+    return IntegrationError(ErrorCode.STEP_ACTION_INVALID, f"step {step.step_id!r}: {why}")
+
+
+def _bad_policy(step: SagaStep, name: str, value: Any, allowed: str) -> IntegrationError:
+    return IntegrationError(ErrorCode.RETRY_POLICY_INVALID, f"step {step.step_id!r}: {name} is {_show(value)}; it must be {allowed}")
+
+
+def _show(value: Any) -> str:
+    return ascii(value)[:80]

@@ -1,0 +1,87 @@
+"""Locks on entities: two runs that name one entity run one after the other, or the second is refused (S24).
+
+A run takes all its locks at once, before its first step, or none: so two runs cannot wait for each other. They end with the
+run, in the commit that ends it; a run in front of an operator keeps them, because what it left is not settled.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from hub.errors import ErrorCode, IntegrationError
+from sagas import clock
+from sagas.models import SagaExecution, SagaLock
+
+MAX_NAME = 200
+
+
+def names(templates: tuple[str, ...], context: Mapping[str, Any]) -> list[str]:
+    """Return the lock names, ``order:{id}`` filled from the context; E11412 when a field is missing or not plain."""
+    return sorted({_fill(template, context) for template in templates})
+
+
+def _fill(template: str, context: Mapping[str, Any]) -> str:
+    filled = ""
+    for text, name, _, _ in string.Formatter().parse(template):
+        filled += text
+        if name is None:
+            continue
+        value = context.get(name)
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            raise IntegrationError(
+                ErrorCode.STEP_REFERENCE_UNKNOWN,
+                f"lock {template!r} needs {name!r} in the context, as text or a whole number",
+            )
+        filled += str(value)
+    if len(filled) > MAX_NAME:
+        raise IntegrationError(ErrorCode.STEP_REFERENCE_UNKNOWN, f"lock {template!r} is longer than {MAX_NAME} characters when filled")
+    return filled
+
+
+def acquire(row: SagaExecution) -> SagaLock | None:
+    """Take all locks of a run; return None when it has them, else one that another run holds."""
+    held = SagaLock.objects.filter(name__in=row.lock_names)
+    mine = {lock.name for lock in held if lock.execution_id == row.pk}
+    if mine.issuperset(row.lock_names):
+        return None
+    now = clock.moment(clock.now())
+    try:
+        with transaction.atomic():
+            SagaLock.objects.bulk_create(SagaLock(name=name, execution=row, acquired_at=now) for name in row.lock_names if name not in mine)
+    except IntegrityError:
+        return SagaLock.objects.filter(name__in=row.lock_names).exclude(execution=row).first()
+    return None
+
+
+def refuse_if_held(lock_names: list[str]) -> None:
+    """Raise E11434 when another run holds one of these."""
+    lock = SagaLock.objects.filter(name__in=lock_names).first()
+    if lock is not None:
+        raise locked(lock)
+
+
+def locked(lock: SagaLock) -> IntegrationError:
+    return IntegrationError(
+        ErrorCode.ENTITY_LOCKED,
+        f"{lock.name!r} is held by saga {lock.execution_id} since {lock.acquired_at:%H:%M:%S}",
+        recovery_suggestion="wait until that saga has ended",
+    )
+
+
+def release(row: SagaExecution) -> None:
+    """Let go of a run's locks, within the commit that ends it."""
+    if row.lock_names:
+        SagaLock.objects.filter(execution=row).delete()
+
+
+def waiters(lock_names: list[str]) -> list[str]:
+    """Return runs that wait for their locks; called when some were released. Bounded: the sweeper finds the others."""
+    if not lock_names:
+        return []
+    waiting = SagaExecution.objects.filter(status="waiting", blocked_at__isnull=False).order_by("created_at")[:100]
+    wanted = set(lock_names)
+    return [str(row.pk) for row in waiting if wanted.intersection(row.lock_names)][:10]

@@ -1,0 +1,65 @@
+"""What an operator may do to a run that has ended or stands still, each from the states the tables allow (pure)."""
+
+from __future__ import annotations
+
+from sagas import events, plan
+from sagas.draft import Draft, stop_waiting
+from sagas.states import OPERATOR_MOVES, OPERATOR_STEP_MOVES, PARENT_MOVES, Cause, IllegalMove, SagaStatus, StepStatus
+
+
+def retry(draft: Draft, event: events.Retry) -> str:
+    """Forward again if nothing was undone yet, else through the undos that are still owed."""
+    undone = {StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED, StepStatus.COMPENSATING}
+    undoing = any(step.status in undone for step in draft.run.steps)
+    if undoing:
+        return compensate(draft, events.Compensate(now=event.now, reason=event.reason))
+    draft.move_run(SagaStatus.RUNNING, event.reason, moves=OPERATOR_MOVES)
+    draft.set(cause=None, error=None, deadline_at=event.deadline_at, blocked_at=None, blocked_reason="", hints=0)
+    for index, step in enumerate(draft.run.steps):
+        if step.status in (StepStatus.FAILED, StepStatus.UNKNOWN):
+            draft.move_step(index, StepStatus.PENDING, event.reason, moves=OPERATOR_STEP_MOVES, attempts=0, losses=0, error=None)
+        elif step.waiting_for:
+            draft.move_step(index, StepStatus.PENDING, event.reason, due_at=None, waiting_for="")
+        elif step.status is StepStatus.WAITING:
+            draft.set_step(index, due_at=None)
+    return ""
+
+
+def compensate(draft: Draft, event: events.Compensate) -> str:
+    if plan.is_past_pivot(draft.spec, draft.run):
+        raise IllegalMove("a saga past its pivot only goes forward")
+    moves = PARENT_MOVES if event.by_parent else OPERATOR_MOVES
+    draft.move_run(SagaStatus.COMPENSATING, event.reason, moves=moves)
+    draft.set(cause=draft.run.cause or Cause.CANCELLED, blocked_at=None, blocked_reason="", hints=0, owner_until=None)
+    for index, step in enumerate(draft.run.steps):
+        if step.status is StepStatus.COMPENSATION_FAILED:
+            draft.move_step(index, StepStatus.COMPENSATING, event.reason, moves=OPERATOR_STEP_MOVES, undo_attempts=0, losses=0)
+    stop_waiting(draft)
+    return ""
+
+
+def skip(draft: Draft, event: events.Skip) -> str:
+    """Go on without a step, or without an undo, that an operator has dealt with by hand."""
+    step = draft.run.steps[event.step]
+    if step.status is StepStatus.COMPENSATION_FAILED:
+        _open_again(draft, SagaStatus.COMPENSATING, event.reason)
+        draft.move_step(event.step, StepStatus.COMPENSATED, f"by hand: {event.reason}", moves=OPERATOR_STEP_MOVES)
+    else:
+        _open_again(draft, SagaStatus.RUNNING, event.reason)
+        quiet = {"due_at": None, "waiting_for": "", "verify_only": False}
+        draft.move_step(event.step, StepStatus.SKIPPED, f"by hand: {event.reason}", moves=OPERATOR_STEP_MOVES, **quiet)
+        draft.set(cause=None, error=None, deadline_at=event.deadline_at)
+    return ""
+
+
+def _open_again(draft: Draft, to: SagaStatus, reason: str) -> None:
+    draft.move_run(to, reason, moves=OPERATOR_MOVES)
+    draft.set(blocked_at=None, blocked_reason="", hints=0)
+
+
+def resolve(draft: Draft, event: events.Resolve) -> str:
+    """End a run by an operator's word: what was left was put right by hand. The steps keep what is known of them."""
+    if event.outcome not in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED):
+        raise IllegalMove(f"a saga is resolved as completed or compensated, not as {event.outcome}")
+    draft.move_run(event.outcome, f"by hand: {event.reason}", moves=OPERATOR_MOVES)
+    return ""

@@ -1,0 +1,91 @@
+"""Steps that wait: for a time, a signal, or an event on the bus. No worker runs them (pure)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sagas import events, plan
+from sagas.draft import Draft, turn_back, words
+from sagas.states import ACTIVE, DONE, Cause, IllegalMove, SagaStatus, StepStatus
+
+MAX_SIGNALS = 50
+
+
+def begin(draft: Draft, *, now: float) -> bool:
+    """Let the wait steps whose turn it is begin to wait; return whether any did."""
+    began = False
+    while (index := _next(draft)) is not None:
+        _begin(draft, index, now)
+        began = True
+    return began
+
+
+def _next(draft: Draft) -> int | None:
+    run, spec = draft.run, draft.spec
+    first = next((i for i, step in enumerate(run.steps) if step.status not in DONE), None)
+    going = run.status in (SagaStatus.PENDING, SagaStatus.RUNNING, SagaStatus.WAITING)
+    if first is None or run.cause is not None or not going or plan.stalled(spec, run) is not None:
+        return None
+    ready = (i for i in plan.group_of(spec, first) if plan.is_wait(spec, i) and run.steps[i].status is StepStatus.PENDING)
+    return next(ready, None)
+
+
+def _begin(draft: Draft, index: int, now: float) -> None:
+    step = draft.spec.steps[index]
+    kind, _, rest = step.do.target.partition(":")
+    wanted = "timer" if kind == "timer" else step.do.target
+    due = now + (float(rest) if kind == "timer" else step.timeout_sec)
+    draft.move_step(index, StepStatus.WAITING, step.do.target, due_at=due, waiting_for=wanted, started_seq=draft.run.started)
+    draft.set(started=draft.run.started + 1)
+    if wanted in draft.run.signals:
+        _end(draft, index, draft.run.signals[wanted])
+    elif draft.run.status is not SagaStatus.WAITING:
+        draft.move_run(SagaStatus.WAITING, f"waits for {step.do.target}")
+
+
+def signal(draft: Draft, event: events.Signal) -> str:
+    """End the wait for this signal, or keep the signal for a step that will wait for it; the first of a name counts."""
+    if draft.run.status not in ACTIVE:
+        raise IllegalMove(f"a {draft.run.status} saga takes no signals")
+    waiting = [i for i, step in enumerate(draft.run.steps) if step.waiting_for == event.name]
+    for index in waiting:
+        _end(draft, index, event.payload)
+    if not waiting and not event.keep:
+        return "nothing waits for it"
+    if not waiting and event.name in draft.run.signals:
+        return "that signal is here already"
+    if not waiting:
+        if len(draft.run.signals) >= MAX_SIGNALS:
+            raise IllegalMove(f"a saga keeps at most {MAX_SIGNALS} signals")
+        draft.set(signals={**draft.run.signals, event.name: event.payload})
+    return ""
+
+
+def pass_time(draft: Draft, *, now: float) -> None:
+    """End the timers that are over, and give up the waits that took too long."""
+    for index, step in enumerate(draft.run.steps):
+        if not step.waiting_for or step.due_at is None or step.due_at > now:
+            continue
+        if step.waiting_for == "timer":
+            _end(draft, index, None)
+        else:
+            _give_up(draft, index)
+
+
+def _end(draft: Draft, index: int, payload: Any) -> None:
+    done: dict[str, Any] = {"due_at": None, "waiting_for": "", "output": payload}
+    draft.move_step(index, StepStatus.COMPLETED, f"{draft.run.steps[index].waiting_for} came", **done)
+    if draft.run.status is SagaStatus.WAITING:
+        draft.move_run(SagaStatus.RUNNING)
+    draft.set(hints=0)
+
+
+def _give_up(draft: Draft, index: int) -> None:
+    step, wanted = draft.spec.steps[index], draft.run.steps[index].waiting_for
+    error = {"code": "E11441", "message": f"{wanted} did not come within {step.timeout_sec:g} s", "step_id": step.step_id}
+    ended: dict[str, Any] = {"due_at": None, "waiting_for": "", "error": error}
+    draft.move_step(index, StepStatus.FAILED if step.required else StepStatus.SKIPPED, words(error), **ended)
+    if draft.run.status is SagaStatus.WAITING:
+        draft.move_run(SagaStatus.RUNNING)
+    if step.required and plan.stalled(draft.spec, draft.run) is None:
+        turn_back(draft, Cause.STEP_FAILED, error)
