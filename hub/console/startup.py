@@ -23,10 +23,10 @@ ADMIN_NAME = "admin"
 
 
 def choose_port(wanted: int | None, usual: int) -> int:
-    """Return the wanted port (E11931 when it is taken), else the usual one if free, else any free one."""
+    """Return the wanted port (E11931 when it cannot be had), else the usual one if free, else any free one."""
     if wanted is not None:
-        if not is_free(wanted):
-            raise IntegrationError(ErrorCode.CONFIG_INVALID, f"port {wanted} is taken", recovery_suggestion="give another --port, or none")
+        if wanted < 1 or not is_free(wanted):
+            raise IntegrationError(ErrorCode.CONFIG_INVALID, f"port {wanted} cannot be used", recovery_suggestion="give another --port, or none")
         return wanted
     return usual if is_free(usual) else free_port()
 

@@ -1,0 +1,68 @@
+"""Which processes `up` runs, and what it tells nobody."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hub.celery import app
+from hub.console import plan
+
+
+@pytest.fixture
+def site():
+    return plan.Site(
+        base_dir=Path("/hub"),
+        var_dir=Path("/hub/var"),
+        redis_url="redis://:rpass@redis:6379/0",
+        database_url="postgres://hub:dpass@db/hub",
+        web_port=8000,
+        flower_port=5555,
+        flower_password="fpass",
+        saga_modules="demo.sagas",
+        demo_ports={"runtime": 1, "models": 2, "planner": 3},
+    )
+
+
+def test_the_worker_reads_all_queues():
+    assert plan.QUEUES.split(",") == [queue.name for queue in app.conf.task_queues]
+
+
+def test_no_secret_stands_on_a_command_line(site):
+    specs = [*plan.hub_processes(site, with_relay=True), *plan.demo_processes(site)]
+
+    words = " ".join(word for spec in specs for word in spec.command)
+
+    assert not any(secret in words for secret in ("rpass", "dpass", "fpass"))
+
+
+def test_without_the_demo_there_are_no_processes_of_it(site):
+    assert plan.demo_processes(replace(site, demo_ports={})) == []
+
+
+def test_the_demo_is_told_the_broker_and_nothing_else_of_the_hub(site):
+    for spec in plan.demo_processes(site):
+        assert set(spec.env) <= {"BROKER_URL", "TOOLS_STATE"}
+
+
+def test_the_record_has_what_scripts_look_for(site):
+    record = plan.run_record(site, pid=7, admin_user="admin", processes={"web": 8})
+
+    assert record["pid"] == 7
+    assert record["web_url"] == "http://127.0.0.1:8000/"
+    assert record["admin_url"] == "http://127.0.0.1:8000/admin/"
+    assert record["processes"] == {"web": 8}
+    assert {"flower_url", "redis_url", "database_url", "admin_user", "demo"} <= set(record)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:secret@host:6379/0", "redis://***@host:6379/0"),
+        ("postgres://hub:secret@host/hub", "postgres://***@host/hub"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+        ("sqlite:////var/hub.sqlite3", "sqlite:////var/hub.sqlite3"),
+    ],
+)
+def test_passwords_are_not_shown(url, shown):
+    assert plan.without_password(url) == shown
