@@ -59,17 +59,21 @@ def check_endpoint(place: Endpoint, policy: AddressPolicy) -> None:
         check_place(place.host, place.port, policy)
 
 
-def check_target(check: HealthCheck, policy: AddressPolicy) -> None:
+def check_target(check: HealthCheck) -> None:
     """Refuse a health check of a host that may not be connected to; E11880."""
     place = place_of(check)
     if place is None:
         return
-    # A PING of the hub's own Redis does no harm, and a layer may depend on it.
-    allowed = replace(policy, own_places=frozenset()) if check.check_type is HealthCheckType.REDIS else policy
     try:
-        check_place(*place, allowed)
+        check_place(*place, policy_for(check))
     except IntegrationError as exc:
         raise IntegrationError(ErrorCode.CHECK_ADDRESS_REFUSED, exc.message, recovery_suggestion=exc.recovery_suggestion) from None
+
+
+def policy_for(check: HealthCheck) -> AddressPolicy:
+    """Return the policy for a probe: a PING of the hub's own Redis does no harm, and a layer may depend on it."""
+    policy = current_policy()
+    return replace(policy, own_places=frozenset()) if check.check_type is HealthCheckType.REDIS else policy
 
 
 def place_of(check: HealthCheck) -> tuple[str, int] | None:

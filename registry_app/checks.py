@@ -77,7 +77,7 @@ class HealthCheck:
             raise _bad_interval("interval, timeout and limits must be positive numbers of seconds")
         if not MIN_INTERVAL_SEC <= self.interval_sec <= MAX_INTERVAL_SEC:
             raise _bad_interval(f"interval must be {MIN_INTERVAL_SEC:g} to {MAX_INTERVAL_SEC:g} seconds, not {self.interval_sec:g}")
-        if self.timeout_sec > self.interval_sec:
+        if self.timeout_sec > self.interval_sec and self.check_type is not HealthCheckType.TTL:
             raise _bad_interval(f"timeout {self.timeout_sec:g} s is longer than the interval {self.interval_sec:g} s")
 
     def _check_expectations(self) -> None:

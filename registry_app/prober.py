@@ -12,7 +12,6 @@ import logging
 import os
 import queue
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -54,7 +53,7 @@ def claim_due(limit: int, *, now: datetime) -> list[Job]:
     jobs = [job for row in due if (job := _claim(row, now))]
     if due:
         late = (now - min(row.next_probe_at for row in due if row.next_probe_at)).total_seconds()
-        metrics.set_gauge("registry_probe_lag_seconds", late)
+        metrics.set_gauge("hub_registry_probe_lag_seconds", late)
     return jobs
 
 
@@ -114,7 +113,7 @@ def probe_now(service_id: str) -> str | None:
 
 def _keep(job: Job, found: Mapping[str, Finding]) -> str | None:
     verdict = rules.join(found).verdict
-    metrics.increment("registry_probes_total", check=job.check.check_type.value if job.check else "none", verdict=verdict.value)
+    metrics.increment("hub_registry_probes_total", check=job.check.check_type.value if job.check else "none", verdict=verdict.value)
     return health.record(job.service_id, found, at=timezone.now())
 
 
@@ -151,14 +150,12 @@ class _Background:
     def _record(self) -> None:
         while True:
             job, found = self._found.get()
-            started = time.monotonic()
             try:
                 close_old_connections()
                 _keep(job, found)
             except DatabaseError as exc:
                 # The next probe of the instance is one interval away and says the same.
                 log.warning("a probe could not be recorded", extra={"service_id": job.service_id, "error": type(exc).__name__})
-            metrics.observe("registry_record_seconds", time.monotonic() - started)
 
 
 _background: tuple[int, _Background] | None = None

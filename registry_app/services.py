@@ -191,10 +191,9 @@ def health_summary() -> dict[str, Any]:
 
 
 def _check_addresses(info: ServiceInfo) -> None:
-    policy = addresses.current_policy()
-    addresses.check_endpoint(endpoints.parse_endpoint(info.endpoint), policy)
+    addresses.check_endpoint(endpoints.parse_endpoint(info.endpoint), addresses.current_policy())
     if info.health_check:
-        addresses.check_target(info.health_check, policy)
+        addresses.check_target(info.health_check)
 
 
 def _check_limits(service_name: str) -> None:

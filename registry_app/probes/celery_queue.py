@@ -21,7 +21,7 @@ from registry_app.checks import HealthCheck
 from registry_app.rules import SILENCE, Finding, Verdict, queue_finding
 
 ANSWERS_WITHIN_SEC = 1.0
-GOOD_FOR_SEC = 5.0
+GOOD_FOR_SEC = 3.0
 MARK_KEPT_SEC = 86_400
 _MARK = "hub:registry:queue_mark"
 

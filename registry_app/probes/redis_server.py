@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from registry_app.checks import HealthCheck
 from registry_app.deadline import hard_limit
-from registry_app.endpoints import parse_host_port
 from registry_app.probes.tcp import connect
 from registry_app.rules import Finding, Verdict
 
@@ -28,8 +27,7 @@ def probe(check: HealthCheck) -> Finding:
 
 
 def _ping(check: HealthCheck) -> bytes:
-    host, port = parse_host_port(check.endpoint.removesuffix("/0"), scheme="redis")
-    with connect(host, port, timeout_sec=check.timeout_sec) as server:
+    with connect(check) as server:
         server.sendall(b"PING\r\n")
         answer = b""
         while not answer.endswith(b"\r\n") and len(answer) < MAX_LINE:

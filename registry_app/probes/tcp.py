@@ -14,9 +14,8 @@ from registry_app.rules import Finding, Verdict
 
 def probe(check: HealthCheck) -> Finding:
     """Open a connection and close it again."""
-    host, port = parse_host_port(check.endpoint, scheme="tcp")
     try:
-        connect(host, port, timeout_sec=check.timeout_sec).close()
+        connect(check).close()
     except TimeoutError:
         return Finding(verdict=Verdict.BAD, reason=f"no connection within {check.timeout_sec:g} s")
     except OSError as exc:
@@ -24,11 +23,12 @@ def probe(check: HealthCheck) -> Finding:
     return Finding(verdict=Verdict.GOOD, reason="the port is open")
 
 
-def connect(host: str, port: int, *, timeout_sec: float) -> socket.socket:
-    """Connect to the first allowed address that answers, all of them within the time; raises OSError, and E1108x if refused."""
-    give_up_at = time.monotonic() + timeout_sec
+def connect(check: HealthCheck) -> socket.socket:
+    """Connect to the first address that answers, all of them within the time; raises OSError, and E1108x if one is refused."""
+    host, port = parse_host_port(check.endpoint.removesuffix("/0"), scheme=check.check_type.value)
+    give_up_at = time.monotonic() + check.timeout_sec
     failure: OSError = TimeoutError("no address could be tried in time")
-    for address in addresses.resolve(host, port, addresses.current_policy()):
+    for address in addresses.resolve(host, port, addresses.policy_for(check)):
         left = give_up_at - time.monotonic()
         if left <= 0:
             break
