@@ -70,7 +70,8 @@ def _look(order: Path, point: str) -> None:
         order.write_text(f"{wanted} {int(nth) - 1} {scope}")
         return
     with suppress(FileNotFoundError):  # somebody else took it
-        order.rename(f"{order}{_TAKEN}")
+        taken = order.rename(f"{order}{_TAKEN}")
+        os.utime(taken)  # when somebody died
         _die(scope)
 
 

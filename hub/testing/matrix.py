@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +15,13 @@ from hub.testing import book, passages
 from hub.testing.judge import Found, Line, judge
 from hub.testing.rig import Rig, wait_until
 from hub.testing.values import Case, Passage, Scope, Violation
-from sagas.spec import SagaSpec
 from sagas.states import FINAL
 
-AT_ONCE = 8
-"""How many runs are under way at a time: enough to hide the waits, few enough not to be a load test."""
+AT_ONCE: Mapping[Scope, int] = {"process": 8, "group": 2}
+"""How many runs are under way at a time: enough to hide the waits, few enough that a worker is left alive."""
+
+TRIES = 3
+"""A run that somebody else's kill drove past its own place is made again, this often in all."""
 
 AT_START = ("accept.version_stored", "accept.before_commit", "accept.after_commit", "chain.before_send", "chain.after_send")
 """Points that the first process of a run passes, before anybody knows the run's id."""
@@ -27,7 +30,7 @@ START_SEC = 5.0
 _FINAL = {status.value for status in FINAL}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Plan:
     """One kill to be made: of the saga that workers know as `saga_name`, started with `context`."""
 
@@ -61,15 +64,19 @@ class Matrix:
         trace = self._orders / f"{run.execution_id}.trace"
         return passages.read(trace.read_text(), [step.step_id for step in _loaded(run.execution_id).spec.steps])
 
-    def run(self, plans: Iterable[Plan], *, say: Callable[[str], None] = lambda text: None) -> Iterator[Case]:
+    def run(self, plans: Iterable[Plan]) -> Iterator[Case]:
         """Make every kill and yield how each run ended; those at the start of a run come one after another."""
-        waiting, running = list(plans), list[_Run]()
+        waiting, running, tries = deque(plans), list[_Run](), Counter[Plan]()
         while waiting or running:
-            while waiting and len(running) < AT_ONCE:
-                running.append(self._begin(waiting.pop(0)))
+            while waiting and len(running) < AT_ONCE[waiting[0].scope]:
+                running.append(self._begin(waiting.popleft()))
             for run in [run for run in running if self._is_over(run)]:
                 running.remove(run)
-                yield self._judged(run)
+                case, tries[run.plan] = self._judged(run), tries[run.plan] + 1
+                if case.fell or case.violations or tries[run.plan] >= TRIES:
+                    yield case
+                else:
+                    waiting.append(run.plan)
             time.sleep(0.05)
 
     @property

@@ -1,8 +1,8 @@
 """The pytest plug-in: ``pytest_plugins = ["hub.testing.plugin"]`` gives the fixture `saga_kill_matrix`.
 
-    def test_an_order_survives_every_kill(saga_kill_matrix):
-        report = saga_kill_matrix("shop.sagas:order", {"order": 7}, check=stock_adds_up)
-        assert report.ok, report
+def test_an_order_survives_every_kill(saga_kill_matrix):
+    report = saga_kill_matrix("shop.sagas:order", {"order": 7}, check=stock_adds_up)
+    assert report.ok, report
 """
 
 from __future__ import annotations

@@ -29,7 +29,13 @@ class Process:
         self.starts += 1
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
-                self.command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=_end_with_parent
+                self.command,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
 
     @property

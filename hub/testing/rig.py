@@ -130,11 +130,11 @@ class Rig:
         command = [sys.executable, "-m", "celery", "-A", "hub", "worker", "-n", f"{name}@rig", "-Q", queues, "-I", "hub.testing.inside"]
         return self.add(name, [*command, "-c", str(self._concurrency), "-l", "INFO", "--without-mingle", "--without-gossip"], env=env)
 
-    def wait_for_workers(self) -> None:
-        """Return when every worker of the hub answers a ping."""
+    def wait_for_workers(self, also: Sequence[str] = ()) -> None:
+        """Return when every worker of the hub, and those named in `also`, answer a ping."""
         from hub.celery import app
 
-        names = {f"{name}@rig" for name in self.processes if name.startswith("worker")}
+        names = {f"{name}@rig" for name in self.processes if name.startswith("worker") or name in also}
         wait_until(lambda: names <= _answering(app), timeout_sec=START_SEC, what=f"{len(names)} workers ready")
 
     def _keep_alive(self) -> None:

@@ -128,7 +128,8 @@ def _cell(cases: Sequence[Case], direction: str, position: str) -> str:
 def _complaints(cases: Sequence[Case]) -> list[str]:
     found = []
     for case in cases:
-        where = f"{case.saga_name} killed at {case.passage.point} #{case.passage.nth} ({case.passage.direction} {case.passage.step}, {case.scope})"
-        found += [f"{v.kind}: {where}: {v.text} [{case.execution_id}]" for v in case.violations]
-        found += [] if case.fell else [f"nobody died: {where} [{case.execution_id}]"]
+        at = case.passage
+        where = f"{case.saga_name} killed at {at.point} #{at.nth} ({at.direction} {at.step}, {case.scope}) [{case.execution_id}]"
+        found += [f"{violation.kind}: {where}: {violation.text}" for violation in case.violations]
+        found += [] if case.fell else [f"nobody died: {where}"]
     return found
