@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import redis
@@ -26,7 +27,9 @@ def choose_port(wanted: int | None, usual: int) -> int:
     """Return the wanted port (E11931 when it cannot be had), else the usual one if free, else any free one."""
     if wanted is not None:
         if wanted < 1 or not is_free(wanted):
-            raise IntegrationError(ErrorCode.CONFIG_INVALID, f"port {wanted} cannot be used", recovery_suggestion="give another --port, or none")
+            raise IntegrationError(
+                ErrorCode.CONFIG_INVALID, f"port {wanted} cannot be used", recovery_suggestion="give another --port, or none"
+            )
         return wanted
     return usual if is_free(usual) else free_port()
 
@@ -40,6 +43,15 @@ def is_free(port: int) -> bool:
         except (OSError, OverflowError):
             return False
     return True
+
+
+def demo_ports(path: Path, names: Iterable[str]) -> dict[str, int]:
+    """Return a port per name, that of the last run where it is still free: a service keeps its address, as real ones do."""
+    kept: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+    ports = {name: kept[name] if name in kept and is_free(kept[name]) else free_port() for name in names}
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(ports))
+    return ports
 
 
 def require_redis(url: str) -> None:

@@ -97,7 +97,7 @@ class Up:
             flower_port=startup.choose_port(None, 5555),
             flower_password=password,
             saga_modules=",".join([*modules, *(["demo.sagas"] if self._options.demo else [])]),
-            demo_ports={name: embedded.free_port() for name in plan.DEMO_SERVICES} if self._options.demo else {},
+            demo_ports=startup.demo_ports(self._var_dir / "demo" / "ports.json", plan.DEMO_SERVICES) if self._options.demo else {},
         )
 
     def _start(self) -> None:

@@ -1,5 +1,6 @@
 """`manage.py up`: what it prepares, and how it refuses in one line."""
 
+import json
 import os
 import socket
 import subprocess
@@ -72,6 +73,18 @@ def test_a_port_that_cannot_be_is_refused(port):
         startup.choose_port(port, 8000)
 
     assert exc.value.code is ErrorCode.CONFIG_INVALID
+
+
+def test_a_demo_service_keeps_its_port_unless_somebody_took_it(tmp_path, taken_port):
+    path = tmp_path / "demo" / "ports.json"
+    first = startup.demo_ports(path, ["runtime", "models"])
+
+    assert startup.demo_ports(path, ["runtime", "models"]) == first
+    path.write_text(json.dumps(first | {"models": taken_port}))
+    later = startup.demo_ports(path, ["runtime", "models"])
+
+    assert later["runtime"] == first["runtime"]
+    assert later["models"] != taken_port
 
 
 @pytest.mark.django_db
