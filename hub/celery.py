@@ -14,6 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hub.settings")
 
 from django.conf import settings
 
+SAGA_LINKS = ("step", "undo", "begin", "finish", "failed", "child_ended", "cancel_child")
 PUBLIC, SAGAS, EVENTS, CONTROL = "hub", "hub.sagas", "hub.events", "hub.control"
 
 # A frozen Redis (not a refusing one) blocks a publisher for ever without these.
@@ -56,7 +57,7 @@ app.conf.update(
     task_default_queue=PUBLIC,
     task_queues=[Queue(name) for name in (PUBLIC, SAGAS, EVENTS, CONTROL)],
     task_routes={
-        **{f"hub.sagas.{link}": {"queue": SAGAS} for link in ("step", "undo", "begin", "finish", "failed")},
+        **{f"hub.sagas.{link}": {"queue": SAGAS} for link in SAGA_LINKS},
         "hub.events.deliver": {"queue": EVENTS},
         "hub.control.*": {"queue": CONTROL},
         "hub.*": {"queue": PUBLIC},

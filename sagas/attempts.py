@@ -129,7 +129,9 @@ def verified(draft: Draft, event: events.Verified) -> str:
 
 def _next_try(draft: Draft, event: events.Failed, policy: RetryPolicy, attempts: int) -> float | None:
     """Return when to try again, or None when this was the last try."""
-    used_up = attempts > policy.max_retries or draft.run.steps[event.step].losses >= MAX_LOSSES
+    # A child saga has no process of its own to take down: it may just go on for longer than one lease.
+    poisonous = draft.spec.steps[event.step].do.kind != "saga" and draft.run.steps[event.step].losses >= MAX_LOSSES
+    used_up = attempts > policy.max_retries or poisonous
     turned = draft.run.cause is not None and draft.run.status is not SagaStatus.COMPENSATING
     if event.outcome == "refused" or not event.retryable or used_up or turned:
         return None

@@ -5,6 +5,8 @@ A slot is a row with a unique (target, number); whoever inserts it has it until 
 
 from __future__ import annotations
 
+import uuid
+
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
@@ -39,4 +41,4 @@ def _insert(target: str, number: int, execution_id: str, index: int, lease_until
 
 def give_back(execution_id: str, index: int) -> None:
     """Free the slot of an undo that has ended, however it ended."""
-    UndoSlot.objects.filter(execution_id=execution_id, step_index=index).delete()
+    UndoSlot.objects.filter(execution=uuid.UUID(execution_id), step_index=index).delete()

@@ -15,7 +15,7 @@ from django.conf import settings
 from hub.errors import CircuitOpen, ErrorCode, IntegrationError, OutcomeUnknown, Refused, RequestFailed
 from hub.json_values import check_json
 from hub.routing import services as routing
-from sagas.events import Outcome
+from sagas.events import Answer, Outcome
 from sagas.limits import StepTimedOut, time_limit
 from sagas.spec import Call
 
@@ -70,12 +70,13 @@ class Payload:
 class Ended:
     """How a call ended: `outcome` is ``ok``, ``held`` (not tried, wait `retry_after_sec`) or one of the machine's."""
 
-    outcome: Outcome | Literal["ok", "held"]
+    outcome: Outcome | Literal["ok", "held", "verified"]
     output: Any = None
     error: Mapping[str, Any] | None = None
     retryable: bool = True
     retry_after_sec: float | None = None
     served_by: str = ""
+    answer: Answer = "unknown"
 
 
 def run(call: Call, payload: Payload, *, limit_sec: float, max_output_bytes: int) -> Ended:
@@ -108,6 +109,13 @@ def run_function(function: Callable[..., Any], payload: Payload, *, limit_sec: f
     except Exception as exc:  # A step may raise anything: what it raised is its answer.
         return ended_by_exception(exc)
     return checked_output(output, max_output_bytes)
+
+
+def ask(call: Call, payload: Payload, *, limit_sec: float) -> Answer:
+    """Ask an author's `verify` whether the action happened; whatever is not a clear word counts as unknown."""
+    ended = run_function(resolve(call.target), payload, limit_sec=limit_sec, max_output_bytes=1000)
+    answers: dict[Any, Answer] = {"happened": "happened", "did_not": "did_not"}
+    return answers.get(str(ended.output), "unknown") if ended.outcome == "ok" else "unknown"
 
 
 async def _await(awaitable: Any) -> Any:

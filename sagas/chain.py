@@ -35,10 +35,15 @@ def send_rest(execution_id: str, spec: SagaSpec, run: RunState, *, now: float) -
     A broker that is away is not an error: the row says what must be sent, and the sweeper sends it again.
     """
     work = plan.work(spec, run, now=now)
-    if work is None:
+    if work is None or run.owner_until is not None:  # a run that its caller drives needs no messages
         return False
     sent = [publish(links(execution_id, spec, branch, work.direction), execution_id) for branch in work.branches]
     return any(sent)
+
+
+def send_control(name: str, **kwargs: Any) -> bool:
+    """Send one of the hub's own saga tasks that is not a link, such as word from a child."""
+    return publish([app.signature(f"hub.sagas.{name}", kwargs=kwargs, immutable=True, queue=SAGAS, ignore_result=True)], str(kwargs))
 
 
 def publish(signatures: list[Signature], execution_id: str) -> bool:
@@ -57,21 +62,25 @@ def links(execution_id: str, spec: SagaSpec, steps: tuple[int, ...], direction: 
     """Return the tasks for these steps, up to and including the first that hands over to a layer."""
     signatures = []
     for index in steps:
-        signatures.append(_link(execution_id, spec.steps[index], index, direction))
+        signatures.append(_link(execution_id, spec, index, direction))
+        if spec.inline:
+            break
         if is_handed_over(spec.steps[index], direction):
             break
     return signatures
 
 
 def is_handed_over(step: StepSpec, direction: Direction) -> bool:
+    """Tell whether others run it, a layer or a child saga: it begins here, and its end is told later."""
     call = step.call(direction)
-    return call is not None and call.kind == "task"
+    return call is not None and call.kind in ("task", "saga")
 
 
-def _link(execution_id: str, step: StepSpec, index: int, direction: Direction) -> Signature:
-    if is_handed_over(step, direction):
+def _link(execution_id: str, spec: SagaSpec, index: int, direction: Direction) -> Signature:
+    if is_handed_over(spec.steps[index], direction):
         return _internal("begin", execution_id, index, direction)
-    hard_limit = step.limit_sec(direction) + HARD_LIMIT_MARGIN_SEC
+    together = spec.steps if spec.inline else (spec.steps[index],)
+    hard_limit = sum(step.limit_sec(direction) for step in together) + HARD_LIMIT_MARGIN_SEC
     name = "step" if direction is Direction.DO else "undo"
     return _internal(name, execution_id, index, direction).set(time_limit=hard_limit)
 

@@ -7,6 +7,7 @@ under the epoch of the claim, so a worker that was given up writes nothing (S7).
 from __future__ import annotations
 
 import logging
+import math
 import random
 from dataclasses import dataclass
 from enum import Enum
@@ -16,11 +17,11 @@ from django.conf import settings
 
 from hub.crashpoints import crash_point
 from hub.error_codes import ErrorCode
-from hub.telemetry import metrics, tracing
-from sagas import calls, catalog, chain, clock, events, plan, roster, store
+from hub.telemetry import tracing
+from sagas import aftermath, brake, calls, catalog, chain, clock, events, locks, plan, store
 from sagas.calls import Ended, Payload
 from sagas.spec import SagaSpec
-from sagas.states import ACTIVE, DONE, Direction, RunState, SagaStatus
+from sagas.states import DONE, Direction, SagaStatus
 from sagas.store import Applied, Loaded
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Attempt:
 def perform(execution_id: str, index: int, direction: Direction, *, task_id: str = "") -> Next:
     """Run one step here, as a function or an HTTP call."""
     loaded = store.load(execution_id)
-    if not _is_turn(loaded, index, direction):
+    if not is_turn(loaded, index, direction):
         return Next.STOP
     if not _can_run(loaded.spec, index, direction):
         block(execution_id, _missing(loaded.spec), patience_sec=settings.HUB.saga_version_wait_sec)
@@ -69,7 +70,20 @@ def perform(execution_id: str, index: int, direction: Direction, *, task_id: str
     attempt = claim(loaded, index, direction, task_id=task_id)
     if attempt is None:
         return Next.STOP
-    return record(attempt, call_here(attempt))
+    follows = record(attempt, call_here(attempt))
+    if follows is Next.GO_ON and loaded.spec.inline:
+        return _go_on_here(execution_id, loaded.spec, direction, task_id)
+    return follows
+
+
+def _go_on_here(execution_id: str, spec: SagaSpec, direction: Direction, task_id: str) -> Next:
+    """Run the next step in this task too, each move committed as before; a layer's step is sent."""
+    loaded = store.load(execution_id)
+    work = plan.work(loaded.spec, loaded.run, now=clock.now())
+    if work is None or chain.is_handed_over(spec.steps[work.steps[0]], direction):
+        chain.send_rest(execution_id, loaded.spec, loaded.run, now=clock.now())
+        return Next.STOP
+    return perform(execution_id, work.steps[0], direction, task_id=task_id)
 
 
 def call_here(attempt: Attempt) -> Ended:
@@ -77,7 +91,7 @@ def call_here(attempt: Attempt) -> Ended:
     call = attempt.applied.spec.steps[attempt.index].call(attempt.direction)
     if call is None:
         raise LookupError(f"step {attempt.index} of {attempt.execution_id} was claimed for {attempt.direction}, which it does not have")
-    with _span(attempt):
+    with span(attempt):
         if attempt.is_given_up():
             # A process that was frozen since its claim: others count it as dead, so it must not act any more.
             return Ended(outcome="failed", error=calls.as_error(ErrorCode.FENCING_STALE, "the lease ended before the call began"))
@@ -87,33 +101,29 @@ def call_here(attempt: Attempt) -> Ended:
     return ended
 
 
-def begin(execution_id: str, index: int, direction: Direction) -> Next:
-    """Claim a step that lives in a layer's queue and send its task; `finish` or `failed` will say how it ended."""
-    loaded = store.load(execution_id)
-    call = loaded.spec.steps[index].call(direction)
-    if call is None or not _is_turn(loaded, index, direction):
-        return Next.STOP
-    missing = roster.missing(call.target, call.where)
-    if missing is not None:
-        block(execution_id, missing.error, patience_sec=missing.patience_sec)
-        return Next.STOP
-    attempt = claim(loaded, index, direction)
-    if attempt is None:
-        return Next.STOP
-    given = payload(attempt)
-    kwargs: dict[str, Any] = {"context": given.for_function()} | ({"output": given.output} if given.undo else {})
-    step = attempt.applied.spec.steps[index]
-    with _span(attempt):
-        sent = chain.hand_over(execution_id, step, index, direction, attempt.epoch, kwargs, given.headers())
-    if sent:
-        return Next.STOP
-    unconfirmed = calls.as_error(ErrorCode.BROKER_UNAVAILABLE, "the broker did not confirm the layer's task")
-    return record(attempt, Ended(outcome="unknown", error=unconfirmed))
+def verified(attempt: Attempt) -> Ended | None:
+    """Ask the author's `verify` about earlier, ambiguous attempts; None when the action is to be called (again)."""
+    spec, state = attempt.applied.spec.steps[attempt.index], attempt.applied.run.steps[attempt.index]
+    if attempt.direction is Direction.UNDO or spec.verify is None or not state.may_have_happened:
+        return None
+    answer = calls.ask(spec.verify, payload(attempt), limit_sec=attempt.limit_sec)
+    if answer == "happened":
+        return Ended(outcome="ok")
+    if state.verify_only:
+        return Ended(outcome="verified", answer=answer)
+    if answer == "did_not":
+        # Committed before the next try begins: if that one fails for certain, nothing is left to be undone.
+        store.dispatch(attempt.execution_id, events.Verified(step=attempt.index, epoch=attempt.epoch, now=clock.now(), answer=answer))
+    return None
 
 
 def claim(loaded: Loaded, index: int, direction: Direction, *, task_id: str = "") -> Attempt | None:
     """Take the step under a lease, or return None because it is not this message's turn (duplicate, late, turned back)."""
     execution_id, step = str(loaded.row.pk), loaded.spec.steps[index]
+    obstacle = _obstacle(loaded, index, direction)
+    if obstacle:
+        block(execution_id, obstacle, patience_sec=math.inf)
+        return None
     event = events.Claim(
         step=index,
         direction=direction,
@@ -129,7 +139,22 @@ def claim(loaded: Loaded, index: int, direction: Direction, *, task_id: str = ""
     return Attempt(execution_id=execution_id, index=index, direction=direction, epoch=applied.run.steps[index].epoch, applied=applied)
 
 
-def _is_turn(loaded: Loaded, index: int, direction: Direction) -> bool:
+def _obstacle(loaded: Loaded, index: int, direction: Direction) -> dict[str, Any] | None:
+    """Return what keeps the step from beginning now: an entity another run holds (S24), or too many undos at once."""
+    row, step = loaded.row, loaded.spec.steps[index]
+    if direction is Direction.DO:
+        held = locks.acquire(row) if row.lock_names and not row.started_count else None
+        return None if held is None else calls.as_error(ErrorCode.ENTITY_LOCKED, locks.locked(held).message)
+    if step.undo is None:
+        return None
+    lease_until = clock.now() + step.undo_timeout_sec + settings.HUB.saga_lease_grace_sec
+    if brake.take(step.undo, str(row.pk), index, lease_until=lease_until):
+        return None
+    return calls.as_error(ErrorCode.COMPENSATION_FAILED, f"waits its turn: enough undos run against {brake.target_of(step.undo)}")
+
+
+def is_turn(loaded: Loaded, index: int, direction: Direction) -> bool:
+    """Tell whether this step may begin now in this direction."""
     work = plan.work(loaded.spec, loaded.run, now=clock.now())
     return work is not None and work.direction is direction and work.offers(index)
 
@@ -160,12 +185,14 @@ def record(attempt: Attempt, ended: Ended) -> Next:
     crash_point("result.after", attempt.execution_id, attempt.direction, attempt.index)
     if applied.ignored:
         return Next.STOP
-    _count(applied, attempt, ended)
+    aftermath.attempt_ended(applied, attempt.direction, ended.outcome)
     return what_follows(applied, attempt.index, attempt.direction)
 
 
 def as_event(spec: SagaSpec, index: int, epoch: int, ended: Ended) -> events.Event:
     now, jitter = clock.now(), random.random()  # noqa: S311  (spreads retries, guards nothing)
+    if ended.outcome == "verified":
+        return events.Verified(step=index, epoch=epoch, now=now, answer=ended.answer)
     if ended.outcome == "ok":
         return events.Succeeded(step=index, epoch=epoch, now=now, output=ended.output, served_by=ended.served_by)
     error = ended.error or {}
@@ -218,7 +245,8 @@ def _missing(spec: SagaSpec) -> dict[str, Any]:
     return calls.as_error(ErrorCode.PINNED_VERSION_MISSING, message)
 
 
-def _span(attempt: Attempt) -> Any:
+def span(attempt: Attempt) -> Any:
+    """Trace an attempt as part of its saga's trace."""
     step = attempt.applied.spec.steps[attempt.index]
     attributes = {
         "hub.saga.name": attempt.applied.spec.saga_name,
@@ -229,15 +257,3 @@ def _span(attempt: Attempt) -> Any:
     }
     verb = "undo" if attempt.direction is Direction.UNDO else "step"
     return tracing.span(f"{verb} {step.step_id}", attributes=attributes, traceparent=attempt.applied.row.traceparent or None)
-
-
-def _count(applied: Applied, attempt: Attempt, ended: Ended) -> None:
-    undo = attempt.direction is Direction.UNDO
-    name = "hub_saga_compensations_total" if undo else "hub_saga_steps_total"
-    metrics.increment(name, saga=applied.spec.saga_name, outcome=ended.outcome)
-    count_final(applied.spec, applied.before, applied.run)
-
-
-def count_final(spec: SagaSpec, before: RunState, run: RunState) -> None:
-    if run.status is not before.status and run.status not in ACTIVE:
-        metrics.increment("hub_sagas_total", saga=spec.saga_name, status=run.status.value)

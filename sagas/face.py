@@ -9,7 +9,8 @@ from typing import Any
 
 from hub.aio import in_thread
 from hub.errors import ErrorCode, IntegrationError
-from sagas import catalog, chain, clock, local, services, store
+from sagas import catalog, local, services
+from sagas.accept import Request, accept
 from sagas.definitions import SagaDefinition
 from sagas.models import SagaTransition
 from sagas.spec import SagaSpec
@@ -106,6 +107,10 @@ class SagaOrchestrator:
         """Return the newest runs (at most 100): execution_id, saga_name, status, cause, created_at."""
         return await in_thread(services.executions, status=status, saga_name=saga_name, limit=limit)
 
+    async def signal(self, execution_id: str, name: str, payload: Any = None) -> dict[str, Any]:
+        """Give a run a signal that a step of it waits for, or will wait for."""
+        return await in_thread(services.signal, execution_id, name, payload)
+
     async def cancel_execution(self, execution_id: str, reason: str = "") -> dict[str, Any]:
         """Turn a run back: no new step, then everything is undone. E11425 when it has ended."""
         return await in_thread(services.cancel, execution_id, reason=reason)
@@ -124,16 +129,15 @@ _driving: set[asyncio.Task[None]] = set()
 
 def runs_on_workers(spec: SagaSpec) -> bool:
     """Tell whether workers can run every step: they hold the definition, or it needs no functions at all."""
-    kinds = {call.kind for step in spec.steps for call in (step.do, step.undo) if call}
+    kinds = {call.kind for step in spec.steps for call in (step.do, step.undo, step.verify) if call}
     return "local" not in kinds and ("function" not in kinds or catalog.holds(spec))
 
 
 def _store(spec: SagaSpec, context: dict[str, Any] | None, key: str | None, here: bool) -> tuple[str, bool]:
-    owner_sec = local.OWNER_SEC if here else None
-    row, is_new = services.accept(spec, context, idempotency_key=key, timeout_sec=None, correlation_id=None, owner_sec=owner_sec)
+    request = Request(context=context, idempotency_key=key, owner_sec=local.OWNER_SEC if here else None)
+    row, is_new = accept(spec, request)
     if is_new and not here:
-        loaded = store.load(row.pk)
-        chain.send_rest(str(row.pk), loaded.spec, loaded.run, now=clock.now())
+        services.set_off(row)
     return str(row.pk), is_new
 
 

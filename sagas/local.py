@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 
 from hub.aio import in_thread
-from sagas import calls, clock, engine, events, plan, store
+from sagas import aftermath, calls, chain, clock, engine, events, handover, plan, store
 from sagas.calls import Ended
 from sagas.engine import Attempt
 from sagas.limits import StepTimedOut
@@ -53,6 +53,7 @@ def _tick(execution_id: str) -> Loaded:
     now = clock.now()
     tick = events.Tick(now=now, jitter=random.random(), by_owner=True)  # noqa: S311
     applied = store.dispatch(execution_id, tick)
+    aftermath.moved(applied)
     return Loaded(row=applied.row, spec=applied.spec, run=applied.run, seen_at=now)
 
 
@@ -69,6 +70,9 @@ def _beat_once(execution_id: str) -> None:
 
 async def _run(loaded: Loaded, index: int, direction: Direction, functions: Mapping[str, Action]) -> None:
     execution_id = str(loaded.row.pk)
+    if chain.is_handed_over(loaded.spec.steps[index], direction):
+        await in_thread(handover.begin, execution_id, index, direction)
+        return
     attempt = await in_thread(_claim, execution_id, index, direction)
     if attempt is None:
         return

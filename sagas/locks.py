@@ -7,7 +7,7 @@ run, in the commit that ends it; a run in front of an operator keeps them, becau
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -48,13 +48,18 @@ def acquire(row: SagaExecution) -> SagaLock | None:
     mine = {lock.name for lock in held if lock.execution_id == row.pk}
     if mine.issuperset(row.lock_names):
         return None
-    now = clock.moment(clock.now())
     try:
         with transaction.atomic():
-            SagaLock.objects.bulk_create(SagaLock(name=name, execution=row, acquired_at=now) for name in row.lock_names if name not in mine)
+            insert(row, without=mine)
     except IntegrityError:
         return SagaLock.objects.filter(name__in=row.lock_names).exclude(execution=row).first()
     return None
+
+
+def insert(row: SagaExecution, *, without: Iterable[str] = ()) -> None:
+    """Insert the lock rows of a run; `IntegrityError` when another run has one of them."""
+    now, mine = clock.moment(clock.now()), set(without)
+    SagaLock.objects.bulk_create(SagaLock(name=name, execution=row, acquired_at=now) for name in row.lock_names if name not in mine)
 
 
 def refuse_if_held(lock_names: list[str]) -> None:

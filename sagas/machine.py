@@ -36,9 +36,15 @@ class Verdict:
     ignored: str = ""
 
 
-def start(spec: SagaSpec, *, input: dict[str, Any], now: float, timeout_sec: float, owner_until: float | None = None) -> RunState:
-    """Return a new run of `spec`; its deadline is absolute from here on (S17)."""
-    steps = tuple(StepState() for _ in spec.steps)
+def start(
+    spec: SagaSpec, *, input: dict[str, Any], now: float, timeout_sec: float, owner_until: float | None = None, from_step: int = 0
+) -> RunState:
+    """Return a new run of `spec`; its deadline is absolute from here on (S17).
+
+    Steps before `from_step` are skipped: another run did them, and undoing them is that run's business.
+    """
+    skipped, pending = StepState(status=StepStatus.SKIPPED), StepState()
+    steps = tuple(skipped if index < from_step else pending for index in range(len(spec.steps)))
     return RunState(steps=steps, input=input, deadline_at=now + timeout_sec, owner_until=owner_until)
 
 

@@ -84,6 +84,8 @@ class SagaExecution(models.Model):
             # search by what the caller knows
             models.Index(fields=["correlation_id"], name="saga_by_correlation"),
             models.Index(fields=["trace_id"], name="saga_by_trace"),
+            # what waits for an undo slot or a lock, longest first
+            models.Index(fields=["blocked_at"], name="saga_blocked", condition=Q(blocked_at__isnull=False)),
             # pruning
             models.Index(fields=["finished_at"], name="saga_finished", condition=Q(finished_at__isnull=False)),
         ]

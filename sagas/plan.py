@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sagas.spec import SagaSpec
@@ -54,6 +54,11 @@ def _forward_branches(spec: SagaSpec, run: RunState, now: float) -> tuple[tuple[
     if spec.steps[first].parallel_group:
         return tuple((i,) for i in open_steps)
     return (segment(spec, first),) if open_steps else ()
+
+
+def is_undoing(step: StepState) -> bool:
+    """Tell whether the running attempt of a step is one of its undo."""
+    return step.status is StepStatus.COMPENSATING
 
 
 def is_wait(spec: SagaSpec, index: int) -> bool:
@@ -126,12 +131,27 @@ def owes_undo(spec: SagaSpec, run: RunState, index: int) -> bool:
     return step.status in (StepStatus.COMPLETED, StepStatus.UNKNOWN, StepStatus.COMPENSATING)
 
 
-def context(spec: SagaSpec, run: RunState, *, upto: int | None = None) -> dict[str, Any]:
-    """Return the input merged with the outputs in order of start; `upto` a step: as it was when that step ended (S27)."""
+def would_undo(spec: SagaSpec, run: RunState) -> tuple[int, ...]:
+    """Return what turning back now would undo, in order, the steps that run now included."""
+    ended = [
+        replace(step, status=StepStatus.UNKNOWN) if step.status is StepStatus.RUNNING or _is_open(step) else step for step in run.steps
+    ]
+    return to_undo(spec, replace(run, steps=tuple(ended)))
+
+
+def _is_open(step: StepState) -> bool:
+    return step.status is StepStatus.WAITING and step.may_have_happened
+
+
+def context(spec: SagaSpec, run: RunState, *, upto: int | None = None, before: int | None = None) -> dict[str, Any]:
+    """Return the input merged with the outputs in order of start.
+
+    `upto` a step: as it was when that step ended (S27). `before` a step: with the outputs of the steps listed before it.
+    """
     last = None if upto is None else run.steps[upto].started_seq
     merged = dict(run.input)
     for seq, index in _by_start(run):
-        if last is None or seq <= last:
+        if (last is None or seq <= last) and (before is None or index < before):
             merged |= _as_mapping(spec.steps[index].step_id, run.steps[index].output)
     return merged
 

@@ -1,4 +1,4 @@
-"""What keeps a run moving when a message does not: error callbacks, layers' answers, and the sweeper.
+"""What keeps a run moving when a message does not: the error callback of a link, and the sweeper.
 
 None of these runs a step. Each moves a row, if the row still asks for it, and sends the rest of the chain.
 """
@@ -9,17 +9,12 @@ import logging
 import random
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
-from celery.result import AsyncResult
-from django.conf import settings
 from django.db import DatabaseError
 
-from hub.celery import app
 from hub.error_codes import ErrorCode
 from hub.telemetry import metrics
-from sagas import calls, chain, clock, engine, events, store
-from sagas.calls import Ended
+from sagas import aftermath, calls, chain, clock, events, handover, store
 from sagas.models import SagaExecution
 from sagas.states import ACTIVE, StepState
 
@@ -27,7 +22,6 @@ log = logging.getLogger(__name__)
 
 BATCH = 200
 POISON_PAUSE = timedelta(minutes=1)
-_LOST_WITH_PROCESS = frozenset({"WorkerLostError", "TimeLimitExceeded", "SoftTimeLimitExceeded", "Terminated"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +53,7 @@ def sweep(limit: int = BATCH) -> Sweep:
 
 def wake(execution_id: str) -> bool:
     """Let time work on a run (leases, due times, deadline), then send the rest of its chain; return whether one was sent."""
+    _look_after_children(execution_id)
     applied = store.dispatch(execution_id, events.Tick(now=clock.now(), jitter=random.random()))  # noqa: S311
     if applied.ignored:
         return False
@@ -67,8 +62,16 @@ def wake(execution_id: str) -> bool:
         metrics.increment("hub_saga_rescues_total", len(lost), saga=applied.spec.saga_name, cause="lease_ended")
     elif applied.run.hints > 1:
         metrics.increment("hub_saga_rescues_total", saga=applied.spec.saga_name, cause="not_picked_up")
-    engine.count_final(applied.spec, applied.before, applied.run)
+    aftermath.moved(applied)
     return chain.send_rest(execution_id, applied.spec, applied.run, now=clock.now())
+
+
+def _look_after_children(execution_id: str) -> None:
+    """See whether a child has ended whose word was lost."""
+    loaded = store.load(execution_id)
+    for index, step in enumerate(loaded.run.steps):
+        if step.lease_until is not None and loaded.spec.steps[index].do.kind == "saga":
+            handover.child_ended(execution_id, index)
 
 
 def _was_given_up(before: StepState, after: StepState) -> bool:
@@ -82,44 +85,6 @@ def _put_aside(execution_id: str) -> None:
         log.exception("saga could not be put aside", extra={"execution_id": execution_id})
 
 
-def layer_finished(execution_id: str, index: int, epoch: int, result: Any) -> None:
-    """Record a layer's result and send what follows."""
-    ended = calls.checked_output(result, settings.HUB.saga_max_context_bytes)
-    _conclude(execution_id, index, epoch, ended)
-
-
-def layer_failed(execution_id: str, index: int, epoch: int, task_id: str) -> None:
-    """Record that a layer's task failed, as far as its result tells how, and send what follows."""
-    _conclude(execution_id, index, epoch, _read_failure(task_id))
-
-
-def _conclude(execution_id: str, index: int, epoch: int, ended: Ended) -> None:
-    loaded = store.load(execution_id)
-    applied = store.dispatch(execution_id, engine.as_event(loaded.spec, index, epoch, ended), loaded=loaded)
-    if not applied.ignored:
-        engine.count_final(applied.spec, applied.before, applied.run)
-        chain.send_rest(execution_id, applied.spec, applied.run, now=clock.now())
-
-
-def _read_failure(task_id: str) -> Ended:
-    """Tell a layer's refusal and its plain errors from what is not known.
-
-    The layer's exception is read from the result backend by its name; a layer that stores no results, or whose process
-    vanished, leaves the outcome unknown.
-    """
-    result = AsyncResult(task_id, app=app)
-    raised = result.result if result.state == "FAILURE" else None
-    name = type(raised).__name__
-    if raised is None or name in _LOST_WITH_PROCESS:
-        message = "the layer's task failed and left no reason" if raised is None else f"{name}: {raised}"
-        return Ended(outcome="unknown", error=calls.as_error(ErrorCode.STEP_OUTCOME_UNKNOWN, message, name))
-    if name == "Refused":
-        return Ended(outcome="refused", error=calls.as_error(ErrorCode.STEP_REFUSED, f"{name}: {raised}", name))
-    if name in ("OutcomeUnknown", "TimeoutError", "ConnectionError"):
-        return Ended(outcome="unknown", error=calls.as_error(ErrorCode.STEP_OUTCOME_UNKNOWN, f"{name}: {raised}", name))
-    return Ended(outcome="failed", error=calls.as_error(ErrorCode.STEP_FAILED, f"{name}: {raised}", name))
-
-
 def link_failed(execution_id: str, task_id: str) -> None:
     """Answer the error callback of a link: give up an attempt whose process died, and send the rest of the chain.
 
@@ -131,6 +96,8 @@ def link_failed(execution_id: str, task_id: str) -> None:
             error = calls.as_error(ErrorCode.STEP_OUTCOME_UNKNOWN, "the process that ran it died")
             now, jitter = clock.now(), random.random()  # noqa: S311
             lost = events.Failed(step=index, epoch=step.epoch, now=now, outcome="lost", error=error, jitter=jitter)
-            loaded = store.dispatch(execution_id, lost, loaded=loaded).loaded()
+            applied = store.dispatch(execution_id, lost, loaded=loaded)
+            aftermath.moved(applied)
+            loaded = applied.loaded()
             break
     chain.send_rest(execution_id, loaded.spec, loaded.run, now=clock.now())

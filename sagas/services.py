@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
+import re
 import uuid
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError
 
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
-from hub.routing.context import RequestContext
-from hub.telemetry import metrics, tracing
-from sagas import catalog, chain, clock, engine, events, machine, store
-from sagas.models import SagaExecution, SagaVersion
+from sagas import aftermath, catalog, chain, clock, events, plan, preflight, store
+from sagas.accept import Request, accept
+from sagas.models import SagaExecution, SagaStepExecution, SagaVersion
 from sagas.spec import SagaSpec
-from sagas.states import FINAL, RunState, SagaStatus
+from sagas.states import ACTIVE, DONE, FINAL, RunState, SagaStatus, StepStatus
 
-MAX_KEY = 128
+_SIGNAL = re.compile(r"^[A-Za-z0-9_.-]{1,100}$")
 PAGE = 100
 _FINAL = [status.value for status in FINAL]
 
@@ -42,75 +40,21 @@ def start(
     if not isinstance(saga_name, str):
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"saga_name must be a string, not {type(saga_name).__name__}")
     spec = catalog.find(saga_name, None if version is None else str(version))
-    row, is_new = accept(
-        spec, context, idempotency_key=idempotency_key, timeout_sec=timeout_sec, correlation_id=correlation_id, owner_sec=None
-    )
+    if spec.preflight:
+        preflight.check(spec, timeout_sec or spec.timeout_sec)
+    request = Request(context=context, idempotency_key=idempotency_key, timeout_sec=timeout_sec, correlation_id=correlation_id)
+    row, is_new = accept(spec, request)
     if is_new:
-        loaded = store.load(row.pk)
-        chain.send_rest(str(row.pk), loaded.spec, loaded.run, now=clock.now())
+        set_off(row)
     return {"execution_id": str(row.pk), "status": row.status}
 
 
-def accept(
-    spec: SagaSpec,
-    context: dict[str, Any] | None,
-    *,
-    idempotency_key: str | None,
-    timeout_sec: float | None,
-    correlation_id: str | None,
-    owner_sec: float | None,
-) -> tuple[SagaExecution, bool]:
-    """Store a run, or find the one that was stored under the key; return it and whether it is new."""
-    context = {} if context is None else context
-    request_hash = _check_request(context, idempotency_key, timeout_sec)
-    found = _by_key(spec, idempotency_key, request_hash)
-    if found:
-        return found, False
-    with tracing.span(f"saga {spec.saga_name}", kind="producer", attributes={"hub.saga.name": spec.saga_name}):
-        now = clock.now()
-        owner_until = None if owner_sec is None else now + owner_sec
-        run = machine.start(spec, input=context, now=now, timeout_sec=timeout_sec or spec.timeout_sec, owner_until=owner_until)
-        columns = {"idempotency_key": idempotency_key, "request_hash": request_hash, **_trace(correlation_id)}
-        try:
-            row = store.create(spec, run, now=now, **columns)
-        except IntegrityError:
-            found = _by_key(spec, idempotency_key, request_hash)
-            if found is None:
-                raise
-            return found, False
-    metrics.increment("hub_sagas_started_total", saga=spec.saga_name)
-    return row, True
-
-
-def _trace(correlation_id: str | None) -> dict[str, str]:
-    known = correlation_id or tracing.correlation_id() or RequestContext.create().correlation_id
-    return {"traceparent": tracing.traceparent() or "", "trace_id": tracing.trace_id() or "", "correlation_id": known[:128]}
-
-
-def _check_request(context: Any, key: Any, timeout_sec: Any) -> str:
-    if not isinstance(context, dict):
-        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"context must be an object, not {type(context).__name__}")
-    check_json(context, what="context", max_bytes=settings.HUB.saga_max_context_bytes, too_large=ErrorCode.SAGA_CONTEXT_TOO_LARGE)
-    if key is not None and (not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY or not key.isprintable()):
-        raise IntegrationError(ErrorCode.IDEMPOTENCY_KEY_INVALID, f"idempotency_key {ascii(key)[:80]} must have 1 to {MAX_KEY} characters")
-    if timeout_sec is not None and (
-        isinstance(timeout_sec, bool) or not isinstance(timeout_sec, int | float) or not 0 < timeout_sec <= 2_592_000
-    ):
-        raise IntegrationError(ErrorCode.SAGA_TIMEOUT_INVALID, f"timeout_sec {ascii(timeout_sec)[:80]} must be above 0, at most 30 days")
-    return hashlib.sha256(json.dumps([context, timeout_sec], sort_keys=True).encode()).hexdigest()
-
-
-def _by_key(spec: SagaSpec, key: str | None, request_hash: str) -> SagaExecution | None:
-    if key is None:
-        return None
-    row = SagaExecution.objects.filter(saga_name=spec.saga_name, idempotency_key=key).first()
-    if row is not None and row.request_hash != request_hash:
-        raise IntegrationError(
-            ErrorCode.SAGA_KEY_REUSED,
-            f"idempotency_key {key!r} was used for saga {spec.saga_name!r} with another context or timeout",
-            recovery_suggestion="use a new key for a new run",
-        )
-    return row
+def set_off(row: SagaExecution) -> None:
+    """Send the first message of a new run; one that begins with a wait begins to wait."""
+    loaded = store.load(row.pk)
+    if plan.is_wait(loaded.spec, 0):
+        loaded = store.dispatch(row.pk, events.Tick(now=clock.now()), loaded=loaded).loaded()
+    chain.send_rest(str(row.pk), loaded.spec, loaded.run, now=clock.now())
 
 
 def identifier(execution_id: Any) -> uuid.UUID:
@@ -186,9 +130,98 @@ def compensate(execution_id: str, *, reason: str, actor: str = "") -> dict[str, 
     return _ask(execution_id, events.Compensate(now=clock.now(), reason=reason), actor)
 
 
-def _check_operable(spec: SagaSpec, row: SagaExecution, reason: str) -> None:
-    if not reason.strip():
+def skip(execution_id: str, step_id: str, *, reason: str, actor: str = "") -> dict[str, Any]:
+    """Go on without a step, or without an undo, that was dealt with by hand. Errors as for `retry`, E11412 for the step."""
+    loaded = store.load(identifier(execution_id))
+    _check_operable(loaded.spec, loaded.row, reason)
+    now = clock.now()
+    index = _index(loaded.spec, step_id)
+    return _ask(execution_id, events.Skip(step=index, now=now, reason=reason, deadline_at=now + loaded.spec.timeout_sec), actor)
+
+
+def resolve(execution_id: str, outcome: str, *, reason: str, actor: str = "") -> dict[str, Any]:
+    """End a failed or parked run as ``completed`` or ``compensated``: what it left was put right by hand."""
+    _check_reason(reason)
+    if outcome not in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED):
+        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"outcome {ascii(outcome)[:80]} must be completed or compensated")
+    return _ask(execution_id, events.Resolve(now=clock.now(), reason=reason, outcome=SagaStatus(outcome)), actor)
+
+
+def rerun(execution_id: str, from_step: str, *, reason: str, changes: dict[str, Any] | None = None, actor: str = "") -> dict[str, Any]:
+    """Run an ended saga again from a step, with its context of that time and `changes`, as a new run.
+
+    What stands before the step must still stand: steps that completed and were not undone. Errors: E11901 without a
+    reason, E11412 unknown step, E11425 while it runs or when an earlier step does not stand.
+    """
+    _check_reason(reason)
+    loaded = store.load(identifier(execution_id))
+    index = _index(loaded.spec, from_step)
+    if loaded.run.status in ACTIVE or not all(step.status in DONE for step in loaded.run.steps[:index]):
+        raise IntegrationError(
+            ErrorCode.TRANSITION_ILLEGAL,
+            f"saga {execution_id} is {loaded.run.status}; before {from_step!r} not every step stands",
+            recovery_suggestion="rerun from an earlier step",
+        )
+    context = plan.context(loaded.spec, loaded.run, before=index) | (changes or {})
+    row, _ = accept(loaded.spec, Request(context=context, rerun_of=loaded.row, from_step=index, correlation_id=loaded.row.correlation_id))
+    store.note(row.pk, f"rerun of {execution_id} from {from_step}: {reason}", actor)
+    set_off(row)
+    return {"execution_id": str(row.pk), "status": row.status}
+
+
+def undo_plan(execution_id: str) -> list[dict[str, Any]]:
+    """Say what cancelling now would do: the undos in order, how sure the hub is of each effect, and what would be called."""
+    loaded = store.load(identifier(execution_id))
+    return [
+        {
+            "step_id": loaded.spec.steps[i].step_id,
+            "certainty": "happened" if loaded.run.steps[i].status is StepStatus.COMPLETED else "may have happened",
+            "ends_first": loaded.run.steps[i].lease_until is not None,
+            "call": f"{undo.kind} {undo.where} {undo.target}".replace("  ", " "),
+        }
+        for i in plan.would_undo(loaded.spec, loaded.run)
+        if (undo := loaded.spec.steps[i].undo)
+    ]
+
+
+def signal(execution_id: str, name: str, payload: Any = None) -> dict[str, Any]:
+    """Give a run a signal that a step waits for, or will wait for; its payload is merged into the context.
+
+    Errors: E11423, E11908, E11425 when the run has ended, E11902 for a bad name, E11905, E11906, E11461 for the payload.
+    """
+    if not isinstance(name, str) or not _SIGNAL.match(name):
+        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"signal name {ascii(name)[:80]} must match {_SIGNAL.pattern}")
+    most = settings.HUB.saga_max_context_bytes
+    check_json(payload, what="payload", max_bytes=most, too_large=ErrorCode.SAGA_CONTEXT_TOO_LARGE)
+    return _ask(execution_id, events.Signal(name=f"signal:{name}", now=clock.now(), payload=payload), "")
+
+
+def event_came(topic: str, payload: Any, *, correlation_id: str | None = None) -> int:
+    """Wake the runs that wait for an event on this topic; with a correlation id that some of them have, only those."""
+    name = f"event:{topic}"
+    waiting = SagaStepExecution.objects.filter(waiting_for=name).values_list("execution_id", "execution__correlation_id")[:1000]
+    meant = [pk for pk, known in waiting if correlation_id and known == correlation_id] or [pk for pk, _ in waiting]
+    for execution_id in meant:
+        with contextlib.suppress(IntegrationError):  # it ended between the look and the word
+            _ask(str(execution_id), events.Signal(name=name, now=clock.now(), payload=payload, keep=False), "")
+    return len(meant)
+
+
+def _index(spec: SagaSpec, step_id: str) -> int:
+    for index, step in enumerate(spec.steps):
+        if step.step_id == step_id:
+            return index
+    known = ", ".join(step.step_id for step in spec.steps)
+    raise IntegrationError(ErrorCode.STEP_REFERENCE_UNKNOWN, f"no step {ascii(step_id)[:80]} in {spec.saga_name} (it has: {known})")
+
+
+def _check_reason(reason: str) -> None:
+    if not isinstance(reason, str) or not reason.strip():
         raise IntegrationError(ErrorCode.ARGUMENT_MISSING, "a reason is required", recovery_suggestion="say why, for the history")
+
+
+def _check_operable(spec: SagaSpec, row: SagaExecution, reason: str) -> None:
+    _check_reason(reason)
     if any(call and call.kind == "local" for step in spec.steps for call in (step.do, step.undo)):
         raise IntegrationError(
             ErrorCode.LOCAL_CALLER_GONE,
@@ -199,7 +232,8 @@ def _check_operable(spec: SagaSpec, row: SagaExecution, reason: str) -> None:
 
 def _ask(execution_id: str, event: events.Event, actor: str) -> dict[str, Any]:
     applied = store.dispatch(identifier(execution_id), event, actor=actor)
-    engine.count_final(applied.spec, applied.before, applied.run)
+    if not applied.ignored:
+        aftermath.moved(applied)
     chain.send_rest(str(applied.row.pk), applied.spec, applied.run, now=clock.now())
     return {"execution_id": str(applied.row.pk), "status": applied.run.status.value}
 

@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
-from sagas import clock, machine, plan
+from sagas import clock, locks, machine, plan
 from sagas.events import Event
 from sagas.models import SagaExecution, SagaStepExecution, SagaTransition, SagaVersion
 from sagas.spec import SagaSpec, from_dict
@@ -160,6 +160,8 @@ def save(loaded: Loaded, run: RunState, changes: tuple[Change, ...], *, now: flo
             if before != after:
                 SagaStepExecution.objects.filter(execution=row.pk, index=index).update(**_step_values(before, after))
         _write_history(row.pk, loaded.spec, changes, now, actor)
+        if run.status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.FAILED):
+            locks.release(row)
         crash_point("saga.before_commit", row.pk)
     crash_point("saga.after_commit", row.pk)
     _bring_up_to_date(row, values)
@@ -226,6 +228,11 @@ def _keep_note(loaded: Loaded, event: Event, why: str, actor: str) -> None:
     _write_history(loaded.row.pk, loaded.spec, (Change(step=step, old=status, new=status, reason=why),), event.now, actor)
 
 
+def note(pk: uuid.UUID, text: str, actor: str) -> None:
+    """Write a line into the history of a run without moving it."""
+    SagaTransition.objects.create(execution_id=pk, at=clock.moment(clock.now()), old="", new="", reason=text[:_REASON_LENGTH], actor=actor)
+
+
 def create(spec: SagaSpec, run: RunState, *, now: float, **columns: Any) -> SagaExecution:
     """Insert a run with its steps in one transaction: from this commit on it is accepted, and will end."""
     version = _version_row(spec)
@@ -236,8 +243,13 @@ def create(spec: SagaSpec, run: RunState, *, now: float, **columns: Any) -> Saga
             definition=version, saga_name=spec.saga_name, input=run.input, created_at=clock.moment(now), **values, **columns
         )
         SagaStepExecution.objects.bulk_create(
-            SagaStepExecution(execution=row, index=i, step_id=step.step_id, step_name=step.step_name) for i, step in enumerate(spec.steps)
+            SagaStepExecution(
+                execution=row, index=i, step_id=step.step_id, step_name=step.step_name[:200], status=run.steps[i].status.value
+            )
+            for i, step in enumerate(spec.steps)
         )
+        if spec.on_lock == "refuse":
+            locks.insert(row)
         _write_history(row.pk, spec, (Change(step=None, old="", new=run.status.value),), now, "")
         crash_point("accept.before_commit", row.pk)
     crash_point("accept.after_commit", row.pk)

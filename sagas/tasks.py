@@ -9,7 +9,7 @@ from celery.exceptions import Ignore
 
 from hub.crashpoints import crash_point
 from hub.public_task import PublicTask
-from sagas import engine, recovery, services
+from sagas import children, engine, handover, recovery, services
 from sagas.engine import Next
 from sagas.states import Direction
 
@@ -47,6 +47,11 @@ def cancel(execution_id: str, reason: str = "") -> dict[str, Any]:
     return services.cancel(execution_id, reason=reason)
 
 
+@shared_task(name="hub.sagas.signal", base=PublicTask)
+def signal(execution_id: str, name: str, payload: Any = None) -> dict[str, Any]:
+    return services.signal(execution_id, name, payload)
+
+
 @shared_task(name="hub.sagas.step", bind=True, throws=(SagaTurnedBack,))
 def step(self: Task, execution_id: str, index: int, direction: str) -> None:
     _follow(engine.perform(execution_id, index, Direction(direction), task_id=self.request.id), execution_id)
@@ -59,20 +64,30 @@ def undo(self: Task, execution_id: str, index: int, direction: str) -> None:
 
 @shared_task(name="hub.sagas.begin", throws=(SagaTurnedBack,))
 def begin(execution_id: str, index: int, direction: str) -> None:
-    _follow(engine.begin(execution_id, index, Direction(direction)), execution_id)
+    _follow(handover.begin(execution_id, index, Direction(direction)), execution_id)
 
 
 @shared_task(name="hub.sagas.finish")
 def finish(result: Any, execution_id: str, index: int, direction: str, epoch: int) -> None:
-    recovery.layer_finished(execution_id, index, epoch, result)
+    handover.layer_finished(execution_id, index, epoch, result)
 
 
 @shared_task(name="hub.sagas.failed")
 def failed(task_id: str, *, execution_id: str, index: int | None = None, epoch: int | None = None, direction: str = "") -> None:
     if index is not None and epoch is not None:
-        recovery.layer_failed(execution_id, index, epoch, task_id)
+        handover.layer_failed(execution_id, index, epoch, task_id)
     else:
         recovery.link_failed(execution_id, task_id)
+
+
+@shared_task(name="hub.sagas.child_ended")
+def child_ended(execution_id: str, index: int) -> None:
+    handover.child_ended(execution_id, index)
+
+
+@shared_task(name="hub.sagas.cancel_child")
+def cancel_child(execution_id: str, index: int) -> None:
+    children.cancel(execution_id, index)
 
 
 @shared_task(name="hub.control.sweep_sagas", ignore_result=True)

@@ -1,0 +1,119 @@
+"""Sagas as steps of a saga (S23): a failing child undoes itself, a completed one is undone as a whole by its parent."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from hub.errors import ErrorCode, IntegrationError
+from sagas import accept, calls, catalog, chain, clock, engine, events, plan, store
+from sagas.calls import Ended
+from sagas.engine import Attempt
+from sagas.models import SagaExecution
+from sagas.states import ACTIVE, Direction, SagaStatus
+from sagas.store import Loaded
+
+MAX_DEPTH = 5
+
+
+def ask(attempt: Attempt) -> Ended | None:
+    """Start the child, or ask it to undo itself; None when its end is to be waited for."""
+    return _start(attempt) if attempt.direction is Direction.DO else _undo(attempt)
+
+
+def _start(attempt: Attempt) -> Ended | None:
+    parent, call = attempt.applied.row, attempt.applied.spec.steps[attempt.index].do
+    child = latest(parent, attempt.index)
+    if child is None or child.status in (SagaStatus.COMPENSATED.value, SagaStatus.FAILED.value):
+        try:
+            child = _accept(attempt, call.target, count=_count(parent, attempt.index))
+        except IntegrationError as exc:
+            return Ended(outcome="failed", error=calls.as_error(exc.code, exc.message), retryable=exc.is_recoverable)
+    loaded = store.load(child.pk)
+    chain.send_rest(str(child.pk), loaded.spec, loaded.run, now=clock.now())
+    return _forward(loaded)
+
+
+def _accept(attempt: Attempt, saga_name: str, *, count: int) -> SagaExecution:
+    parent, given = attempt.applied.row, engine.payload(attempt)
+    if parent.depth + 1 > MAX_DEPTH:
+        raise IntegrationError(ErrorCode.SAGA_NESTING_TOO_DEEP, f"sagas are nested {MAX_DEPTH} deep at most")
+    # One child for one try: an operator who sends the parent on after the child was undone gets a new one.
+    key = given.idempotency_key + (f":{count}" if count else "")
+    request = accept.Request(
+        context=dict(given.context),
+        idempotency_key=key,
+        timeout_sec=attempt.limit_sec,
+        correlation_id=parent.correlation_id,
+        parent=parent,
+        parent_step=attempt.index,
+    )
+    return accept.accept(catalog.find(saga_name), request)[0]
+
+
+def latest(parent: SagaExecution, index: int) -> SagaExecution | None:
+    return SagaExecution.objects.filter(parent=parent, parent_step=index).order_by("-created_at").first()
+
+
+def _count(parent: SagaExecution, index: int) -> int:
+    return SagaExecution.objects.filter(parent=parent, parent_step=index).count()
+
+
+def _undo(attempt: Attempt) -> Ended | None:
+    child = latest(attempt.applied.row, attempt.index)
+    if child is None:
+        return Ended(outcome="ok")
+    event: events.Event = events.Compensate(now=clock.now(), reason="undone by its parent", by_parent=True)
+    if SagaStatus(child.status) in ACTIVE:
+        event = events.Cancel(now=clock.now(), reason="its parent turned back")
+    if child.status != SagaStatus.COMPENSATED.value:
+        try:
+            applied = store.dispatch(child.pk, event)
+        except IntegrationError as exc:
+            return Ended(
+                outcome="failed", error=calls.as_error(exc.code, exc.message), retryable=exc.code is not ErrorCode.TRANSITION_ILLEGAL
+            )
+        chain.send_rest(str(child.pk), applied.spec, applied.run, now=clock.now())
+    return _backward(store.load(child.pk))
+
+
+def look(parent: Loaded, index: int) -> Ended | None:
+    """Return how the child of a step ended, or None while it goes on."""
+    child = latest(parent.row, index)
+    if child is None:
+        return None
+    loaded = store.load(child.pk)
+    return _backward(loaded) if plan.is_undoing(parent.run.steps[index]) else _forward(loaded)
+
+
+def _forward(child: Loaded) -> Ended | None:
+    status, error = child.run.status, _error(child)
+    if status in ACTIVE:
+        return None
+    if status is SagaStatus.COMPLETED:
+        return Ended(outcome="ok", output=child.row.context, served_by=str(child.row.pk))
+    # A compensated child left nothing; any other that did not complete may have.
+    return Ended(outcome="failed" if status is SagaStatus.COMPENSATED else "unknown", error=error, retryable=False)
+
+
+def _backward(child: Loaded) -> Ended | None:
+    if child.run.status in ACTIVE:
+        return None
+    if child.run.status is SagaStatus.COMPENSATED:
+        return Ended(outcome="ok")
+    return Ended(outcome="unknown", error=_error(child), retryable=False)
+
+
+def _error(child: Loaded) -> dict[str, Any]:
+    first = child.run.error or {}
+    message = f"child saga {child.row.pk} is {child.run.status}: {first.get('message', '')}"
+    return calls.as_error(ErrorCode.STEP_FAILED, message, str(child.run.status))
+
+
+def cancel(execution_id: str, index: int) -> None:
+    """Call a child off, because its parent turned back while it ran."""
+    child = SagaExecution.objects.filter(parent=uuid.UUID(execution_id), parent_step=index).order_by("-created_at").first()
+    if child is None or SagaStatus(child.status) not in ACTIVE:
+        return
+    applied = store.dispatch(child.pk, events.Cancel(now=clock.now(), reason="its parent turned back"))
+    chain.send_rest(str(child.pk), applied.spec, applied.run, now=clock.now())

@@ -1,0 +1,100 @@
+"""Steps that others carry out: begin them, and take up how they ended.
+
+A layer's task is sent with a ``finish`` behind it; a child saga tells its parent when it has ended, and the parent's sweep
+looks by itself in case that message is lost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.result import AsyncResult
+from django.conf import settings
+
+from hub.celery import app
+from hub.error_codes import ErrorCode
+from sagas import aftermath, calls, chain, children, clock, engine, plan, roster, store
+from sagas.calls import Ended
+from sagas.engine import Attempt, Next
+from sagas.states import Direction
+
+_LOST_WITH_PROCESS = frozenset({"WorkerLostError", "TimeLimitExceeded", "SoftTimeLimitExceeded", "Terminated"})
+_AMBIGUOUS = frozenset({"OutcomeUnknown", "TimeoutError", "ConnectionError"})
+
+
+def begin(execution_id: str, index: int, direction: Direction) -> Next:
+    """Claim a step that others carry out, and ask them to."""
+    loaded = store.load(execution_id)
+    call = loaded.spec.steps[index].call(direction)
+    if call is None or not engine.is_turn(loaded, index, direction):
+        return Next.STOP
+    missing = roster.missing(call.target, call.where) if call.kind == "task" else None
+    if missing is not None:
+        engine.block(execution_id, missing.error, patience_sec=missing.patience_sec)
+        return Next.STOP
+    attempt = engine.claim(loaded, index, direction)
+    if attempt is None:
+        return Next.STOP
+    with engine.span(attempt):
+        known = engine.verified(attempt)
+        ended = known or (children.ask(attempt) if call.kind == "saga" else _send(attempt))
+    return Next.STOP if ended is None else engine.record(attempt, ended)
+
+
+def _send(attempt: Attempt) -> Ended | None:
+    """Send the layer's task; None when it is on its way."""
+    given = engine.payload(attempt)
+    kwargs: dict[str, Any] = {"context": given.for_function()} | ({"output": given.output} if given.undo else {})
+    step = attempt.applied.spec.steps[attempt.index]
+    if chain.hand_over(attempt.execution_id, step, attempt.index, attempt.direction, attempt.epoch, kwargs, given.headers()):
+        return None
+    return Ended(outcome="unknown", error=calls.as_error(ErrorCode.BROKER_UNAVAILABLE, "the broker did not confirm the layer's task"))
+
+
+def layer_finished(execution_id: str, index: int, epoch: int, result: Any) -> None:
+    """Record a layer's result and send what follows."""
+    conclude(execution_id, index, epoch, calls.checked_output(result, settings.HUB.saga_max_context_bytes))
+
+
+def layer_failed(execution_id: str, index: int, epoch: int, task_id: str) -> None:
+    """Record that a layer's task failed, as far as its result tells how, and send what follows."""
+    conclude(execution_id, index, epoch, _read_failure(task_id))
+
+
+def child_ended(execution_id: str, index: int) -> None:
+    """Take up how a child saga ended, if the parent's step still waits for it."""
+    loaded = store.load(execution_id)
+    step = loaded.run.steps[index]
+    ended = children.look(loaded, index) if step.lease_until is not None else None
+    if ended is not None:
+        conclude(execution_id, index, step.epoch, ended)
+
+
+def conclude(execution_id: str, index: int, epoch: int, ended: Ended) -> None:
+    """Record how a step ended that others carried out, and send the rest of the chain."""
+    loaded = store.load(execution_id)
+    undoing = plan.is_undoing(loaded.run.steps[index])
+    applied = store.dispatch(execution_id, engine.as_event(loaded.spec, index, epoch, ended), loaded=loaded)
+    if applied.ignored:
+        return
+    aftermath.attempt_ended(applied, Direction.UNDO if undoing else Direction.DO, ended.outcome)
+    chain.send_rest(execution_id, applied.spec, applied.run, now=clock.now())
+
+
+def _read_failure(task_id: str) -> Ended:
+    """Tell a layer's refusal and its plain errors from what is not known.
+
+    The layer's exception is read from the result backend by its name; a layer that stores no results, or whose process
+    vanished, leaves the outcome unknown.
+    """
+    result = AsyncResult(task_id, app=app)
+    raised = result.result if result.state == "FAILURE" else None
+    name, text = type(raised).__name__, f"{type(raised).__name__}: {raised}"
+    if raised is None:
+        error = calls.as_error(ErrorCode.STEP_OUTCOME_UNKNOWN, "the layer's task failed and left no reason")
+        return Ended(outcome="unknown", error=error)
+    if name in _LOST_WITH_PROCESS or name in _AMBIGUOUS:
+        return Ended(outcome="unknown", error=calls.as_error(ErrorCode.STEP_OUTCOME_UNKNOWN, text, name))
+    if name == "Refused":
+        return Ended(outcome="refused", error=calls.as_error(ErrorCode.STEP_REFUSED, text, name))
+    return Ended(outcome="failed", error=calls.as_error(ErrorCode.STEP_FAILED, text, name))

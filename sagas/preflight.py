@@ -1,0 +1,55 @@
+"""Before the first step: can the saga be carried out at all? Refused in milliseconds instead of undone in minutes."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from hub.errors import ErrorCode, IntegrationError
+from registry_app import lookup
+from sagas import calls, catalog, roster
+from sagas.models import SagaExecution
+from sagas.spec import Call, SagaSpec
+from sagas.states import SagaStatus
+
+PAST_RUNS = 50
+ENOUGH_RUNS = 10
+
+
+def check(spec: SagaSpec, timeout_sec: float) -> None:
+    """Refuse a start (E11435) with everything that is missing: tasks, queues, services, functions, time."""
+    needed = [call for step in spec.steps for call in (step.do, step.undo) if call]
+    problems = [problem for call in dict.fromkeys(needed) if (problem := _problem(call))]
+    problems += _too_little_time(spec, timeout_sec)
+    if problems:
+        raise IntegrationError(
+            ErrorCode.PREFLIGHT_FAILED,
+            f"saga {spec.saga_name!r} cannot be carried out now: {'; '.join(problems)}",
+            {"problems": problems},
+            "start it again when these are there",
+        )
+
+
+def _problem(call: Call) -> str:
+    try:
+        if call.kind == "task":
+            missing = roster.missing(call.target, call.where)
+            return str(missing.error["message"]) if missing else ""
+        if call.kind == "http":
+            lookup.choose(call.where)
+        elif call.kind == "saga":
+            catalog.find(call.target)
+        elif call.kind == "function":
+            calls.resolve(call.target)
+    except IntegrationError as exc:
+        return exc.message
+    return ""
+
+
+def _too_little_time(spec: SagaSpec, timeout_sec: float) -> list[str]:
+    """Compare the time given with half of the last runs; a handful of runs says nothing."""
+    done = SagaExecution.objects.filter(saga_name=spec.saga_name, status=SagaStatus.COMPLETED.value)
+    times = done.order_by("-created_at").values_list("created_at", "finished_at")[:PAST_RUNS]
+    took = [(finished - created).total_seconds() for created, finished in times if finished]
+    if len(took) < ENOUGH_RUNS or median(took) <= timeout_sec:
+        return []
+    return [f"half of its last {len(took)} runs took longer than {timeout_sec:g} s (median {median(took):.1f} s)"]
