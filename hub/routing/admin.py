@@ -12,7 +12,7 @@ from hub.routing.models import RoutedRequest
 
 
 @admin.register(RoutedRequest)
-class RoutedRequestAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no stubs
+class RoutedRequestAdmin(ModelAdmin):
     """What was asked of services, and how it ended."""
 
     list_display = ("created_at", "service_name", "method", "path", "outcome", "status_code", "code", "attempts", "duration_ms", "trace_id")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from django.conf import settings
 
+from hub.circuits import breaker, verdicts
+from hub.circuits.fleet import Permit
 from hub.errors import ErrorCode, IntegrationError, RequestFailed
 from hub.routing import answers, paths, retries, transport
 from hub.routing.context import RequestContext
@@ -18,10 +20,12 @@ from hub.routing.retries import RetryPolicy
 from hub.routing.values import Answer, Attempt
 from hub.routing.wire import Call
 from hub.telemetry import metrics
-from registry_app import addresses, lookup
+from registry_app import addresses, lookup, outcomes
 from registry_app.lookup import Instance
 
 TRIES_FOR_ANOTHER = 4
+LEASE_GRACE_SEC = 1.0
+"""How long after its deadline a probe may still report."""
 
 
 class Cancellation:
@@ -65,6 +69,9 @@ class Run:
     cancellation: Cancellation = field(default_factory=Cancellation)
     attempts: list[Attempt] = field(default_factory=list)
     failed_ids: set[str] = field(default_factory=set)
+    failure: RequestFailed | None = None
+    breaker_moved: bool = False
+    """This request made the breaker change its state."""
     queued_ms: float = 0.0
     started: float = field(default_factory=time.monotonic)
 
@@ -72,43 +79,69 @@ class Run:
         """Return the seconds left; E11309 when none are."""
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise RequestFailed(ErrorCode.DEADLINE_PASSED, "the deadline passed before anything was sent", outcome="nothing_sent")
+            raise IntegrationError(ErrorCode.DEADLINE_PASSED, "the deadline passed before anything was sent")
         return left
 
 
 def perform(run: Run) -> Answer:
-    """Return the first good answer; otherwise raise what the last attempt failed with.
+    """Return the first good answer; otherwise raise what the last attempt that was made failed with.
 
     Its ``outcome`` is ``unknown`` as soon as one attempt ended so: a later refusal does not undo what may have happened.
     """
-    policy = RetryPolicy(max_attempts=settings.HUB.request_max_attempts)
-    waited_sec = 0.0
+    policy, wait_sec = RetryPolicy(max_attempts=settings.HUB.request_max_attempts), 0.0
     while True:
         try:
-            return _attempt(run, waited_sec)
+            return _attempt(run, wait_sec)
         except RequestFailed as exc:
-            wait_sec = _wait_before_next(run, exc, policy)
-            if wait_sec is None:
-                raise _with_worst_outcome(exc, run) from exc.__cause__
-            waited_sec = wait_sec
+            run.failure, next_wait_sec = exc, _wait_before_next(run, exc, policy)
+        except IntegrationError:
+            if run.failure is None:
+                raise
+            next_wait_sec = None  # nothing was sent this time, but the attempt before may have had its effect
+        if next_wait_sec is None:
+            raise _with_worst_outcome(run.failure, run)
+        wait_sec = next_wait_sec
         metrics.increment("hub_request_retries_total", service=run.request.service_name)
-        run.cancellation.sleep(waited_sec)
+        run.cancellation.sleep(wait_sec)
 
 
 def _attempt(run: Run, waited_sec: float) -> Answer:
+    """Resolve the instance, ask the breaker, send, judge, report."""
     instance = _choose(run)
-    note = _Notes(service_id=instance.service_id, why=_why(run, instance), waited_ms=round(waited_sec * 1000, 1))
+    permit = breaker.admit(run.request.service_name, lease_sec=run.time_left() + LEASE_GRACE_SEC)
+    note = _Notes(
+        service_id=instance.service_id,
+        why=_why(run, instance),
+        waited_ms=round(waited_sec * 1000, 1),
+        breaker=permit.breaker_state,
+    )
+    started, failed = time.monotonic(), None
     try:
         with lookup.using(instance):
-            answer = _send(run, instance)
-        note.answer = answer
-        answers.check(answer, service_name=run.request.service_name, method=run.request.method, path=run.request.path)
-    except IntegrationError as exc:
+            note.answer = _send(run, instance)
+        answers.check(note.answer, service_name=run.request.service_name, method=run.request.method, path=run.request.path)
+        return note.answer
+    except BaseException as exc:
+        failed = exc
         run.failed_ids.add(instance.service_id)
-        run.attempts.append(note.as_attempt(exc))
         raise
-    run.attempts.append(note.as_attempt(None))
-    return answer
+    finally:
+        run.attempts.append(note.as_attempt(failed))
+        _report(run, instance, permit, failed, time.monotonic() - started)
+
+
+def _report(run: Run, instance: Instance, permit: Permit, failed: BaseException | None, duration_sec: float) -> None:
+    """Tell the breaker how it went, and the registry, which weighs instances by it."""
+    judgement = verdicts.judge(failed) if failed else verdicts.GOOD
+    if isinstance(failed, RequestFailed) and failed.status_code in verdicts.SOFT_STATUSES:
+        judgement = replace(judgement, retry_after_sec=_retry_after_sec(failed))
+    run.breaker_moved |= breaker.settle(permit, judgement, duration_sec=duration_sec)
+    if judgement.ok is not None:
+        outcomes.report(instance.service_id, ok=judgement.ok)
+
+
+def _retry_after_sec(error: RequestFailed) -> float | None:
+    return answers.retry_after_sec(error.details.get("retry_after"), datetime.now(UTC))
 
 
 def _choose(run: Run) -> Instance:
@@ -162,7 +195,7 @@ def _wait_before_next(run: Run, error: RequestFailed, policy: RetryPolicy) -> fl
         return None
     if not retries.may_repeat(error, is_repeatable=run.request.is_repeatable):
         return None
-    asked_for = answers.retry_after_sec(error.details.get("retry_after"), datetime.now(UTC))
+    asked_for = _retry_after_sec(error)
     wait_sec = retries.delay_sec(policy, attempt=len(run.attempts), random=random.random(), retry_after_sec=asked_for)  # noqa: S311
     return wait_sec if wait_sec < run.deadline - time.monotonic() else None
 
@@ -180,18 +213,18 @@ class _Notes:
     service_id: str
     why: str
     waited_ms: float
-    breaker: str = "closed"
+    breaker: str
     answer: Answer | None = None
 
-    def as_attempt(self, error: IntegrationError | None) -> Attempt:
+    def as_attempt(self, error: BaseException | None) -> Attempt:
         answer = self.answer
         return Attempt(
             service_id=self.service_id,
             why=self.why,
             waited_ms=self.waited_ms,
             breaker=self.breaker,
-            outcome="ok" if error is None else getattr(error, "outcome", "nothing_sent"),
-            code=str(error.code) if error else "",
+            outcome="ok" if error is None else getattr(error, "outcome", "unknown"),
+            code=str(getattr(error, "code", "")),
             status_code=answer.status_code if answer else None,
             connect_ms=round(answer.connect_sec * 1000, 1) if answer else 0.0,
             server_ms=round(answer.server_sec * 1000, 1) if answer else 0.0,

@@ -65,7 +65,7 @@ def broadcast(
             Run(request=replace(request, service_name=name), context=inner, deadline=until, queued_ms=queued_sec * 1000) for name in names
         ]
         endings_ = _side_by_side(runs, enough)
-    history.record(ending.row for ending in endings_.values() if ending is not None)
+    history.record([ending.row for ending in endings_.values()], breaker_moved=any(run.breaker_moved for run in runs))
     return {name: _outcome(name, endings_.get(name)) for name in names}
 
 

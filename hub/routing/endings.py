@@ -63,6 +63,7 @@ def conclude(run: Run) -> Ending:
 
 
 def _answered(run: Run, answer: Answer) -> Ending:
+    decision = _decision(run)
     result = RouteResult(
         status_code=answer.status_code,
         headers=answer.headers,
@@ -72,18 +73,21 @@ def _answered(run: Run, answer: Answer) -> Ending:
         duration_ms=_elapsed_ms(run),
         trace_id=run.context.trace_id,
         correlation_id=run.context.correlation_id,
-        decision=_decision(run),
+        decision=decision,
     )
-    return Ending(found=result, row=_row(run, outcome="ok", status_code=answer.status_code))
+    return Ending(found=result, row=_row(run, decision, outcome="ok", status_code=answer.status_code))
 
 
 def _failed(run: Run, error: IntegrationError) -> Ending:
-    error.details |= {"trace_id": run.context.trace_id, "correlation_id": run.context.correlation_id, "decision": _decision(run)}
+    refused_by = error.code.name.lower() if isinstance(error, CircuitOpen) else None
+    decision = _decision(run, refused_by=refused_by)
+    error.details |= {"trace_id": run.context.trace_id, "correlation_id": run.context.correlation_id, "decision": decision}
     outcome = error.outcome if isinstance(error, RequestFailed) else "nothing_sent"
-    return Ending(found=error, row=_row(run, outcome=outcome, status_code=getattr(error, "status_code", None), code=str(error.code)))
+    status_code = getattr(error, "status_code", None)
+    return Ending(found=error, row=_row(run, decision, outcome=outcome, status_code=status_code, code=str(error.code)))
 
 
-def _row(run: Run, *, outcome: str, status_code: int | None, code: str = "") -> RoutedRequest:
+def _row(run: Run, decision: dict[str, Any], *, outcome: str, status_code: int | None, code: str = "") -> RoutedRequest:
     request = run.request
     return RoutedRequest(
         service_name=request.service_name,
@@ -98,17 +102,17 @@ def _row(run: Run, *, outcome: str, status_code: int | None, code: str = "") -> 
         trace_id=run.context.trace_id,
         correlation_id=run.context.correlation_id,
         idempotency_key=request.idempotency_key,
-        decision=_decision(run),
+        decision=decision,
     )
 
 
-def _decision(run: Run) -> dict[str, Any]:
+def _decision(run: Run, *, refused_by: str | None = None) -> dict[str, Any]:
     """Explain the answer: which instance and why, the breaker, each attempt, and where the time went."""
     last = run.attempts[-1] if run.attempts else None
     return {
         "instance": last.service_id if last else None,
         "why": last.why if last else None,
-        "breaker": last.breaker if last else None,
+        "breaker": last.breaker if last else refused_by,
         "queued_ms": round(run.queued_ms, 1),
         "connect_ms": round(sum(one.connect_ms for one in run.attempts), 1),
         "server_ms": round(sum(one.server_ms for one in run.attempts), 1),

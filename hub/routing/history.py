@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
+from hub.circuits import history as circuit_history
 from hub.routing.models import RoutedRequest
 from hub.telemetry import metrics
 
@@ -17,16 +18,17 @@ log = logging.getLogger(__name__)
 PRUNE_BATCH = 5_000
 
 
-def record(rows: Iterable[RoutedRequest]) -> None:
-    """Insert rows of the history in one statement."""
-    found = list(rows)
+def record(rows: Sequence[RoutedRequest], *, breaker_moved: bool = False) -> None:
+    """Insert rows of the history in one statement, and the transitions of breakers that these requests caused."""
     try:
         with transaction.atomic():
-            RoutedRequest.objects.bulk_create(found)
+            RoutedRequest.objects.bulk_create(rows)
+        if breaker_moved:
+            circuit_history.record_transitions()
     except DatabaseError:
         # The edge of the observer: the answer is worth more than its record.
-        log.exception("requests could not be recorded", extra={"count": len(found)})
-        metrics.increment("hub_request_records_lost_total", len(found))
+        log.exception("requests could not be recorded", extra={"count": len(rows)})
+        metrics.increment("hub_request_records_lost_total", len(rows))
 
 
 def prune() -> int:

@@ -54,17 +54,16 @@ def route(
         timeout=timeout,
         idempotency_key=idempotency_key,
     )
-    ending = endings.conclude(
-        Run(
-            request=request,
-            context=context_of(request, context),
-            deadline=time.monotonic() + time_allowed(request.timeout_sec, deadline),
-            prefer_service_id=prefer_service_id,
-            extra_headers=dict(extra_headers or {}),
-            queued_ms=queued_sec * 1000,
-        )
+    run = Run(
+        request=request,
+        context=context_of(request, context),
+        deadline=time.monotonic() + time_allowed(request.timeout_sec, deadline),
+        prefer_service_id=prefer_service_id,
+        extra_headers=dict(extra_headers or {}),
+        queued_ms=queued_sec * 1000,
     )
-    history.record([ending.row])
+    ending = endings.conclude(run)
+    history.record([ending.row], breaker_moved=run.breaker_moved)
     return ending.value()
 
 

@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from requests.hooks import default_hooks
 from urllib3 import PoolManager
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError, InvalidChunkLength, InvalidHeader
+from urllib3.exceptions import HTTPError, InvalidChunkLength, InvalidHeader, ProtocolError
 
 from hub.errors import ErrorCode, IntegrationError, RequestFailed
 from hub.json_values import check_json
@@ -216,6 +216,8 @@ def _is_timeout(exc: BaseException) -> bool:
 def _is_malformed(exc: BaseException) -> bool:
     if isinstance(exc, InvalidChunkLength | InvalidHeader):
         return True
+    if type(exc) is ProtocolError and len(exc.args) == 1:
+        return True  # urllib3's own objection, not one that wraps a broken connection
     return isinstance(exc, http.client.HTTPException) and not isinstance(exc, http.client.RemoteDisconnected | http.client.IncompleteRead)
 
 

@@ -1,0 +1,72 @@
+"""Guards for code of the layers: a context manager and a decorator, for plain and async code alike.
+
+with guard("L04_model_gateway"):
+    ...
+
+@guarded("L04_model_gateway")
+async def ask(prompt): ...
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+from hub.aio import in_thread
+from hub.circuits import breaker, verdicts
+from hub.circuits.fleet import Permit
+from hub.circuits.policy import CircuitBreakerConfig
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class guard:
+    """Guard a block: CircuitOpen instead of entering it while the breaker is open; what it raises is judged and goes on."""
+
+    def __init__(self, service_name: str, config: CircuitBreakerConfig | None = None) -> None:
+        self._service_name = service_name
+        self._config = config
+        self._entered: list[tuple[Permit, float]] = []
+
+    def __enter__(self) -> Permit:
+        permit = breaker.admit(self._service_name, self._config)
+        self._entered.append((permit, time.monotonic()))
+        return permit
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        permit, started = self._entered.pop()
+        judgement = verdicts.GOOD if exc is None else verdicts.judge(exc)
+        breaker.settle(permit, judgement, duration_sec=time.monotonic() - started)
+
+    async def __aenter__(self) -> Permit:
+        permit = await in_thread(breaker.admit, self._service_name, self._config)
+        self._entered.append((permit, time.monotonic()))
+        return permit
+
+    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        permit, started = self._entered.pop()
+        judgement = verdicts.GOOD if exc is None else verdicts.judge(exc)
+        await in_thread(breaker.settle, permit, judgement, duration_sec=time.monotonic() - started)
+
+
+def guarded(service_name: str, config: CircuitBreakerConfig | None = None) -> Callable[[F], F]:
+    """Guard every call of a function, plain or async."""
+
+    def decorate(func: F) -> F:
+        @functools.wraps(func)
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            with guard(service_name, config):
+                return func(*args, **kwargs)
+
+        @functools.wraps(func)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            async with guard(service_name, config):
+                return await func(*args, **kwargs)
+
+        return cast(F, awaited if inspect.iscoroutinefunction(func) else plain)
+
+    return decorate
