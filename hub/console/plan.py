@@ -12,7 +12,7 @@ from hub.console.processes import ProcessSpec
 
 QUEUES = "hub,hub.sagas,hub.events,hub.control"
 DEMO_SERVICES = ("runtime", "models", "planner")
-REDIS_STAGE, SERVICE_STAGE, HUB_STAGE = range(3)
+REDIS_STAGE, SERVICE_STAGE, HUB_STAGE, WATCHER_STAGE = range(4)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +62,8 @@ def hub_processes(site: Site, *, with_relay: bool) -> list[ProcessSpec]:
         _python("web", *_gunicorn(site), env=env, ready_url=f"{site.web_url}/readyz"),
         _python("worker", *_celery("worker", "-n", "hub@%h", "-Q", QUEUES, "-c", "4", "--without-mingle"), env=env),
         _python("beat", *_celery("beat", "--pidfile="), env=env),
-        _python("flower", *_flower(site), env=_flower_env(site), ready_url=f"{site.flower_url}/healthcheck"),
+        # Flower asks the workers once, at its start: it must not come before them.
+        _python("flower", *_flower(site), env=_flower_env(site), stage=WATCHER_STAGE, ready_url=f"{site.flower_url}/healthcheck"),
     ]
     if with_relay:
         specs.append(_python("relay", "manage.py", "relay", env=env))

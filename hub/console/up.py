@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from django.core.management import get_commands
@@ -109,6 +110,12 @@ class Up:
         if password:
             self._say(f"console: made the administrator {self._admin}, password {password}   (shown only now)")
         specs = [*plan.demo_processes(self._site), *plan.hub_processes(self._site, with_relay="relay" in get_commands())]
+        started = time.monotonic()
+        for _, stage in groupby(sorted(specs, key=lambda spec: spec.stage), key=lambda spec: spec.stage):
+            self._start_stage(list(stage))
+        self._say(f"ready after {time.monotonic() - started:.1f} s")
+
+    def _start_stage(self, specs: list[ProcessSpec]) -> None:
         self._say(f"starting {', '.join(spec.name for spec in specs)} ...")
         for spec in specs:
             self._supervisor.start(spec)
@@ -135,7 +142,6 @@ class Up:
             fallen = [spec for spec in specs if self._supervisor.deaths(spec.name) >= GIVE_UP_DEATHS]
             if fallen or (waiting and time.monotonic() - started > READY_TIMEOUT_SEC):
                 raise self._not_ready((fallen or waiting)[0])
-        self._say(f"ready after {time.monotonic() - started:.1f} s")
 
     def _not_ready(self, spec: ProcessSpec) -> IntegrationError:
         lines = self._supervisor.log_path(spec.name).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
