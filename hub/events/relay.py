@@ -57,6 +57,7 @@ class Relay:
         self._claim_idle_ms = claim_idle_ms
         self._roster = Roster()
         self._floor = positions.sortable(positions.START)
+        self._unfinished = False
         self._due = {"claim": 0.0, "answers": 0.0, "outbox": 0.0, "house": 0.0}
 
     def round(self, *, block_ms: int = BLOCK_MS) -> Round:
@@ -82,28 +83,35 @@ class Relay:
         return True
 
     def _take_new(self, *, block_ms: int) -> int:
-        answer: Any = self._read(block_ms or None)
-        entries: list[Entry] = answer[0][1] if answer else []
-        return self._take(entries)
+        if self._unfinished:
+            return self._take(self._read("0", None))
+        return self._take(self._read(">", block_ms or None))
 
-    def _read(self, block_ms: int | None) -> Any:
+    def _read(self, after: str, block_ms: int | None) -> list[Entry]:
+        """Return new entries (``>``), or with ``0`` those that were given to this relay and not acknowledged."""
         try:
-            return client().xreadgroup(GROUP, self.name, {stream.STREAM: ">"}, count=BATCH, block=block_ms)
+            answer = self._read_group(after, block_ms)
         except redis.ResponseError as exc:
             if not str(exc).startswith("NOGROUP"):
                 raise
             # The first relay ever, or Redis came back empty: reading all that is there again is harmless.
             ensure_group()
-            return client().xreadgroup(GROUP, self.name, {stream.STREAM: ">"}, count=BATCH, block=block_ms)
+            answer = self._read_group(after, block_ms)
+        entries: list[Entry] = [entry for entry in answer[0][1] if entry[1]] if answer else []
+        self._unfinished = self._unfinished and bool(entries)
+        return entries
+
+    def _read_group(self, after: str, block_ms: int | None) -> Any:
+        return client().xreadgroup(GROUP, self.name, {stream.STREAM: after}, count=BATCH, block=block_ms)
 
     def _take_left(self) -> int:
         """Take over what a relay that died, or this one before an error, was given and did not finish."""
         total, cursor = 0, positions.START
         for _ in range(MAX_ROUNDS_BEHIND):
             answer: Any = self._autoclaim(cursor)
-            cursor, entries = answer[0], [entry for entry in answer[1] if entry[1] is not None]
+            cursor, entries = answer[0], [entry for entry in answer[1] if entry[1]]
             total += self._take(entries)
-            if cursor in (positions.START, b"0-0") or not entries:
+            if cursor == positions.START:
                 break
         return total
 
@@ -119,8 +127,11 @@ class Relay:
     def _take(self, entries: list[Entry]) -> int:
         if not entries:
             return 0
+        # Until it is acknowledged the batch is this relay's to finish, also after an error of the database.
+        self._unfinished, before = True, self._unfinished
         taken = intake.take(entries, self._roster, now=datetime.now(UTC))
         client().xack(stream.STREAM, GROUP, *[stream_id for stream_id, _ in entries])
+        self._unfinished = before
         topic_counts.count(taken)
         self._mark()
         return len(entries)
