@@ -177,8 +177,8 @@ def held(draft: Draft, event: events.Held) -> str:
     if step.status is StepStatus.COMPENSATING:
         draft.set_step(event.step, lease_until=None, due_at=event.until, undo_attempts=step.undo_attempts - 1)
         return ""
-    draft.set_step(event.step, lease_until=None, attempts=step.attempts - 1)
-    draft.move_step(event.step, StepStatus.WAITING, event.reason, due_at=event.until)
-    if draft.run.cause is None:
+    tried = step.attempts if step.verify_only else step.attempts - 1
+    draft.move_step(event.step, StepStatus.WAITING, event.reason, lease_until=None, attempts=tried, due_at=event.until)
+    if draft.run.cause is None and draft.run.status is not SagaStatus.WAITING:  # a sibling may have been held before
         draft.move_run(SagaStatus.WAITING, event.reason)
     return ""

@@ -54,20 +54,26 @@ def settle(draft: Draft) -> None:
     run = draft.run
     if run.status not in ACTIVE or any(step.lease_until is not None for step in run.steps):
         return
-    if run.cause is not None and run.status is not SagaStatus.COMPENSATING and plan.is_past_pivot(draft.spec, run):
-        # The pivot happened while the run was about to turn back: from here it only goes forward.
-        draft.set(cause=None, error=None)
-    stalled = plan.stalled(draft.spec, run)
+    if run.cause is not None and run.status is not SagaStatus.COMPENSATING:
+        _about_to_turn_back(draft)
+    stalled = plan.stalled(draft.spec, draft.run)
     if run.status is SagaStatus.COMPENSATING:
         _end_compensation(draft)
     elif stalled is not None:
         park(draft, _stall_error(draft, stalled))
     elif draft.run.cause is not None:
-        stop_waiting(draft)
         draft.move_run(SagaStatus.COMPENSATING if draft.spec.auto_compensate else SagaStatus.FAILED, draft.run.cause)
         settle(draft)
     elif all(step.status in DONE for step in run.steps):
         draft.move_run(SagaStatus.COMPLETED)
+
+
+def _about_to_turn_back(draft: Draft) -> None:
+    """Nothing is tried again; but if the pivot happened meanwhile, the run only goes forward from here."""
+    if plan.is_past_pivot(draft.spec, draft.run):
+        draft.set(cause=None, error=None)
+    else:
+        stop_waiting(draft)
 
 
 def _stall_error(draft: Draft, index: int) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def _tick(draft: Draft, event: events.Tick) -> str:
     if event.now >= run.deadline_at and plan.heeds_deadline(draft.spec, draft.run):
         turn_back(draft, Cause.TIMEOUT, deadline_error(None))
     if plan.work(draft.spec, draft.run, now=event.now):
-        draft.set(hints=draft.run.hints + 1)
+        draft.set(hints=min(draft.run.hints + 1, plan.MAX_HINTS))
     return ""
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sagas import events, plan
 from sagas.draft import Draft, stop_waiting
 from sagas.states import OPERATOR_MOVES, OPERATOR_STEP_MOVES, PARENT_MOVES, Cause, IllegalMove, SagaStatus, StepStatus
 
+_UNDOING = frozenset({StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED})
+
 
 def retry(draft: Draft, event: events.Retry) -> str:
     """Forward again if nothing was undone yet, else through the undos that are still owed."""
-    undone = {StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED, StepStatus.COMPENSATING}
-    undoing = any(step.status in undone for step in draft.run.steps)
-    if undoing:
+    if _has_begun_to_undo(draft):
         return compensate(draft, events.Compensate(now=event.now, reason=event.reason))
-    draft.move_run(SagaStatus.RUNNING, event.reason, moves=OPERATOR_MOVES)
-    draft.set(cause=None, error=None, deadline_at=event.deadline_at, blocked_at=None, blocked_reason="", hints=0)
+    _open_again(draft, SagaStatus.RUNNING, event.reason)
+    draft.set(cause=None, error=None, deadline_at=event.deadline_at)
     for index, step in enumerate(draft.run.steps):
         if step.status in (StepStatus.FAILED, StepStatus.UNKNOWN):
-            draft.move_step(index, StepStatus.PENDING, event.reason, moves=OPERATOR_STEP_MOVES, attempts=0, losses=0, error=None)
+            to = StepStatus.PENDING if step.status is StepStatus.FAILED else StepStatus.WAITING
+            anew: dict[str, Any] = {"attempts": 0, "losses": 0, "error": None, "verify_only": False}
+            draft.move_step(index, to, event.reason, moves=OPERATOR_STEP_MOVES, **anew)
         elif step.waiting_for:
             draft.move_step(index, StepStatus.PENDING, event.reason, due_at=None, waiting_for="")
         elif step.status is StepStatus.WAITING:
@@ -25,12 +29,16 @@ def retry(draft: Draft, event: events.Retry) -> str:
     return ""
 
 
+def _has_begun_to_undo(draft: Draft) -> bool:
+    return any(step.status in _UNDOING for step in draft.run.steps)
+
+
 def compensate(draft: Draft, event: events.Compensate) -> str:
     if plan.is_past_pivot(draft.spec, draft.run):
         raise IllegalMove("a saga past its pivot only goes forward")
     moves = PARENT_MOVES if event.by_parent else OPERATOR_MOVES
-    draft.move_run(SagaStatus.COMPENSATING, event.reason, moves=moves)
-    draft.set(cause=draft.run.cause or Cause.CANCELLED, blocked_at=None, blocked_reason="", hints=0, owner_until=None)
+    _open_again(draft, SagaStatus.COMPENSATING, event.reason, moves=moves)
+    draft.set(cause=draft.run.cause or Cause.CANCELLED)
     for index, step in enumerate(draft.run.steps):
         if step.status is StepStatus.COMPENSATION_FAILED:
             draft.move_step(index, StepStatus.COMPENSATING, event.reason, moves=OPERATOR_STEP_MOVES, undo_attempts=0, losses=0)
@@ -44,6 +52,8 @@ def skip(draft: Draft, event: events.Skip) -> str:
     if step.status is StepStatus.COMPENSATION_FAILED:
         _open_again(draft, SagaStatus.COMPENSATING, event.reason)
         draft.move_step(event.step, StepStatus.COMPENSATED, f"by hand: {event.reason}", moves=OPERATOR_STEP_MOVES)
+    elif _has_begun_to_undo(draft):
+        raise IllegalMove("a saga that has begun to undo does not go forward")
     else:
         _open_again(draft, SagaStatus.RUNNING, event.reason)
         quiet = {"due_at": None, "waiting_for": "", "verify_only": False}
@@ -52,9 +62,10 @@ def skip(draft: Draft, event: events.Skip) -> str:
     return ""
 
 
-def _open_again(draft: Draft, to: SagaStatus, reason: str) -> None:
-    draft.move_run(to, reason, moves=OPERATOR_MOVES)
-    draft.set(blocked_at=None, blocked_reason="", hints=0)
+def _open_again(draft: Draft, to: SagaStatus, reason: str, *, moves: Any = OPERATOR_MOVES) -> None:
+    """Let the run move again; whoever drove it before does not any more."""
+    draft.move_run(to, reason, moves=moves)
+    draft.set(blocked_at=None, blocked_reason="", hints=0, owner_until=None)
 
 
 def resolve(draft: Draft, event: events.Resolve) -> str:

@@ -11,6 +11,8 @@ from sagas.states import ACTIVE, DONE, Direction, RunState, SagaStatus, StepStat
 
 MAX_PICKUP_FACTOR = 4
 """A message that nobody picked up is sent again after 1, 2, 4, 4, ... pick-up times."""
+MAX_HINTS = 100
+"""Where the count of such messages stops, so that a run that nobody serves for weeks still fits its column."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,11 +179,13 @@ def wake_at(spec: SagaSpec, run: RunState, *, now: float, pickup_sec: float) -> 
     if run.owner_until is not None:
         return run.owner_until
     times = [_lease_look(spec, i, step.lease_until, now + pickup_sec) for i, step in enumerate(run.steps) if step.lease_until is not None]
-    times += [step.due_at for step in run.steps if step.due_at is not None and step.due_at > now]
+    times += [step.due_at for step in run.steps if step.due_at is not None and (step.due_at > now or step.waiting_for)]
     if heeds_deadline(spec, run):
         times.append(run.deadline_at)
     if work(spec, run, now=now):
         times.append(now + pickup_sec * min(2**run.hints, MAX_PICKUP_FACTOR))
+    elif run.status is SagaStatus.PENDING:
+        times.append(now)  # its first step only waits, and somebody must let it begin
     return min(times, default=now + pickup_sec)
 
 

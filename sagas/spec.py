@@ -40,8 +40,8 @@ class RetryPolicy:
 
     def delay_before(self, attempt: int, *, jitter: float) -> float:
         """Return the seconds to wait after `attempt` tries; `jitter` in [0, 1) takes up to half of it away."""
-        # The exponent is capped because a float overflows long before a patient operator gives up.
-        full = min(self.max_delay_sec, self.delay_sec * self.backoff ** min(max(attempt - 1, 0), 64))
+        # The exponent is capped so that the largest backoff a definition may have (86,400) stays within a float.
+        full = min(self.max_delay_sec, self.delay_sec * self.backoff ** min(max(attempt - 1, 0), 60))
         return full * (1 - jitter / 2)
 
 

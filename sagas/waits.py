@@ -75,7 +75,7 @@ def pass_time(draft: Draft, *, now: float) -> None:
 def _end(draft: Draft, index: int, payload: Any) -> None:
     done: dict[str, Any] = {"due_at": None, "waiting_for": "", "output": payload}
     draft.move_step(index, StepStatus.COMPLETED, f"{draft.run.steps[index].waiting_for} came", **done)
-    if draft.run.status is SagaStatus.WAITING:
+    if draft.run.status is not SagaStatus.RUNNING:
         draft.move_run(SagaStatus.RUNNING)
     draft.set(hints=0)
 
