@@ -61,13 +61,19 @@ def subscribe(name: str, pattern: str, target: Target, *, policy: Policy | None 
     Errors: E11105 pattern, E11106 target, E11161 too many, E11164 too broad,
     E11908 name, E11902 policy.
     """
+    check(name, pattern, target, policy or Policy(), everything=everything)
+    values = {"pattern": pattern, **_columns(target), **(asdict(policy) if policy else {})}
+    return _update(name, values) or _create(name, values)
+
+
+def check(name: str, pattern: str, target: Target, policy: Policy, *, everything: bool = False) -> None:
+    """Refuse what `subscribe` refuses, and change nothing."""
     topics.check_pattern(pattern)
     if topics.is_everything(pattern) and not everything:
         raise IntegrationError(ErrorCode.PATTERN_TOO_BROAD, f"pattern {pattern!r} matches every topic")
     _check_name(name)
-    _check_policy(policy or Policy())
-    values = {"pattern": pattern, **_columns(targets.check_target(target)), **(asdict(policy) if policy else {})}
-    return _update(name, values) or _create(name, values)
+    _check_policy(policy)
+    targets.check_target(target)
 
 
 def _check_name(name: object) -> None:

@@ -1,0 +1,247 @@
+"""The bus in the admin: routes and subscriptions to edit, events and deliveries to read, dead letters to decide about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from hub.errors import IntegrationError
+from hub.events import deadletters, replays, subscriptions
+from hub.events.forms import POLICY_FIELDS, TARGET_FIELDS, DeadLetterForm, DecisionForm, SubscriptionForm, TopicRouteForm
+from hub.events.models import DeadLetter, Delivery, Event, ReplayRun, Subscription, Topic, TopicRoute
+from hub.events.roster import Roster
+
+WAITING = Count("delivery", filter=Q(delivery__status__in=["pending", "sending"]))
+
+
+class HistoryAdmin(ModelAdmin):
+    """Rows that the hub writes and nobody changes."""
+
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """History is not made by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """History is not changed."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """History ends by its retention."""
+        return False
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(ModelAdmin):
+    """Who gets which events, durably."""
+
+    form = SubscriptionForm
+    list_display: Any = ("name", "pattern", "target", "waiting", "paused", "held_until", "held_reason")
+    list_filter: Any = ("kind", "paused")
+    search_fields = ("name", "pattern", "service_name")
+    list_per_page = 50
+    fieldsets: Any = [
+        (None, {"fields": ["name", "pattern", "kind", *TARGET_FIELDS, "paused"]}),
+        ("Delivery", {"fields": POLICY_FIELDS}),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
+        """Count what waits in one query."""
+        found: QuerySet[Subscription] = super().get_queryset(request).annotate(waiting=WAITING)
+        return found
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """The name is how a subscriber finds its events again."""
+        return ["name"] if obj else []
+
+    @admin.display(description="waiting")
+    def waiting(self, row: Any) -> int:
+        """Return how many events it has not got yet."""
+        return int(row.waiting)
+
+    def save_model(self, request: HttpRequest, obj: Subscription, form: SubscriptionForm, change: bool) -> None:
+        """Leave the writing to the service, which also sees that nothing unread is given up."""
+        name = obj.name or form.cleaned_data["name"]
+        saved = subscriptions.subscribe(name, form.cleaned_data["pattern"], form.target(), policy=form.policy())
+        (subscriptions.pause if form.cleaned_data["paused"] else subscriptions.resume)(name)
+        obj.pk = saved.pk
+
+
+@admin.register(TopicRoute)
+class TopicRouteAdmin(SubscriptionAdmin):
+    """Routes from a topic pattern to a layer's endpoint: ``agent.*`` -> ``POST /events/agent`` of L02_runtime."""
+
+    form = TopicRouteForm
+    list_display = ("name", "pattern", "service_name", "method", "path", "waiting", "paused", "held_reason")
+    list_filter = ("paused",)
+    fieldsets: Any = [
+        (None, {"fields": ["name", "pattern", "service_name", "method", "path", "paused"]}),
+        ("Delivery", {"fields": POLICY_FIELDS, "classes": ["collapse"]}),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
+        """Show those that go to a service."""
+        return super().get_queryset(request).filter(kind=Subscription.Kind.HTTP)
+
+
+@admin.register(Event)
+class EventAdmin(HistoryAdmin):
+    """Events that somebody durable wanted."""
+
+    list_display = ("time", "topic", "event_type", "source", "correlation_id", "causation_id", "hops", "event_id")
+    search_fields = ("=event_id", "=topic", "=correlation_id", "=causation_id", "=trace_id")
+    search_help_text = "Event, correlation, causation or trace id, or a topic, exactly"
+    ordering = ("-id",)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(HistoryAdmin):
+    """What was or will be delivered to whom."""
+
+    list_display = ("id", "subscription", "topic", "status", "attempts", "due_at", "error_code", "finished_at")
+    list_filter = ("status", "subscription")
+    list_select_related = ("subscription", "event")
+    search_fields = ("=event__event_id",)
+    ordering = ("-id",)
+
+    @admin.display(description="topic")
+    def topic(self, row: Delivery) -> str:
+        """Return the event's topic."""
+        return row.event.topic
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(ModelAdmin):
+    """What could not be delivered: look at each attempt, replay, correct or discard."""
+
+    form = DeadLetterForm
+    action_form = DecisionForm
+    actions: ClassVar = ["replay", "discard", "replay_cause", "try_one_of_cause"]
+    list_display = ("last_at", "subscription", "topic", "status", "error_code", "short_error", "hint", "deaths", "fingerprint")
+    list_filter = ("status", "subscription")
+    list_select_related = ("subscription", "event")
+    search_fields = ("=fingerprint", "=event__event_id")
+    ordering = ("-last_at",)
+    list_per_page = 50
+    show_full_result_count = False
+    readonly_fields: ClassVar = [
+        "status", "subscription", "event", "error_code", "error", "hint", "attempts", "deaths", "fingerprint",
+        "decided_by", "decided_at", "reason", "edited_event", "run",
+    ]  # fmt: skip
+
+    @admin.display(description="topic")
+    def topic(self, row: DeadLetter) -> str:
+        """Return the event's topic."""
+        return row.event.topic
+
+    @admin.display(description="error")
+    def short_error(self, row: DeadLetter) -> str:
+        """Return the beginning of the error."""
+        return row.error[:120]
+
+    @admin.display(description="attempts")
+    def attempts(self, row: DeadLetter) -> str:
+        """Return each failed attempt on a line."""
+        return "\n".join(f"{one['number']}. {one['at']} {one['code']} {one['error'][:500]}" for one in row.delivery.history)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Deliveries die by themselves."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A letter is discarded with a reason, not deleted."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """An open letter may be corrected by who may decide."""
+        return self.has_decide_permission(request) and (obj is None or obj.status == DeadLetter.Status.OPEN)
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        """Tell whether the user may replay, correct and discard."""
+        return bool(request.user.has_perm("events.decide_deadletter"))
+
+    def save_model(self, request: HttpRequest, obj: DeadLetter, form: DeadLetterForm, change: bool) -> None:
+        """Replay the letter with the payload of the form."""
+        by, payload = request.user.get_username(), form.cleaned_data["payload"]
+        self._decide(request, [obj.pk], lambda pk: deadletters.edit_and_replay(pk, payload, by=by))
+
+    @admin.action(description="Replay", permissions=["decide"])
+    def replay(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
+        """Give the chosen ones to their subscriptions again."""
+        by = request.user.get_username()
+        self._decide(request, _ids(letters), lambda pk: deadletters.replay(pk, by=by))
+
+    @admin.action(description="Discard (needs a reason)", permissions=["decide"])
+    def discard(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
+        """Give the chosen ones up."""
+        by, reason = request.user.get_username(), request.POST.get("reason", "")
+        self._decide(request, _ids(letters), lambda pk: deadletters.discard(pk, reason=reason, by=by))
+
+    @admin.action(description="Replay all of this cause, 5 a second", permissions=["decide"])
+    def replay_cause(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
+        """Replay every open letter of the chosen causes; the first that fails again stops its cause."""
+        self._start(request, letters, dry_run=False)
+
+    @admin.action(description="Try one of this cause", permissions=["decide"])
+    def try_one_of_cause(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
+        """Replay one letter of each chosen cause, to see what happens."""
+        self._start(request, letters, dry_run=True)
+
+    def _start(self, request: HttpRequest, letters: QuerySet[DeadLetter], *, dry_run: bool) -> None:
+        by = request.user.get_username()
+        causes = sorted(set(letters.values_list("fingerprint", flat=True)))
+        self._decide(request, causes, lambda cause: replays.start(cause, by=by, dry_run=dry_run))
+
+    def _decide(self, request: HttpRequest, chosen: list[Any], decide: Callable[[Any], Any]) -> None:
+        """Decide about each and say what came of it."""
+        refused = []
+        for one in chosen:
+            try:
+                decide(one)
+            except IntegrationError as exc:
+                refused.append(str(exc))
+        if len(chosen) > len(refused):
+            self.message_user(request, f"{len(chosen) - len(refused)} done", messages.SUCCESS)
+        for text in refused[:5]:
+            self.message_user(request, text, messages.ERROR)
+
+
+def _ids(letters: QuerySet[DeadLetter]) -> list[int]:
+    return list(letters.order_by("pk").values_list("pk", flat=True))
+
+
+@admin.register(ReplayRun)
+class ReplayRunAdmin(HistoryAdmin):
+    """Replays of whole causes."""
+
+    list_display = ("started_at", "fingerprint", "status", "released", "limit", "rate_per_sec", "requested_by", "stopped_because")
+    list_filter = ("status",)
+    ordering = ("-id",)
+
+
+@admin.register(Topic)
+class TopicAdmin(HistoryAdmin):
+    """Topics in use, how busy they are, and who would get an event on them."""
+
+    list_display = ("name", "events", "unwanted", "subscribers", "last_at")
+    search_fields = ("name",)
+    ordering = ("-unwanted", "name")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Topic]:
+        """Load the subscriptions once for the page."""
+        self._roster = Roster()
+        self._roster.refresh()
+        found: QuerySet[Topic] = super().get_queryset(request)
+        return found
+
+    @admin.display(description="who would get it")
+    def subscribers(self, row: Topic) -> str:
+        """Return the durable subscriptions that match."""
+        return ", ".join(sorted(one.name for one in self._roster.of_topic(row.name))) or "nobody"
