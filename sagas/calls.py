@@ -111,9 +111,9 @@ def run_function(function: Callable[..., Any], payload: Payload, *, limit_sec: f
     return checked_output(output, max_output_bytes)
 
 
-def ask(call: Call, payload: Payload, *, limit_sec: float) -> Answer:
+def ask(function: Callable[..., Any], payload: Payload, *, limit_sec: float) -> Answer:
     """Ask an author's `verify` whether the action happened; whatever is not a clear word counts as unknown."""
-    ended = run_function(resolve(call.target), payload, limit_sec=limit_sec, max_output_bytes=1000)
+    ended = run_function(function, payload, limit_sec=limit_sec, max_output_bytes=1000)
     answers: dict[Any, Answer] = {"happened": "happened", "did_not": "did_not"}
     return answers.get(str(ended.output), "unknown") if ended.outcome == "ok" else "unknown"
 

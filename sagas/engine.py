@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -95,18 +96,25 @@ def call_here(attempt: Attempt) -> Ended:
         if attempt.is_given_up():
             # A process that was frozen since its claim: others count it as dead, so it must not act any more.
             return Ended(outcome="failed", error=calls.as_error(ErrorCode.FENCING_STALE, "the lease ended before the call began"))
+        known = verified(attempt)
+        if known is not None:
+            return known
         crash_point("call.before", attempt.execution_id, attempt.direction, attempt.index)
         ended = calls.run(call, payload(attempt), limit_sec=attempt.limit_sec, max_output_bytes=settings.HUB.saga_max_context_bytes)
         crash_point("call.after", attempt.execution_id, attempt.direction, attempt.index)
     return ended
 
 
-def verified(attempt: Attempt) -> Ended | None:
-    """Ask the author's `verify` about earlier, ambiguous attempts; None when the action is to be called (again)."""
+def verified(attempt: Attempt, functions: Mapping[str, Callable[..., Any]] | None = None) -> Ended | None:
+    """Ask the author's `verify` about earlier, ambiguous attempts; None when the action is to be called (again).
+
+    `functions` are closures of this process, by the targets that the spec gives them.
+    """
     spec, state = attempt.applied.spec.steps[attempt.index], attempt.applied.run.steps[attempt.index]
     if attempt.direction is Direction.UNDO or spec.verify is None or not state.may_have_happened:
         return None
-    answer = calls.ask(spec.verify, payload(attempt), limit_sec=attempt.limit_sec)
+    function = (functions or {}).get(spec.verify.target) or calls.resolve(spec.verify.target)
+    answer = calls.ask(function, payload(attempt), limit_sec=attempt.limit_sec)
     if answer == "happened":
         return Ended(outcome="ok")
     if state.verify_only:

@@ -77,7 +77,10 @@ async def _run(loaded: Loaded, index: int, direction: Direction, functions: Mapp
     if attempt is None:
         return
     call = attempt.applied.spec.steps[index].call(direction)
-    if call is not None and call.kind in ("local", "function"):
+    known = await in_thread(engine.verified, attempt, functions)
+    if known is not None:
+        ended = known
+    elif call is not None and call.kind in ("local", "function"):
         function = functions.get(call.target) or calls.resolve(call.target)
         ended = await _run_function(function, attempt)
     else:

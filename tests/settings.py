@@ -20,6 +20,7 @@ if "HUB_TEST_VAR" not in os.environ:
     atexit.register(shutil.rmtree, var, ignore_errors=True)
     os.environ["HUB_TEST_VAR"] = os.environ["HUB_VAR_DIR"] = str(var)
     os.environ["HUB_SAGA_MODULES"] = ",".join(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(SAGA_MODULES))
+    os.environ.setdefault("HUB_SAGA_MAX_UNDOS_PER_TARGET", "3")  # few enough for a handful of workers to reach
     if "HUB_TEST_REDIS_URL" in os.environ:
         os.environ["REDIS_URL"] = os.environ["HUB_TEST_REDIS_URL"]
     else:
@@ -33,3 +34,5 @@ from hub.settings import *  # noqa: E402, F403
 
 # Tests write spans and metrics when they say so: a thread of its own would race with their transactions.
 HUB = HUB.model_copy(update={"telemetry_in_background": False})  # noqa: F405
+
+STATIC_ROOT.mkdir(exist_ok=True)  # noqa: F405 (the web process gathers static files at its start, tests do not)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import groupby
 from typing import Literal
 
 Direction = Literal["do", "undo"]
@@ -33,6 +34,7 @@ class Violation(StrEnum):
     FAILED_BUT_UNDONE = "failed without compensation, but a step was undone"
     NOT_UNDONE = "compensated, but a step that happened was not undone"
     UNDONE_UNTRIED = "a step was undone that was never tried"
+    UNDONE_PAST_PIVOT = "undone, although its pivot had happened"
     UNDONE_IN_WRONG_ORDER = "a step was undone before one that started later"
     ORPHAN = "an action took effect after its own undo"
     ACTION_AFTER_UNDOING_BEGAN = "an action took effect after undoing had begun, and stayed"
@@ -49,12 +51,23 @@ class Violation(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Definition:
-    """What a saga promised: its steps in order, which of them have an undo, and which may be skipped."""
+    """What a saga promised: its steps in order, which of them have an undo, which may be skipped, what runs side by side."""
 
     version: str
     steps: tuple[str, ...]
     undoable: frozenset[str]
     optional: frozenset[str] = frozenset()
+    silent: frozenset[str] = frozenset()
+    """Steps that leave no line in this ledger: waits, children, calls of another target."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Steps that run side by side with their neighbours, by step: the name of the group."""
+    pivot: str = ""
+    """The step beyond which nothing is undone."""
+
+    def stages(self) -> list[list[str]]:
+        """Return the steps in the order in which they may run, those of one group together."""
+        keyed = [(self.groups.get(step) or step, step) for step in self.steps]
+        return [[step for _, step in stage] for _, stage in groupby(keyed, key=lambda pair: pair[0])]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +104,10 @@ class Saga:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Move:
-    """One row of the hub's history; `step` is empty for the run itself. A note (`old` == `new`) is no move."""
+    """One row of the hub's history; `step` is empty for the run itself. A note (`old` == `new`) is no move.
+
+    A `reason` that begins with "by hand" is an operator's word, and is taken: what people did leaves no line in a ledger.
+    """
 
     saga: str
     step: str
@@ -142,19 +158,23 @@ RUN_MOVES: Mapping[str, frozenset[str]] = {
     "running": frozenset({"waiting", "completed", "compensating", "failed", "needs_operator"}),
     "waiting": frozenset({"running", "compensating", "failed", "needs_operator"}),
     "compensating": frozenset({"compensated", "needs_operator"}),
-    "failed": frozenset({"running", "compensating"}),
-    "needs_operator": frozenset({"running", "compensating"}),
+    "failed": frozenset({"running", "compensating", "completed", "compensated"}),
+    "needs_operator": frozenset({"running", "compensating", "completed", "compensated"}),
+    "completed": frozenset({"compensating"}),
 }
-"""The last two rows are an operator's."""
+"""The last rows are an operator's and, for a completed child, its parent's."""
 
 STEP_MOVES: Mapping[str, frozenset[str]] = {
-    "pending": frozenset({"running"}),
+    "pending": frozenset({"running", "waiting", "skipped"}),
     "running": frozenset({"completed", "failed", "unknown", "skipped", "waiting"}),
-    "waiting": frozenset({"running", "pending", "failed", "unknown"}),
+    "waiting": frozenset({"running", "pending", "failed", "unknown", "completed", "skipped"}),
     "completed": frozenset({"compensating"}),
-    "unknown": frozenset({"compensating", "pending"}),
-    "failed": frozenset({"pending"}),
+    "unknown": frozenset({"compensating", "waiting", "skipped"}),
+    "failed": frozenset({"pending", "skipped"}),
     "skipped": frozenset({"compensating"}),
     "compensating": frozenset({"compensated", "compensation_failed"}),
-    "compensation_failed": frozenset({"compensating"}),
+    "compensation_failed": frozenset({"compensating", "compensated"}),
 }
+
+DENIED = frozenset({"pending", "failed"})
+"""A step in one of these certainly did not happen, says the book."""

@@ -80,3 +80,36 @@ with_pivot = SagaDefinition.create(
     ],
     timeout_sec=60,
 )
+
+
+def did_it_happen(context: dict[str, Any]) -> str:
+    ledger.write(saga=context["_saga"]["execution_id"], step=context["_saga"]["step_id"], kind="verify", key="", attempt=0)
+    return str(context["plan"].get("truth", "unknown"))
+
+
+approval = SagaDefinition.create(
+    "approval",
+    [*steps("a"), SagaStep(step_id="ask", wait_for="signal:approved", timeout_sec=30), *steps("b", max_retries=0)],
+    timeout_sec=60,
+)
+impatient = SagaDefinition.create("impatient", [*steps("a"), SagaStep(step_id="ask", wait_for="signal:approved", timeout_sec=0.5)])
+timer_first = SagaDefinition.create("timer_first", [SagaStep(step_id="pause", wait_for="timer:0.5"), *steps("a")])
+on_event = SagaDefinition.create("on_event", [*steps("a"), SagaStep(step_id="hear", wait_for="event:agent.created"), *steps("b")])
+inner = SagaDefinition.create("inner", steps("x", "y", max_retries=0), timeout_sec=60)
+outer = SagaDefinition.create(
+    "outer", [*steps("a"), SagaStep(step_id="child", saga="inner", timeout_sec=40), *steps("b", max_retries=0)], timeout_sec=60
+)
+verified = SagaDefinition.create("verified", [*steps("a"), *steps("b", verify=did_it_happen)], timeout_sec=60)
+one_at_a_time = SagaDefinition.create("one_at_a_time", steps("a", "b"), timeout_sec=60, locks=["order:{id}"])
+refusing = SagaDefinition.create("refusing", steps("a", "b"), timeout_sec=60, locks=["order:{id}"], on_lock="refuse")
+in_one_task = SagaDefinition.create("in_one_task", steps("a", "b", "c", "d", max_retries=0), timeout_sec=60, inline=True)
+checked = SagaDefinition.create(
+    "checked",
+    [
+        *steps("a"),
+        SagaStep(step_id="tool", task="l03.unheard_of", queue="nobody"),
+        SagaStep(step_id="call", service_name="L99", endpoint="GET /x"),
+    ],
+    preflight=True,
+)
+stormy = SagaDefinition.create("stormy", [*steps("a"), *steps("b", max_retries=0)], timeout_sec=120)

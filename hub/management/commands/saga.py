@@ -1,4 +1,4 @@
-"""``manage.py saga list|show|retry|compensate|cancel``: sagas for who has a shell and no browser."""
+"""``manage.py saga ...``: sagas for who has a shell and no browser, and for the deployment that must not strand them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.errors import IntegrationError
-from sagas import services
+from sagas import deploys, services
 from sagas.models import SagaTransition
 from sagas.states import SagaStatus
 
 
 class Command(BaseCommand):
-    help = "List sagas, show one, send a failed one on, undo one, or cancel one."
+    help = "List and show sagas, act on one with a reason, or check a deployment against those in flight."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
@@ -34,10 +34,22 @@ class Command(BaseCommand):
             ("retry", "send a failed saga on from the step, or the undo, that failed"),
             ("compensate", "undo a failed saga now"),
             ("cancel", "turn a running saga back"),
+            ("skip", "go on without a step, or an undo, that was dealt with by hand"),
+            ("resolve", "end a failed saga: what it left was put right by hand"),
+            ("rerun", "run an ended saga again from a step, as a new one"),
         ):
             action = verbs.add_parser(verb, help=help)
             action.add_argument("execution_id")
             action.add_argument("--reason", required=True)
+            _add_extras(action, verb)
+        plan = verbs.add_parser("plan", help="what cancelling it now would undo")
+        plan.add_argument("execution_id")
+        signal = verbs.add_parser("signal", help="give a saga the signal that a step waits for")
+        signal.add_argument("execution_id")
+        signal.add_argument("name")
+        signal.add_argument("--payload", type=json.loads, default=None, help="JSON")
+        check = verbs.add_parser("check", help="would this code strand sagas in flight? exits 1 and names them if so")
+        check.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -77,6 +89,42 @@ class Command(BaseCommand):
     def _cancel(self, options: dict[str, Any]) -> None:
         self._say(services.cancel(options["execution_id"], reason=options["reason"], actor=getpass.getuser()))
 
+    def _skip(self, options: dict[str, Any]) -> None:
+        reason, actor = options["reason"], getpass.getuser()
+        self._say(services.skip(options["execution_id"], options["step"], reason=reason, actor=actor))
+
+    def _resolve(self, options: dict[str, Any]) -> None:
+        reason, actor = options["reason"], getpass.getuser()
+        self._say(services.resolve(options["execution_id"], options["outcome"], reason=reason, actor=actor))
+
+    def _rerun(self, options: dict[str, Any]) -> None:
+        changes, actor = options["changes"], getpass.getuser()
+        self._say(services.rerun(options["execution_id"], options["step"], reason=options["reason"], changes=changes, actor=actor))
+
+    def _signal(self, options: dict[str, Any]) -> None:
+        self._say(services.signal(options["execution_id"], options["name"], options["payload"]))
+
+    def _plan(self, options: dict[str, Any]) -> None:
+        undos = services.undo_plan(options["execution_id"])
+        table = Table("order", "step", "its effect", "undo")
+        for number, undo in enumerate(undos, 1):
+            first = " (runs now, ends first)" if undo["ends_first"] else ""
+            table.add_row(str(number), undo["step_id"], undo["certainty"] + first, undo["call"])
+        self._print(table)
+
+    def _check(self, options: dict[str, Any]) -> None:
+        stranded = deploys.stranded()
+        if options["json"]:
+            self.stdout.write(json.dumps(stranded, indent=2))
+        for found in stranded if not options["json"] else ():
+            self.stdout.write(f"{found['runs']} runs of {found['saga_name']} {found['version']}: {found['why']}")
+            self.stdout.write("  " + " ".join(found["execution_ids"]))
+        if stranded:
+            raise CommandError(
+                f"{sum(found['runs'] for found in stranded)} sagas in flight would park; deploy their version beside the new one"
+            )
+        self.stdout.write("no saga in flight would be stranded by this code")
+
     def _say(self, answer: dict[str, Any]) -> None:
         self.stdout.write(f"{answer['execution_id']} is {answer['status']}")
 
@@ -85,6 +133,15 @@ class Command(BaseCommand):
         with console.capture() as captured:
             console.print(table)
         self.stdout.write(captured.get())
+
+
+def _add_extras(action: ArgumentParser, verb: str) -> None:
+    if verb in ("skip", "rerun"):
+        action.add_argument("--step", required=True)
+    if verb == "resolve":
+        action.add_argument("--outcome", required=True, choices=["completed", "compensated"])
+    if verb == "rerun":
+        action.add_argument("--changes", type=json.loads, default=None, help="JSON object, merged into the context")
 
 
 def headline(found: dict[str, Any]) -> str:

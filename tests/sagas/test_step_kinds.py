@@ -1,0 +1,269 @@
+"""Waits, children, verification, locks, inline runs, pre-flight and the storm brake, on real workers."""
+
+from __future__ import annotations
+
+import pytest
+from django.conf import settings
+
+from hub.errors import IntegrationError
+from sagas import services
+from sagas.models import SagaExecution, SagaLock, SagaTransition, UndoSlot
+from tests.processes import wait_until
+from tests.sagas import ledger
+from tests.sagas.test_engine import ended, run, statuses
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def status_of(execution_id):
+    return services.status(execution_id)["status"]
+
+
+def waits(execution_id):
+    return wait_until(lambda: status_of(execution_id) == "waiting", what="the saga to wait")
+
+
+# --- signals, timers, events ----------------------------------------------------------------------------------------
+
+
+def test_a_signal_ends_the_wait_and_brings_its_payload_into_the_context(worker, sweeper):
+    execution_id = services.start("approval", {})["execution_id"]
+    waits(execution_id)
+
+    services.signal(execution_id, "approved", {"by": "ann"})
+
+    found = ended(execution_id)
+    assert found["status"] == "completed"
+    assert found["context"]["by"] == "ann"
+    assert ledger.effects(execution_id) == ["a.do", "b.do"]
+
+
+def test_a_signal_that_comes_early_is_kept(worker, sweeper):
+    execution_id = services.start("approval", {"plan": {"a": "slow"}})["execution_id"]
+
+    services.signal(execution_id, "approved", {"by": "ann"})
+
+    assert ended(execution_id)["context"]["by"] == "ann"
+
+
+def test_the_first_signal_of_a_name_counts(worker, sweeper):
+    execution_id = services.start("approval", {"plan": {"a": "slow"}})["execution_id"]
+
+    services.signal(execution_id, "approved", {"by": "ann"})
+    services.signal(execution_id, "approved", {"by": "bob"})
+
+    assert ended(execution_id)["context"]["by"] == "ann"
+
+
+def test_a_signal_that_does_not_come_in_time_turns_the_saga_back(worker, sweeper):
+    found = run("impatient")
+
+    assert found["status"] == "compensated"
+    assert found["error"]["message"] == "signal:approved did not come within 0.5 s"
+    assert ledger.effects(found["execution_id"]) == ["a.do", "a.undo"]
+
+
+def test_a_saga_may_begin_with_a_timer(worker, sweeper):
+    found = run("timer_first")
+
+    assert found["status"] == "completed"
+    assert ledger.effects(found["execution_id"]) == ["a.do"]
+
+
+def test_a_waiting_saga_can_be_cancelled(worker, sweeper):
+    execution_id = services.start("approval", {})["execution_id"]
+    waits(execution_id)
+
+    services.cancel(execution_id, reason="nobody answers")
+
+    assert ended(execution_id)["status"] == "compensated"
+    assert ledger.effects(execution_id) == ["a.do", "a.undo"]
+
+
+def test_an_ended_saga_takes_no_signals(worker, sweeper):
+    found = run("three_steps")
+
+    with pytest.raises(IntegrationError, match=r"^E11425: "):
+        services.signal(found["execution_id"], "approved")
+
+
+def test_an_event_wakes_the_runs_that_wait_for_its_topic(worker, sweeper):
+    execution_id = services.start("on_event", {})["execution_id"]
+    waits(execution_id)
+
+    assert services.event_came("agent.deleted", {"agent_id": "x"}) == 0
+    assert services.event_came("agent.created", {"agent_id": "agent-1"}) == 1
+
+    assert ended(execution_id)["context"]["agent_id"] == "agent-1"
+
+
+def test_an_event_with_a_correlation_id_wakes_only_the_run_that_has_it(worker, sweeper):
+    first = services.start("on_event", {}, correlation_id="order-1")["execution_id"]
+    second = services.start("on_event", {}, correlation_id="order-2")["execution_id"]
+    waits(first), waits(second)
+
+    assert services.event_came("agent.created", {}, correlation_id="order-2") == 1
+
+    assert ended(second)["status"] == "completed"
+    assert status_of(first) == "waiting"
+    services.event_came("agent.created", {})
+    ended(first)
+
+
+# --- children -------------------------------------------------------------------------------------------------------
+
+
+def child_of(execution_id):
+    return str(SagaExecution.objects.get(parent=execution_id).pk)
+
+
+def test_a_child_runs_as_a_step_and_its_context_comes_back(worker, sweeper):
+    found = run("outer")
+
+    assert found["status"] == "completed"
+    assert found["context"]["y_done"] == 1
+    assert ledger.effects(child_of(found["execution_id"])) == ["x.do", "y.do"]
+
+
+def test_a_failing_child_undoes_itself_and_then_its_parent_turns_back(worker, sweeper):
+    found = run("outer", y="refuse")
+
+    assert found["status"] == "compensated"
+    child = child_of(found["execution_id"])
+    assert (status_of(child), ledger.effects(child)) == ("compensated", ["x.do", "y.do", "x.undo"])
+    assert ledger.effects(found["execution_id"]) == ["a.do", "a.undo"]
+
+
+def test_a_completed_child_is_undone_as_a_whole_by_its_parent(worker, sweeper):
+    found = run("outer", timeout_sec=40, b="refuse")
+
+    assert found["status"] == "compensated"
+    child = child_of(found["execution_id"])
+    assert (status_of(child), ledger.effects(child)) == ("compensated", ["x.do", "y.do", "y.undo", "x.undo"])
+    assert ledger.effects(found["execution_id"]) == ["a.do", "b.do", "a.undo"]
+
+
+def test_cancelling_the_parent_calls_the_child_off(worker, sweeper):
+    execution_id = services.start("outer", {"plan": {"x": "slow"}})["execution_id"]
+    wait_until(lambda: SagaExecution.objects.filter(parent=execution_id, started_count__gt=0).exists(), what="the child to start")
+
+    services.cancel(execution_id, reason="changed our minds")
+
+    assert ended(execution_id, 40)["status"] == "compensated"
+    child = child_of(execution_id)
+    assert ledger.effects(child) == ["x.do", "x.undo"]
+    assert ledger.effects(execution_id) == ["a.do", "a.undo"]
+
+
+# --- verification ---------------------------------------------------------------------------------------------------
+
+
+def test_an_ambiguous_step_that_happened_is_not_done_again(worker, sweeper):
+    found = run("verified", b="unknown", truth="happened")
+
+    assert found["status"] == "completed"
+    assert ledger.effects(found["execution_id"]) == ["a.do", "b.do", "b.verify"]
+
+
+def test_an_ambiguous_step_that_did_not_happen_is_retried_and_not_undone(worker, sweeper):
+    found = run("verified", b="unknown", truth="did_not")
+
+    assert found["status"] == "compensated"
+    assert ledger.effects(found["execution_id"]) == ["a.do", "b.do", "b.verify", "b.do", "b.verify", "a.undo"]
+    assert statuses(found)["b"] == "failed"
+
+
+def test_an_ambiguous_step_of_which_nothing_is_known_is_undone(worker, sweeper):
+    found = run("verified", b="unknown", truth="unknown")
+
+    assert found["status"] == "compensated"
+    assert ledger.effects(found["execution_id"]) == ["a.do", "b.do", "b.verify", "b.do", "b.verify", "b.undo", "a.undo"]
+
+
+# --- locks ----------------------------------------------------------------------------------------------------------
+
+
+def test_two_runs_on_one_entity_run_one_after_the_other(worker, sweeper):
+    first = services.start("one_at_a_time", {"id": 7, "plan": {"b": "slow"}})["execution_id"]
+    wait_until(lambda: SagaLock.objects.filter(name="order:7", execution=first).exists(), what="the lock")
+    second = services.start("one_at_a_time", {"id": 7})["execution_id"]
+    wait_until(lambda: services.status(second)["blocked"], what="the second run to say that it waits")
+
+    assert f"'order:7' is held by saga {first}" in services.status(second)["blocked"]
+    assert ended(first)["status"] == ended(second)["status"] == "completed"
+
+    lines = [line for line in ledger.path().read_text().splitlines() if first in line or second in line]
+    assert ["1" if first in line else "2" for line in lines] == ["1", "1", "2", "2"]
+    assert not SagaLock.objects.exists()
+
+
+def test_runs_on_other_entities_do_not_wait(worker, sweeper):
+    first = services.start("one_at_a_time", {"id": 7, "plan": {"a": "slow"}})["execution_id"]
+    second = services.start("one_at_a_time", {"id": 8})["execution_id"]
+
+    ended(second)
+
+    assert status_of(first) != "waiting"
+    ended(first)
+
+
+def test_a_refusing_saga_says_who_holds_the_entity_and_writes_nothing(worker, sweeper):
+    first = services.start("refusing", {"id": 7, "plan": {"a": "slow"}})["execution_id"]
+
+    with pytest.raises(IntegrationError, match=rf"^E11434: 'order:7' is held by saga {first}"):
+        services.start("refusing", {"id": 7})
+
+    assert SagaExecution.objects.count() == 1
+    ended(first)
+    services.start("refusing", {"id": 7})
+
+
+def test_a_lock_whose_field_is_missing_is_refused(worker):
+    with pytest.raises(IntegrationError, match=r"^E11412: "):
+        services.start("one_at_a_time", {})
+
+    assert not SagaExecution.objects.exists()
+
+
+# --- inline, pre-flight, brake --------------------------------------------------------------------------------------
+
+
+def test_an_inline_saga_runs_in_one_task_with_every_move_committed(worker, sweeper):
+    found = run("in_one_task")
+
+    assert ledger.effects(found["execution_id"]) == ["a.do", "b.do", "c.do", "d.do"]
+    assert len({line["pid"] for line in ledger.read(found["execution_id"])}) == 1
+    moves = SagaTransition.objects.filter(execution=found["execution_id"], new="completed").exclude(step_id="")
+    assert [move.step_id for move in moves] == ["a", "b", "c", "d"]
+
+
+def test_an_inline_saga_is_undone_like_any_other(worker, sweeper):
+    found = run("in_one_task", d="refuse")
+
+    assert found["status"] == "compensated"
+    assert ledger.effects(found["execution_id"])[4:] == ["c.undo", "b.undo", "a.undo"]
+
+
+def test_pre_flight_names_everything_that_is_missing_and_starts_nothing(worker):
+    with pytest.raises(IntegrationError, match=r"^E11435: ") as refused:
+        services.start("checked", {})
+
+    assert "no live worker reads queue 'nobody' (for the task 'l03.unheard_of')" in str(refused.value)
+    assert "L99" in str(refused.value)
+    assert not SagaExecution.objects.exists()
+
+
+def test_a_mass_failure_never_has_more_undos_in_flight_than_allowed(worker, start_worker, sweeper):
+    start_worker(queues="hub.sagas", concurrency=4)
+    ids = [services.start("stormy", {"plan": {"b": "refuse", "a.undo": "slow"}})["execution_id"] for _ in range(8)]
+    most = 0
+
+    def all_ended():
+        nonlocal most
+        most = max(most, UndoSlot.objects.count())
+        return SagaExecution.objects.filter(status="compensated").count() == len(ids)
+
+    wait_until(all_ended, timeout_sec=60, what="all sagas to be undone")
+
+    assert most == settings.HUB.saga_max_undos_per_target == 3
+    assert not UndoSlot.objects.exists()
