@@ -19,7 +19,7 @@ from django.db import connection
 from redis import RedisError
 
 ROOT = Path(__file__).resolve().parent.parent
-START_TIMEOUT_SEC = 40.0
+START_TIMEOUT_SEC = 60.0
 STOP_TIMEOUT_SEC = 15.0
 T = TypeVar("T")
 
