@@ -57,6 +57,12 @@ class HubSettings(BaseSettings):
     request_max_body_bytes: int = Field(default=1_000_000, ge=1)
     request_max_answer_bytes: int = Field(default=5_000_000, ge=1)
     request_retention_days: int = Field(default=7, ge=1)
+    request_key_hours: int = Field(default=24, ge=1)
+    """How long the answer to a request with an idempotency key is kept."""
+    request_credentials: str = Field(default="", repr=False)
+    """JSON object, service name to ``Authorization`` value: sent by the hub, never taken from a caller."""
+    request_ca_file: str = ""
+    """Certificates to trust for https endpoints; empty means the public ones."""
     broadcast_max_targets: int = Field(default=50, ge=1)
 
     saga_modules: str = ""
@@ -96,6 +102,19 @@ class HubSettings(BaseSettings):
         if value not in ("text", "json"):
             raise ValueError("must be 'text' or 'json'")
         return value
+
+    @field_validator("request_credentials")
+    @classmethod
+    def _credentials_are_an_object(cls, value: str) -> str:
+        found = json.loads(value) if value else {}
+        if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+            raise ValueError('must be JSON such as {"L02_runtime": "Bearer ..."}')
+        return value
+
+    def credential_of(self, service_name: str) -> str | None:
+        """Return the ``Authorization`` value that requests to a service carry, or None."""
+        found: dict[str, str] = json.loads(self.request_credentials) if self.request_credentials else {}
+        return found.get(service_name)
 
     def run_record(self) -> dict[str, Any]:
         """Return what a running ``manage.py up`` wrote to ``var/run.json``, or an empty dict."""

@@ -13,7 +13,8 @@ from django.conf import settings
 from hub.circuits import breaker, verdicts
 from hub.circuits.fleet import Permit
 from hub.errors import ErrorCode, IntegrationError, RequestFailed
-from hub.routing import answers, paths, retries, transport
+from hub.routing import answers, paths, queues, retries, transport
+from hub.routing.budget import budget
 from hub.routing.context import RequestContext
 from hub.routing.request import Request
 from hub.routing.retries import RetryPolicy
@@ -72,6 +73,8 @@ class Run:
     failure: RequestFailed | None = None
     breaker_moved: bool = False
     """This request made the breaker change its state."""
+    claimed_until: datetime | None = None
+    """Until when the idempotency key is this run's."""
     queued_ms: float = 0.0
     started: float = field(default_factory=time.monotonic)
 
@@ -88,6 +91,7 @@ def perform(run: Run) -> Answer:
 
     Its ``outcome`` is ``unknown`` as soon as one attempt ended so: a later refusal does not undo what may have happened.
     """
+    budget.earn(run.request.service_name)
     policy, wait_sec = RetryPolicy(max_attempts=settings.HUB.request_max_attempts), 0.0
     while True:
         try:
@@ -149,7 +153,7 @@ def _choose(run: Run) -> Instance:
     run.time_left()
     name, prefer = run.request.service_name, run.prefer_service_id
     for _ in range(TRIES_FOR_ANOTHER):
-        instance = lookup.choose(name, prefer_service_id=prefer, for_requests=True)
+        instance = lookup.choose(name, prefer_service_id=prefer, for_requests=False)
         if instance.service_id not in run.failed_ids:
             break
         prefer = None
@@ -165,16 +169,19 @@ def _why(run: Run, instance: Instance) -> str:
 
 
 def _send(run: Run, instance: Instance) -> Answer:
-    request, hub = run.request, settings.HUB
+    hub = settings.HUB
     call = Call(deadline=run.deadline, max_received=hub.request_max_answer_bytes + transport.FRAMING_BYTES, resolve=_resolve)
     run.cancellation.watch(call)
+    if not instance.takes_requests:
+        return queues.exchange(call, run.request, endpoint=instance.endpoint, headers=_headers(run))
     return transport.exchange(
         call,
-        method=request.method,
-        url=paths.join(instance.endpoint, request.target),
+        method=run.request.method,
+        url=paths.join(instance.endpoint, run.request.target),
         headers=_headers(run),
-        body=request.body,
+        body=run.request.body,
         max_answer_bytes=hub.request_max_answer_bytes,
+        verify=hub.request_ca_file or True,
     )
 
 
@@ -186,6 +193,8 @@ def _headers(run: Run) -> dict[str, str]:
     own = {"x-request-deadline": f"{run.time_left():.3f}"}
     if run.request.idempotency_key:
         own["idempotency-key"] = run.request.idempotency_key
+    if credential := settings.HUB.credential_of(run.request.service_name):
+        own["authorization"] = credential
     return run.request.headers | run.extra_headers | run.context.to_headers() | own
 
 
@@ -197,7 +206,12 @@ def _wait_before_next(run: Run, error: RequestFailed, policy: RetryPolicy) -> fl
         return None
     asked_for = _retry_after_sec(error)
     wait_sec = retries.delay_sec(policy, attempt=len(run.attempts), random=random.random(), retry_after_sec=asked_for)  # noqa: S311
-    return wait_sec if wait_sec < run.deadline - time.monotonic() else None
+    if wait_sec >= run.deadline - time.monotonic():
+        return None
+    if not budget.spend(run.request.service_name):
+        metrics.increment("hub_request_retries_denied_total", service=run.request.service_name)
+        return None
+    return wait_sec
 
 
 def _with_worst_outcome(error: RequestFailed, run: Run) -> RequestFailed:

@@ -1,4 +1,4 @@
-"""The history of routed requests."""
+"""The history of routed requests, and the answers kept for those with an idempotency key."""
 
 from __future__ import annotations
 
@@ -56,3 +56,37 @@ class RoutedRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.method} {self.service_name}{self.path}"
+
+
+class KeptAnswer(models.Model):
+    """What became of a request with an idempotency key; the answer holds what the service said, so it is shown nowhere."""
+
+    class Status(models.TextChoices):
+        """How far it is."""
+
+        CLAIMED = "claimed", "under way"
+        ANSWERED = "answered", "answered"
+        FAILED = "failed", "failed, may be sent again"
+
+    service_name = models.CharField(max_length=64)
+    key = models.CharField(max_length=128)
+    fingerprint = models.CharField(max_length=64)
+    status = models.CharField(max_length=16, choices=Status.choices)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    answer = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "kept answer"
+        indexes: ClassVar = [
+            # retention
+            models.Index(fields=["created_at"], name="answer_created"),
+        ]
+        constraints: ClassVar = [
+            # also the index by which a key is found
+            models.UniqueConstraint(fields=["service_name", "key"], name="answer_key_once"),
+            models.CheckConstraint(condition=models.Q(status__in=["claimed", "answered", "failed"]), name="answer_status_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.service_name} {self.key}: {self.status}"

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from hub.errors import ErrorCode, IntegrationError
-from hub.routing import endings, history
+from hub.routing import endings, history, idempotency
 from hub.routing import request as requests
 from hub.routing.attempts import Run
 from hub.routing.context import RequestContext
@@ -62,9 +62,31 @@ def route(
         extra_headers=dict(extra_headers or {}),
         queued_ms=queued_sec * 1000,
     )
+    return _once(run) if request.idempotency_key else _send(run)
+
+
+def _send(run: Run) -> RouteResult:
     ending = endings.conclude(run)
     history.record([ending.row], breaker_moved=run.breaker_moved)
     return ending.value()
+
+
+def _once(run: Run) -> RouteResult:
+    kept = idempotency.claim(run)
+    if kept is not None:
+        return _from_kept(kept.answer or {})
+    answer = None
+    try:
+        result = _send(run)
+        answer = result.as_dict()
+    finally:
+        idempotency.keep(run, answer)
+    return result
+
+
+def _from_kept(answer: dict[str, Any]) -> RouteResult:
+    """Return the first answer, with the trace and the decision of the request that brought it."""
+    return RouteResult(**answer | {"decision": {**answer["decision"], "kept": True}})
 
 
 def build(**arguments: Any) -> Request:
@@ -78,6 +100,8 @@ def build(**arguments: Any) -> Request:
     )
     request = requests.build(**arguments, limits=limits)
     check_name(request.service_name)
+    if "authorization" in request.headers and hub.credential_of(request.service_name):
+        raise IntegrationError(ErrorCode.HEADER_REFUSED, f"{request.service_name} has a credential of its own; it is set by the hub only")
     return request
 
 

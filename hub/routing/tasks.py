@@ -8,7 +8,7 @@ from typing import Any
 from celery import Task, shared_task
 
 from hub.routing import broadcast as broadcasting
-from hub.routing import history, services
+from hub.routing import history, idempotency, services
 from hub.routing.arguments import DEADLINE_HEADER, bind, read_deadline
 from hub.routing.context import HEADER_NAMES, RequestContext
 from hub.telemetry import tracing
@@ -37,6 +37,7 @@ def broadcast(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
 def prune() -> None:
     """Delete requests and stored answers beyond their retention."""
     history.prune()
+    idempotency.prune()
 
 
 def _from_message(task: Task, found: dict[str, Any]) -> dict[str, Any]:

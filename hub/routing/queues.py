@@ -1,0 +1,120 @@
+"""A service that is a Celery worker: an endpoint ``celery://queue`` is called as an HTTP one is.
+
+``POST /l03/reserve`` with ``{"order": 7}`` sends the task ``l03.reserve(order=7)`` to the queue and waits for its result. The
+task needs nothing of the hub; what the hub knows travels in the message's headers: ``traceparent``, ``x-correlation-id``,
+``idempotency-key``, and ``x-request-deadline`` as a point in time, for a message may wait.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+from uuid import uuid4
+
+import redis
+from celery import current_app, states
+from kombu.exceptions import KombuError, OperationalError
+
+from hub.errors import ErrorCode, IntegrationError, RequestFailed
+from hub.json_values import check_json
+from hub.routing.request import BINARY_KEY, Request
+from hub.routing.values import Answer
+from hub.routing.wire import Call
+
+FIRST_LOOK_SEC, LONGEST_LOOK_SEC = 0.01, 0.2
+REFUSAL_STATUS = 409
+"""What the exception ``Refused`` of a task stands for: an explicit no."""
+
+_STORE_ERRORS = (redis.RedisError, OSError, KombuError)
+
+
+def exchange(call: Call, request: Request, *, endpoint: str, headers: dict[str, str]) -> Answer:
+    """Send the task and return its result as the answer's body.
+
+    Errors (RequestFailed): E11340 not sent; E11342 no result in time; E11343 result lost; E11344 the task failed; E11345 it refused.
+    """
+    queue, task = endpoint.removeprefix("celery://"), task_name(request.path)
+    task_id, started = str(uuid4()), time.monotonic()
+    left = call.time_left()
+    deadline = datetime.now(UTC) + timedelta(seconds=left)
+    _publish(task, task_id, queue, task_arguments(request), headers | {"x-request-deadline": deadline.isoformat()})
+    call.sent, call.connect_sec = True, time.monotonic() - started
+    meta = _wait(call, task_id, f"{task} in queue {queue}")
+    return Answer(
+        status_code=200, headers={}, body=_result(meta, task), connect_sec=call.connect_sec, server_sec=time.monotonic() - started
+    )
+
+
+def task_name(path: str) -> str:
+    """Return the task that a path names: ``/l03/reserve`` and ``/l03.reserve`` are ``l03.reserve``."""
+    return ".".join(part for part in unquote(path).split("/") if part)
+
+
+def task_arguments(request: Request) -> dict[str, Any]:
+    """Return the task's keyword arguments: the query's texts, and the fields of an object; other data as ``data``."""
+    found: dict[str, Any] = dict(parse_qsl(request.target.partition("?")[2]))
+    if isinstance(request.data, dict) and BINARY_KEY not in request.data:
+        return found | request.data
+    return found if request.data is None else found | {"data": request.data}
+
+
+def _publish(task: str, task_id: str, queue: str, kwargs: dict[str, Any], headers: dict[str, str]) -> None:
+    try:
+        current_app.send_task(task, kwargs=kwargs, queue=queue, task_id=task_id, headers=headers, retry=False, kwargsrepr="(not shown)")
+    except OperationalError as exc:
+        sent = isinstance(exc.__cause__, redis.TimeoutError)
+        code = ErrorCode.TIMED_OUT_AFTER_SEND if sent else ErrorCode.CONNECT_FAILED
+        raise RequestFailed(code, f"queue {queue}: {exc!s:.120}", outcome="unknown" if sent else "nothing_sent") from exc
+
+
+def _wait(call: Call, task_id: str, what: str) -> dict[str, Any]:
+    look_sec = FIRST_LOOK_SEC
+    while True:
+        try:
+            meta: dict[str, Any] = current_app.backend.get_task_meta(task_id, cache=False)
+        except _STORE_ERRORS as exc:
+            raise RequestFailed(
+                ErrorCode.CONNECTION_BROKE_AFTER_SEND, f"the result of {what} is lost: {exc!s:.120}", outcome="unknown"
+            ) from exc
+        if meta["status"] in states.READY_STATES:
+            current_app.backend.forget(task_id)
+            return meta
+        _pause(call, look_sec, what)
+        look_sec = min(look_sec * 1.5, LONGEST_LOOK_SEC)
+
+
+def _pause(call: Call, seconds: float, what: str) -> None:
+    try:
+        time.sleep(min(seconds, call.time_left()))
+        call.time_left()
+    except TimeoutError:
+        raise RequestFailed(
+            ErrorCode.TIMED_OUT_AFTER_SEND,
+            f"no result of {what} in time",
+            recovery_suggestion="see that a worker of that queue knows the task and has a result backend",
+            outcome="unknown",
+        ) from None
+    except ConnectionAbortedError:
+        raise RequestFailed(ErrorCode.REQUEST_CANCELLED, f"waiting for {what} was cancelled", outcome="unknown") from None
+
+
+def _result(meta: dict[str, Any], task: str) -> Any:
+    result = meta["result"]
+    if meta["status"] == states.SUCCESS:
+        return _checked(result, task)
+    kind, text = type(result).__name__, f"{result!s:.300}"
+    if meta["status"] == states.REVOKED:
+        raise RequestFailed(ErrorCode.CONNECTION_BROKE_AFTER_SEND, f"{task} was revoked", outcome="unknown")
+    if kind == "Refused":
+        raise RequestFailed(ErrorCode.UPSTREAM_CLIENT_ERROR, f"{task} refused: {text}", outcome="answered", status_code=REFUSAL_STATUS)
+    raise RequestFailed(ErrorCode.UPSTREAM_SERVER_ERROR, f"{task} failed with {kind}: {text}", outcome="answered", status_code=500)
+
+
+def _checked(result: Any, task: str) -> Any:
+    try:
+        check_json(result, what=f"the result of {task}", max_bytes=2**31)
+    except IntegrationError as exc:
+        raise RequestFailed(ErrorCode.UPSTREAM_ANSWER_MALFORMED, exc.message, outcome="unknown") from exc
+    return result

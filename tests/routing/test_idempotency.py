@@ -1,0 +1,109 @@
+"""The same key means the same request."""
+
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from hub.errors import IntegrationError
+from hub.routing import history, idempotency, services
+from hub.routing.models import KeptAnswer, RoutedRequest
+
+
+def ask(service, path="/execute", key="k-1", timeout=5, **options):
+    return services.route(service, "POST", path, idempotency_key=key, timeout=timeout, **options)
+
+
+def test_the_second_call_gets_the_first_answer_and_nothing_is_sent(service, target):
+    first = ask(service, data={"a": 1})
+    second = ask(service, data={"a": 1})
+
+    assert second.body == first.body
+    assert second.decision == {**first.decision, "kept": True}
+    assert len(target.requests) == 1
+
+
+@pytest.mark.parametrize("other", [{"data": {"a": 2}}, {"path": "/other", "data": {"a": 1}}, {"params": {"x": 1}, "data": {"a": 1}}])
+def test_the_same_key_with_another_request_is_refused(service, target, other):
+    first = ask(service, data={"a": 1})
+
+    with pytest.raises(IntegrationError) as caught:
+        ask(service, **other)
+
+    assert caught.value.code == "E11321"
+    assert len(target.requests) == 1
+    assert ask(service, data={"a": 1}).body == first.body
+
+
+def test_a_key_belongs_to_one_service(service, target, register):
+    ask(service)
+    ask(register(target.url))
+
+    assert len(target.requests) == 2
+
+
+@pytest.mark.parametrize("path", ["/status/500", "/status/409", "/close"])
+def test_after_a_failure_the_same_request_is_sent_again_under_the_same_key(service, target, path):
+    for _ in range(2):
+        with pytest.raises(IntegrationError):
+            ask(service, path)
+
+    assert len(target.requests) >= 2
+    assert {headers["idempotency-key"] for _, _, headers, _ in target.requests} == {"k-1"}
+
+
+def test_a_claim_whose_holder_died_goes_to_the_next_when_its_lease_ends(service, target):
+    ask(service)
+    KeptAnswer.objects.update(status="claimed", answer=None, lease_until=timezone.now() + timedelta(seconds=0.2))
+
+    result = ask(service)
+
+    assert result.status_code == 200
+    assert len(target.requests) == 2
+
+
+def test_while_the_first_is_under_way_the_second_ends_with_its_own_deadline(service, target):
+    ask(service)
+    KeptAnswer.objects.update(status="claimed", answer=None, lease_until=timezone.now() + timedelta(seconds=60))
+    started = time.monotonic()
+
+    with pytest.raises(IntegrationError) as caught:
+        ask(service, timeout=0.3)
+
+    assert caught.value.code == "E11322"
+    assert time.monotonic() - started < 0.8
+    assert len(target.requests) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_at_once_one_is_sent_and_all_get_its_answer(target, register):
+    service, results = register(target.url), []
+
+    def call():
+        try:
+            results.append(ask(service, "/slow/0.3").body)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=call) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert results == [{"slow": True}] * 6
+    assert len(target.requests) == 1
+
+
+def test_history_and_answers_end_with_their_retention(service):
+    ask(service)
+    long_ago = timezone.now() - timedelta(days=400)
+    KeptAnswer.objects.update(created_at=long_ago)
+    RoutedRequest.objects.update(created_at=long_ago)
+    ask(service, key="k-2")
+
+    assert (idempotency.prune(), history.prune()) == (1, 1)
+    assert KeptAnswer.objects.get().key == "k-2"

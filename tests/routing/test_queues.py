@@ -1,0 +1,57 @@
+"""A layer that is a Celery worker is called as one that speaks HTTP."""
+
+import time
+
+import pytest
+from django.conf import settings
+
+from hub.errors import IntegrationError
+from hub.routing import services
+from hub.routing.context import RequestContext
+from hub.routing.queues import task_name
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def layer(layer_worker, register):
+    layer_worker("tests.routing.layer", "l03", env={"BROKER_URL": settings.REDIS_URL})
+    return register("celery://l03")
+
+
+def test_one_call_for_all_that_it_can_do(layer):
+    context = RequestContext.create(correlation_id="order-7")
+
+    result = services.route(layer, "POST", "/l03/reserve", data={"order": 7}, params={"text": "hi"}, context=context, timeout=20)
+
+    assert (result.status_code, result.attempts) == (200, 1)
+    assert (result.body["order"], result.body["text"]) == (7, "hi")
+    headers = result.body["headers"]
+    assert headers["traceparent"][3:35] == context.trace_id
+    assert headers["x-correlation-id"] == "order-7"
+    assert headers["x-request-deadline"].endswith("+00:00")
+
+    for path, code, outcome, status in [("/l03.fail", "E11344", "answered", 500), ("/l03.refuse", "E11345", "answered", 409)]:
+        with pytest.raises(IntegrationError) as caught:
+            services.route(layer, "POST", path, timeout=20)
+        assert (caught.value.code, caught.value.outcome, caught.value.status_code) == (code, outcome, status)
+
+    started = time.monotonic()
+    with pytest.raises(IntegrationError) as caught:
+        services.route(layer, "POST", "/l03/slow", data={"seconds": 2}, timeout=0.5)
+    assert (caught.value.code, caught.value.outcome) == ("E11342", "unknown")
+    assert time.monotonic() - started < 1.0
+
+
+def test_a_task_that_nobody_knows_ends_with_the_deadline(register):
+    name = register("celery://nobody-reads-this")
+
+    with pytest.raises(IntegrationError) as caught:
+        services.route(name, "POST", "/l03/reserve", timeout=0.3)
+
+    assert (caught.value.code, caught.value.outcome) == ("E11342", "unknown")
+
+
+@pytest.mark.parametrize(("path", "task"), [("/l03/reserve", "l03.reserve"), ("/l03.reserve", "l03.reserve"), ("/a//b/", "a.b")])
+def test_a_path_names_a_task(path, task):
+    assert task_name(path) == task
