@@ -6,16 +6,17 @@ from typing import Any
 
 from celery import shared_task
 
+from hub.errors import IntegrationError
 from hub.telemetry import services
 
 
-@shared_task(name="hub.telemetry.record_span")
+@shared_task(name="hub.telemetry.record_span", throws=(IntegrationError,))
 def record_span(**span: Any) -> None:
     """Keep a span; the arguments are those of `TraceSpan`."""
     services.record_span(services.span_from(span))
 
 
-@shared_task(name="hub.telemetry.record_metric")
+@shared_task(name="hub.telemetry.record_metric", throws=(IntegrationError,))
 def record_metric(**metric: Any) -> None:
     """Add a sample to a metric; the arguments are those of `Metric`."""
     services.record_metric(services.metric_from(metric))
