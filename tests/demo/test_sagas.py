@@ -1,6 +1,7 @@
 """The demo's sagas are the two that the story tells, of every kind of step."""
 
 import pytest
+from django.urls import resolve
 
 from demo import sagas
 from hub import SagaDefinition
@@ -39,3 +40,7 @@ def test_the_note_is_written_and_taken_back(settings):
     sagas.remove_release_note(context)
 
     assert not note.exists()
+
+
+def test_the_link_that_the_story_prints_is_a_page_of_the_console():
+    assert resolve("/admin/sagas/sagaexecution/00000000-0000-4000-8000-000000000000/change/").url_name == "sagas_sagaexecution_change"
