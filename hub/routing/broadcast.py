@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connections
 
 from hub.errors import CircuitOpen, ErrorCode, IntegrationError, RequestFailed
-from hub.routing import endings, history, quorum, services
+from hub.routing import endings, history, quorum, services, transport
 from hub.routing.attempts import Run
 from hub.routing.context import RequestContext
 from hub.routing.endings import Ending
@@ -83,6 +83,7 @@ def _check_names(service_names: object) -> list[str]:
 
 def _side_by_side(runs: list[Run], enough: int) -> dict[str, Ending]:
     """Perform all runs at once until enough gave a good answer; then cancel the rest and say how each ended."""
+    transport.session()  # built once, not by each thread
     for run in runs:
         _warm(run.request.service_name)
     pool = ThreadPoolExecutor(len(runs), thread_name_prefix="hub-broadcast")

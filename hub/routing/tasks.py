@@ -43,7 +43,7 @@ def prune() -> None:
 def _from_message(task: Task, found: dict[str, Any]) -> dict[str, Any]:
     """Return what the message itself says: its context, its deadline, and how long it waited."""
     headers = {name: value for name in (*HEADER_NAMES, DEADLINE_HEADER, SENT_AT) if (value := _header(task, name)) is not None}
-    deadline = found.get("deadline") or headers.get(DEADLINE_HEADER)
+    deadline = headers.get(DEADLINE_HEADER) if found.get("deadline") is None else found["deadline"]
     sent_at = headers.get(SENT_AT)
     queued_sec = max(0.0, time.time() - sent_at) if isinstance(sent_at, int | float) else 0.0
     return {"context": _context(headers), "deadline": read_deadline(deadline), "queued_sec": queued_sec}

@@ -58,7 +58,7 @@ def test_a_bad_request_gives_its_code_and_has_no_effect(entry, target, register)
         patch.setattr(settings, "HUB", settings_with_credential)
         if first:
             run(route, first)
-        error = run(route, kwargs)
+        error = run(route, kwargs, headers=entry["input"].get("headers"))
 
     assert isinstance(error, IntegrationError), error
     assert error.code == entry["code"]
