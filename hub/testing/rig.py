@@ -62,6 +62,8 @@ class Rig:
         concurrency: int = 2,
         append_only: bool = False,
         broker_port: int | None = None,
+        before_workers: Callable[[Rig], None] | None = None,
+        waits: Mapping[str, str] = SHORT_WAITS,
         sweeper: bool = True,
     ) -> None:
         self.var_dir, self.log_dir, self.orders = var_dir, var_dir / "log", var_dir / "orders"
@@ -71,6 +73,7 @@ class Rig:
         self.redis_url = f"redis://127.0.0.1:{self.redis_port}/0"
         self.append_only = append_only
         self._workers, self._concurrency, self._has_sweeper = workers, concurrency, sweeper
+        self._before_workers = before_workers
         self._own = {
             "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE", "hub.settings"),
             "DATABASE_URL": database_url or f"sqlite:///{var_dir / 'hub.sqlite3'}",
@@ -78,7 +81,7 @@ class Rig:
             "HUB_TESTING_DIR": str(var_dir),
             "HUB_SAGA_MODULES": ",".join([*saga_modules, "hub.testing.inside"]),
             "HUB_NO_BOOTSTRAP": "1",
-            **SHORT_WAITS,
+            **waits,
             **(env or {}),
         }
         self.env = {**os.environ, **self._own, "HUB_CRASH_DIR": str(self.orders), "PYTHONUNBUFFERED": "1"}
@@ -103,6 +106,8 @@ class Rig:
         self.add("redis", redis_command(self.var_dir / "redis", self.redis_port, append_only=self.append_only))
         wait_for_port(self.redis_port, START_SEC)
         self._become_driver()
+        if self._before_workers:
+            self._before_workers(self)
         for number in range(self._workers):
             self.add_worker(f"worker{number + 1}")
         if self._has_sweeper:

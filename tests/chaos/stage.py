@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,19 @@ class Stage:
 
 @contextlib.contextmanager
 def stage(
-    directory: Path, *, database: str, layer: bool = True, manners: str = "honours", env: Mapping[str, str] | None = None, **options: Any
+    directory: Path,
+    *,
+    database: str,
+    layer: bool = True,
+    manners: str = "honours",
+    control_port: int | None = None,
+    **options: Any,
 ) -> Iterator[Stage]:
-    """Start everything, and end everything afterwards."""
+    """Start everything, and end everything afterwards; with a `control_port`, workers reach Redis through a fault proxy."""
     directory.mkdir(parents=True, exist_ok=True)
-    with databases.started(database, directory) as db, Rig(directory, database_url=db.url, saga_modules=MODULES, env=env, **options) as rig:
+    if control_port is not None:
+        options |= _behind_proxy(free_port(), control_port)
+    with databases.started(database, directory) as db, Rig(directory, database_url=db.url, saga_modules=MODULES, **options) as rig:
         port = free_port()
         rig.add("target", [sys.executable, "-m", "tests.chaos.target", str(port), str(directory / "ledger.jsonl"), manners])
         wait_for_port(port, 20)
@@ -50,6 +58,14 @@ def stage(
         if layer:
             add_layer(rig)
         yield Stage(rig=rig, database=db, target_url=url, ledger=LedgerReader(directory / "ledger.jsonl"))
+
+
+def _behind_proxy(broker_port: int, control_port: int) -> dict[str, Any]:
+    def start(rig: Rig) -> None:
+        rig.add("proxy", [sys.executable, "-m", "tests.chaos.faultproxy", str(broker_port), str(rig.redis_port), str(control_port)])
+        wait_for_port(broker_port, 20)
+
+    return {"broker_port": broker_port, "before_workers": start}
 
 
 def add_layer(rig: Rig, name: str = "layer") -> None:

@@ -1,0 +1,163 @@
+"""Many sagas while everything breaks: processes, Redis, the database, messages.
+
+    python -m tests.chaos.mixed --sagas 300 --faults 70 --database sqlite|postgres [--seed N] [--small]
+
+Prints every fault with its proof, what the checker says, and how long runs stood still. Ends with 0 when nothing is wrong.
+"""
+
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+# The hub's settings are read when something of Django is first imported: what the rig sets comes before that.
+os.environ["DJANGO_SETTINGS_MODULE"] = "hub.settings"
+
+from hub.embedded import free_port
+from hub.testing.rig import SHORT_WAITS
+from tests.chaos.callers import Callers
+from tests.chaos.faultproxy import Remote
+from tests.chaos.nemesis import Nemesis
+from tests.chaos.schedule import Schedule
+from tests.chaos.stage import Stage, stage
+
+SAGAS = ("chaos_functions", "chaos_functions", "chaos_http", "chaos_tasks", "chaos_mixed")
+PLANS: tuple[dict[str, str], ...] = (
+    {},
+    {},
+    {"c": "slow"},
+    {"b": "slow", "d": "slow"},
+    {"b": "busy once"},
+    {"c": "lost once"},
+    {"b": "hang once"},
+    {"e": "refuse"},
+    {"d": "refuse", "b": "slow"},
+    {"e": "refuse", "c_undo": "lost once"},
+    {"d": "refuse", "b_undo": "busy once", "c": "slow"},
+)
+SETTLE_SEC = 90.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the scenario and return the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    asked = _parser().parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="hub-chaos-") as scratch:
+        return run(asked, Path(asked.dir or scratch))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.mixed")
+    parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
+    parser.add_argument("--sagas", type=int, default=300)
+    parser.add_argument("--faults", type=int, default=70)
+    parser.add_argument("--every-sec", type=float, default=2.2, help="seconds between faults")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="kinds of faults, comma-separated")
+    parser.add_argument("--small", action="store_true", help="short waits and a sweeper of its own instead of beat")
+    parser.add_argument("--aof", action="store_true", help="Redis writes an append-only file, and so keeps its data")
+    parser.add_argument("--dir", default="", help="where logs and data stay")
+    return parser
+
+
+def run(asked: Any, directory: Path) -> int:
+    """Set the stage, let sagas and faults go, wait for rest, and judge."""
+    control_port = free_port()
+    with stage(
+        directory,
+        database=asked.database,
+        workers=2 if asked.small else 3,
+        control_port=control_port,
+        append_only=asked.aof,
+        sweeper=asked.small,
+        waits=SHORT_WAITS if asked.small else {},  # else the hub's own defaults are on trial
+    ) as scene:
+        if not asked.small:
+            scene.rig.add("beat", [sys.executable, "-m", "celery", "-A", "hub", "beat", "--pidfile="])
+        callers, chance = Callers(scene.rig.redis_url), random.Random(asked.seed)
+        nemesis = Nemesis(
+            stage=scene,
+            proxy=Remote(control_port),
+            random=chance,
+            frozen_sec=5 if asked.small else 10,
+            start_typo=lambda: f"saga {callers.want('chaos_typo', scene.context())} names chaos.no_such_task",
+        )
+        kinds = {name: fall for name, fall in nemesis.kinds().items() if not asked.only or name in asked.only.split(",")}
+        schedule = Schedule(kinds, count=asked.faults, every_sec=asked.every_sec, log=directory / "faults.jsonl", chance=chance)
+        healed_at = _play(scene, callers, schedule, asked.sagas, chance)
+        return _report(scene, callers, schedule, settled_sec=time.monotonic() - healed_at)
+
+
+def _play(scene: Stage, callers: Callers, schedule: Schedule, sagas: int, chance: random.Random) -> float:
+    """Start sagas evenly over the time of the faults; return when the last fault was put right, after all has come to rest."""
+    began, wanted = time.monotonic(), 0
+    span = schedule.span_sec()
+    healed_at = 0.0
+    while not (healed_at and wanted >= sagas and (_is_quiet(callers) or time.monotonic() - healed_at > SETTLE_SEC)):
+        if wanted < sagas and time.monotonic() - began >= span * wanted / sagas:
+            callers.want(chance.choice(SAGAS), scene.context(**chance.choice(PLANS)))
+            wanted += 1
+        callers.tick()
+        schedule.tick()
+        if not healed_at and schedule.is_over():
+            healed_at = time.monotonic()
+        time.sleep(0.05)
+    return healed_at
+
+
+def _is_quiet(callers: Callers) -> bool:
+    from sagas.models import SagaExecution
+    from sagas.states import ACTIVE
+
+    return not callers.unanswered() and not SagaExecution.objects.filter(status__in=[status.value for status in ACTIVE]).exists()
+
+
+def _report(scene: Stage, callers: Callers, schedule: Schedule, *, settled_sec: float) -> int:
+    from tests.chaos import histories, recovery
+    from tests.sagas.checker import check
+    from tests.sagas.history import Need
+
+    counts = Counter(fault.kind for fault in schedule.faults)
+    need = Need(faults=len(schedule.faults), sagas=len(callers.starts))
+    history = histories.collect(scene.ledger.read(), submissions=list(callers.submissions()), faults=counts, need=need)
+    judgement, waits = check(history), recovery.stand_stills(schedule.faults)
+    for fault in schedule.faults:
+        print(f"{fault.kind:22} {fault.ended - fault.began:5.1f} s  {fault.proof}")
+    print(*[f"FAULT BROKE DOWN {error}" for error in schedule.errors], sep="\n")
+    print(f"faults {sum(counts.values())}: {dict(sorted(counts.items()))}")
+    print(f"sagas {len(history.sagas)} of {len(callers.starts)} wanted: {dict(judgement.figures)}")
+    print(f"checker: valid {judgement.valid} {judgement.doubts or ''}")
+    for kind, texts in judgement.violations.items():
+        print(f"  {kind}: {len(texts)}: {texts[:5]}")
+    figures = {name: sum(len(texts) for kind, texts in judgement.violations.items() if kind.name in kinds) for name, kinds in SHORT.items()}
+    print(" · ".join(f"{name} {count}" for name, count in figures.items()))
+    if waits:
+        print(f"runs stood still after a fault: {len(waits)} times, p50 {waits[len(waits) // 2]:.1f} s, max {waits[-1]:.1f} s")
+    print(f"all at rest {settled_sec:.1f} s after the last fault was put right")
+    return 0 if judgement.valid and not schedule.errors else 1
+
+
+_LIES = "COMPLETED_WITHOUT_EFFECT COMPLETED_BUT_UNDONE NOT_UNDONE HIDDEN_EFFECT CLAIMED_DONE CLAIMED_UNDONE ILLEGAL_MOVE"
+_DISORDER = "OUT_OF_ORDER UNDONE_IN_WRONG_ORDER ORPHAN ACTION_AFTER_UNDOING_BEGAN STARTED_AFTER_TURNING_BACK UNDONE_UNTRIED"
+SHORT = {
+    "stuck": {"NOT_FINAL", "LOST", "STILL_OWED"},
+    "lied": set(_LIES.split()),
+    "doubled": {"TWICE_UNDER_ONE_KEY", "TWICE_UNDER_TWO_KEYS", "DOUBLED"},
+    "out of order": set(_DISORDER.split()),
+}
+"""The checker's violations under the four words of the promise."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
