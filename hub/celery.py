@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from celery import Celery
+from celery.app import trace
 from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hub.settings")
@@ -67,6 +68,8 @@ app.conf.update(
     beat_max_loop_interval=1,
     timezone="UTC",
 )
+# Celery's own line would end with the result: an answer of a layer, in a log.
+trace.LOG_SUCCESS = "Task %(name)s[%(id)s] succeeded in %(runtime)ss"
 # The worker's Django fixup closes the connection around every task unless told how often it may be reused.
 app.conf.CELERY_DB_REUSE_MAX = 10_000
 app.autodiscover_tasks()

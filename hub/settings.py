@@ -56,6 +56,7 @@ INSTALLED_APPS = [
     "registry_app",
     "hub.routing",
     "sagas",
+    "sagas.participant",
     "hub.console",
 ]
 

@@ -15,7 +15,7 @@ from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
 from hub.routing.context import RequestContext
 from hub.telemetry import metrics, tracing
-from sagas import clock, locks, machine, store
+from sagas import clock, listening, locks, machine, store
 from sagas.models import SagaExecution
 from sagas.spec import SagaSpec
 from sagas.states import RunState
@@ -51,6 +51,7 @@ def accept(spec: SagaSpec, request: Request) -> tuple[SagaExecution, bool]:
     if found:
         return found, False
     lock_names = locks.names(spec.locks, context)
+    listening.listen_for(spec)
     if spec.on_lock == "refuse":
         locks.refuse_if_held(lock_names)
     with tracing.span(f"saga {spec.saga_name}", kind="producer", attributes={"hub.saga.name": spec.saga_name}):

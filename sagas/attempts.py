@@ -33,7 +33,7 @@ def claim(draft: Draft, event: events.Claim) -> str:
         "task_id": event.task_id,
     }
     if event.direction is Direction.DO:
-        _begin_do(draft, event.step, lease)
+        _begin_do(draft, event.step, lease | {"honours": event.honours})
     else:
         _begin_undo(draft, event.step, lease)
     draft.set(hints=0, blocked_at=None, blocked_reason="")
@@ -131,12 +131,25 @@ def _next_try(draft: Draft, event: events.Failed, policy: RetryPolicy, attempts:
     """Return when to try again, or None when this was the last try."""
     # A child saga has no process of its own to take down: it may just go on for longer than one lease.
     poisonous = draft.spec.steps[event.step].do.kind != "saga" and draft.run.steps[event.step].losses >= MAX_LOSSES
-    used_up = attempts > policy.max_retries or poisonous
+    used_up = attempts > policy.max_retries or poisonous or _would_double(draft, event)
     turned = draft.run.cause is not None and draft.run.status is not SagaStatus.COMPENSATING
     if event.outcome == "refused" or not event.retryable or used_up or turned:
         return None
     delay = policy.delay_before(attempts, jitter=event.jitter)
     return event.now + max(delay, event.retry_after_sec or 0)
+
+
+def _would_double(draft: Draft, event: events.Failed) -> bool:
+    """Tell whether trying again could do it twice: it may have happened, and the service says it honours no key."""
+    step = draft.run.steps[event.step]
+    return step.honours == "none" and step.status is StepStatus.RUNNING and event.outcome in ("unknown", "lost")
+
+
+def _late_window(draft: Draft, index: int, now: float) -> float | None:
+    """Return when the undo of a step in doubt may begin: a service without tombstones gets time for a late request (S6)."""
+    step = draft.run.steps[index]
+    late = step.may_have_happened and step.honours in ("key", "none")
+    return now + draft.spec.steps[index].timeout_sec if late else None
 
 
 def _give_up(draft: Draft, event: events.Failed) -> None:
@@ -146,7 +159,8 @@ def _give_up(draft: Draft, event: events.Failed) -> None:
     if not draft.spec.steps[index].required and draft.run.cause is None and not out_of_time:
         draft.move_step(index, StepStatus.SKIPPED, words(event.error))
         return
-    draft.move_step(index, StepStatus.UNKNOWN if step.may_have_happened else StepStatus.FAILED, words(event.error))
+    ended = StepStatus.UNKNOWN if step.may_have_happened else StepStatus.FAILED
+    draft.move_step(index, ended, words(event.error), due_at=_late_window(draft, index, event.now))
     if plan.stalled(draft.spec, draft.run) is not None:
         return
     if out_of_time:

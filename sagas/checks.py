@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from hub.errors import ErrorCode, IntegrationError
+from hub.events import topics
 from sagas import lint
 from sagas.steps import SagaStep
 
@@ -64,6 +65,8 @@ def _check_step(step: SagaStep) -> None:
 def _check_wait_or_child(step: SagaStep) -> None:
     if step.wait_for is not None and not (isinstance(step.wait_for, str) and _WAIT.match(step.wait_for)):
         raise _bad_action(step, f"wait_for {_show(step.wait_for)} must be signal:name, event:topic or timer:seconds")
+    if step.wait_for and step.wait_for.startswith("event:"):
+        topics.check_topic(step.wait_for.removeprefix("event:"))
     if step.saga is not None and not (isinstance(step.saga, str) and _NAME.match(step.saga)):
         raise _bad_action(step, f"saga {_show(step.saga)} must be the name of a definition")
     alone = step.wait_for or step.saga

@@ -17,11 +17,12 @@ from typing import Any
 from django.conf import settings
 
 from hub.crashpoints import crash_point
-from hub.error_codes import ErrorCode
+from hub.errors import ErrorCode, IntegrationError
 from hub.telemetry import tracing
+from registry_app import lookup
 from sagas import aftermath, brake, calls, catalog, chain, clock, events, locks, plan, store
 from sagas.calls import Ended, Payload
-from sagas.spec import SagaSpec
+from sagas.spec import HONOURS, SagaSpec, StepSpec
 from sagas.states import DONE, Direction, SagaStatus
 from sagas.store import Applied, Loaded
 
@@ -139,12 +140,24 @@ def claim(loaded: Loaded, index: int, direction: Direction, *, task_id: str = ""
         limit_sec=step.limit_sec(direction),
         grace_sec=settings.HUB.saga_lease_grace_sec,
         task_id=task_id,
+        honours=_honours(step, direction),
     )
     applied = store.dispatch(execution_id, event, loaded=loaded)
     if applied.ignored:
         return None
     crash_point("claim.after", execution_id, direction, index)
     return Attempt(execution_id=execution_id, index=index, direction=direction, epoch=applied.run.steps[index].epoch, applied=applied)
+
+
+def _honours(step: StepSpec, direction: Direction) -> str:
+    """Return what the service of a step says it honours, from its record in the registry (metadata ``honours``)."""
+    if direction is Direction.UNDO or step.do.kind != "http":
+        return ""
+    try:
+        declared = lookup.choose(step.do.where).metadata.get("honours", "")
+    except IntegrationError:
+        return ""  # the call itself will say what is wrong with the service
+    return declared if declared in HONOURS else ""
 
 
 def _obstacle(loaded: Loaded, index: int, direction: Direction) -> dict[str, Any] | None:

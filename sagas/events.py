@@ -27,6 +27,7 @@ class Claim:
     limit_sec: float
     grace_sec: float
     task_id: str = ""
+    honours: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

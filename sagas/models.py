@@ -112,6 +112,7 @@ class SagaStepExecution(models.Model):
     due_at = models.DateTimeField(null=True)
     waiting_for = models.CharField(max_length=200, blank=True)
     verify_only = models.BooleanField(default=False)
+    honours = models.CharField(max_length=20, blank=True)
     task_id = models.CharField(max_length=64, blank=True)
     served_by = models.CharField(max_length=64, blank=True)
     output = models.JSONField(null=True)

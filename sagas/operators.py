@@ -38,7 +38,8 @@ def compensate(draft: Draft, event: events.Compensate) -> str:
         raise IllegalMove("a saga past its pivot only goes forward")
     moves = PARENT_MOVES if event.by_parent else OPERATOR_MOVES
     _open_again(draft, SagaStatus.COMPENSATING, event.reason, moves=moves)
-    draft.set(cause=draft.run.cause or Cause.CANCELLED)
+    error = {"code": "E11430", "message": f"turned back: {event.reason}"}
+    draft.set(cause=draft.run.cause or Cause.CANCELLED, error=draft.run.error or error)
     for index, step in enumerate(draft.run.steps):
         if step.status is StepStatus.COMPENSATION_FAILED:
             draft.move_step(index, StepStatus.COMPENSATING, event.reason, moves=OPERATOR_STEP_MOVES, undo_attempts=0, losses=0)

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from sagas.states import Direction
 
 CallKind = Literal["function", "http", "task", "local", "wait", "saga"]
+HONOURS = ("key and tombstone", "key", "none")
+"""What a service may say it honours: repeats of a key act once; and an action whose undo came first is refused."""
 OnLock = Literal["wait", "refuse"]
 StepKind = Literal["compensatable", "pivot", "retriable"]
 """What stands before the pivot can be undone; what stands after it is only retried (S12)."""

@@ -143,6 +143,8 @@ class StepState:
     """``signal:name``, ``event:topic`` or ``timer`` while a wait step waits; `due_at` is when it ends or is given up."""
     verify_only: bool = False
     """The tries are used up and the outcome is not known: the next claim only asks whether it happened."""
+    honours: str = ""
+    """What the service that runs it says it honours: ``key and tombstone``, ``key`` or ``none``; empty: it does not say."""
     task_id: str = ""
     served_by: str = ""
     output: Any = None

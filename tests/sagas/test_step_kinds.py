@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from django.conf import settings
 
+from hub import EventMessage
 from hub.errors import IntegrationError
+from hub.events import bus
 from sagas import services
 from sagas.models import SagaExecution, SagaLock, SagaTransition, UndoSlot
 from tests.processes import wait_until
@@ -108,6 +110,15 @@ def test_an_event_with_a_correlation_id_wakes_only_the_run_that_has_it(worker, s
     assert status_of(first) == "waiting"
     services.event_came("agent.created", {})
     ended(first)
+
+
+def test_an_event_published_on_the_bus_goes_through_the_relay_to_the_waiting_run(worker, relay):
+    execution_id = services.start("on_event", {})["execution_id"]
+    waits(execution_id)
+
+    bus.publish(EventMessage.create(topic="agent.created", event_type="created", payload={"agent_id": "agent-7"}))
+
+    assert ended(execution_id)["context"]["agent_id"] == "agent-7"
 
 
 # --- children -------------------------------------------------------------------------------------------------------

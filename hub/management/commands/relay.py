@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import close_old_connections
 
+from hub.events import relay as events
 from sagas import recovery
 
 log = logging.getLogger("hub.relay")
@@ -27,7 +28,7 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        loops = [threading.Thread(target=repeat, args=(work, pause, stop), name=name, daemon=True) for name, work, pause in loops_to_run()]
+        loops = [threading.Thread(target=loop, args=(stop,), name=name, daemon=True) for name, loop in LOOPS.items()]
         for loop in loops:
             loop.start()
         log.info("relay runs: %s", ", ".join(loop.name for loop in loops))
@@ -40,9 +41,8 @@ class Command(BaseCommand):
             loop.join(timeout=5)
 
 
-def loops_to_run() -> list[tuple[str, Callable[[], Any], float]]:
-    """Return name, work and pause in seconds of each loop."""
-    return [("saga sweeper", recovery.sweep, settings.HUB.saga_sweep_sec)]
+def sweep_sagas(stop: threading.Event) -> None:
+    repeat(recovery.sweep, settings.HUB.saga_sweep_sec, stop)
 
 
 def repeat(work: Callable[[], Any], pause_sec: float, stop: threading.Event) -> None:
@@ -56,3 +56,6 @@ def repeat(work: Callable[[], Any], pause_sec: float, stop: threading.Event) -> 
         except Exception:  # The loop outlives what it depends on: a database or Redis that is away comes back.
             failures += 1
             log.exception("loop %s failed %d times in a row", threading.current_thread().name, failures)
+
+
+LOOPS: dict[str, Callable[[threading.Event], None]] = {"saga sweeper": sweep_sagas, "event relay": events.run}
