@@ -91,6 +91,11 @@ class HubSettings(BaseSettings):
     trace_slow_sec: float = Field(default=5, gt=0)
     """A span at least this long marks its trace as slow: kept when others are thinned out."""
     telemetry_in_background: bool = True
+    telemetry_token: str = ""
+    """Bearer token of ``/metrics`` and ``/v1/traces``; without one, only this machine may use them."""
+    trace_sample_ratio: float = Field(default=1, ge=0, le=1)
+    """The share of unremarkable traces that are kept after an hour; failed, slow and rescued ones always are."""
+    trace_max_spans_per_day: int = Field(default=1_000_000, ge=1_000)
     metric_max_series: int = Field(default=500, ge=2)
     redacted_values: str = ""
     """Comma-separated texts that are replaced wherever they would be stored or logged."""

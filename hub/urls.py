@@ -5,10 +5,13 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from hub.console import views
+from hub.telemetry import views as telemetry_views
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("healthz", views.healthz),
     path("readyz", views.readyz),
+    path("metrics", telemetry_views.metrics_page),
+    path("v1/traces", telemetry_views.receive_traces),
     path("", RedirectView.as_view(url="/admin/")),
 ]

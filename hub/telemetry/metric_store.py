@@ -121,6 +121,11 @@ def types() -> dict[str, str]:
     return dict(sorted(client().hgetall(TYPES).items()))  # type: ignore[union-attr]
 
 
+def descriptions() -> dict[str, str]:
+    """Return what metrics mean, by name, as far as somebody said."""
+    return dict(client().hgetall(HELP))  # type: ignore[arg-type]
+
+
 def read(names: Iterable[str]) -> dict[str, list[Series]]:
     """Return all series of the metrics `names`, in one round trip."""
     names = list(names)

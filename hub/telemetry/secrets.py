@@ -12,4 +12,4 @@ def known_secrets() -> list[str]:
     passwords = [urlsplit(url).password for url in (settings.REDIS_URL, settings.HUB.resolved_database_url())]
     listed = [text.strip() for text in settings.HUB.redacted_values.split(",")]
     given = [text for password in passwords if password for text in (password, unquote(password))]
-    return [text for text in [settings.SECRET_KEY, *given, *listed] if text]
+    return [text for text in [settings.SECRET_KEY, settings.HUB.telemetry_token, *given, *listed] if text]

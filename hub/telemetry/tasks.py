@@ -7,7 +7,7 @@ from typing import Any
 from celery import shared_task
 
 from hub.errors import IntegrationError
-from hub.telemetry import services
+from hub.telemetry import retention, services
 
 
 @shared_task(name="hub.telemetry.record_span", throws=(IntegrationError,))
@@ -20,3 +20,9 @@ def record_span(**span: Any) -> None:
 def record_metric(**metric: Any) -> None:
     """Add a sample to a metric; the arguments are those of `Metric`."""
     services.record_metric(services.metric_from(metric))
+
+
+@shared_task(name="hub.control.prune_spans", ignore_result=True)
+def prune() -> None:
+    """Delete spans beyond their retention, share and quota."""
+    retention.prune()

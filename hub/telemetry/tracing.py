@@ -109,9 +109,15 @@ def record(value: TraceSpan) -> None:
     pipeline().put(value)
 
 
+def record_received(value: TraceSpan) -> None:
+    """Keep a span that a layer's SDK sent; it is not sent on to a collector, which may be this hub."""
+    received().put(value)
+
+
 def flush() -> None:
     """Write the spans of this process now, in the calling thread."""
     pipeline().flush()
+    received().flush()
 
 
 def write_to_file(path: str) -> None:
@@ -130,6 +136,12 @@ def pipeline() -> SpanPipeline:
 
         sinks["otlp"] = OtlpSink()
     return SpanPipeline(sinks, Redactor(known_secrets()))
+
+
+@cache
+def received() -> SpanPipeline:
+    """Return the queue of spans from outside, which go to the database only."""
+    return SpanPipeline({"database": store.write}, Redactor(known_secrets()))
 
 
 @cache

@@ -1,0 +1,74 @@
+"""One event a line: JSON for machines, text for people; with trace and correlation, control characters escaped, no secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from hub.telemetry.redaction import Redactor
+
+MAX_TEXT = 8_000
+_STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "asctime", "taskName", "data"}
+# Line breaks and terminal codes in a value must not look like another line.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x2028, 0x2029)} | {10: "\\n", 13: "\\r", 9: "\\t"}
+
+
+def fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what a record says: time, level, logger, event, its extra data, and what work it belongs to."""
+    # The tracer reads Django's settings, and logging is configured by them.
+    from hub.telemetry import tracing
+
+    known = {"trace_id": tracing.trace_id(), "correlation_id": tracing.correlation_id()}
+    extra = {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
+    return {
+        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        "level": record.levelname,
+        "logger": record.name,
+        "event": record.getMessage(),
+        **{name: value for name, value in known.items() if value},
+        **extra,
+    }
+
+
+@cache
+def _redactor() -> Redactor:
+    from hub.telemetry.secrets import known_secrets
+
+    return Redactor(known_secrets())
+
+
+def _safe(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str, Any]:
+    found = fields(record)
+    if record.exc_info:
+        found["error"] = formatter.formatException(record.exc_info)
+    redacted: dict[str, Any] = _redactor().value(found)
+    return redacted
+
+
+class JsonFormatter(logging.Formatter):
+    """A JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line of JSON."""
+        return json.dumps(_safe(record, self), default=lambda value: str(value)[:MAX_TEXT])
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level, logger, event, and the rest as name=value; an exception follows on lines of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line, and the traceback below it."""
+        found = _safe(record, self)
+        head = [str(found.pop(name)).translate(_CONTROL) for name in ("time", "level", "logger", "event")]
+        error = found.pop("error", None)
+        rest = [f"{name}={str(value)[:MAX_TEXT].translate(_CONTROL)}" for name, value in found.items()]
+        line = " ".join([*head, *rest])
+        # The lines of a traceback are indented, so that none of them can pass for an event.
+        return f"{line}\n{_indented(str(error))}" if error else line
+
+
+def _indented(text: str) -> str:
+    return "\n".join("    " + line.translate(_CONTROL) for line in text.split("\n"))

@@ -1,0 +1,77 @@
+"""How long spans are kept: what failed, was slow or was rescued to the end, of the rest a share, and never more than a quota."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, QuerySet
+
+from hub.telemetry.models import Span
+from hub.telemetry.sampling import is_sampled
+
+BATCH = 500
+MAX_BATCHES = 400
+THIN_AFTER = timedelta(hours=1)
+"""So long every trace is kept whole: what it was worth is known when it has ended."""
+THIN_WINDOW = timedelta(hours=1)
+
+
+def prune(*, now: datetime | None = None) -> dict[str, int]:
+    """Delete what is beyond retention, share and quota, in short transactions; returns how many spans each cost."""
+    now = now or datetime.now(UTC)
+    too_old = Span.objects.filter(start__lt=now - timedelta(days=settings.HUB.trace_retention_days))
+    return {"expired": _delete(too_old), "thinned": thin(now=now), "over_quota": _enforce_quota(now=now)}
+
+
+def thin(*, now: datetime) -> int:
+    """Delete unremarkable traces that are not in the kept share and ended between one and two hours ago."""
+    if settings.HUB.trace_sample_ratio >= 1:
+        return 0
+    window = _plain_spans().filter(start__gte=now - THIN_AFTER - THIN_WINDOW, start__lt=now - THIN_AFTER)
+    dropped = {one for one in _trace_ids(window) if not is_sampled(one, settings.HUB.trace_sample_ratio)}
+    return _delete_traces(dropped)
+
+
+def _enforce_quota(*, now: datetime) -> int:
+    """Delete the oldest unremarkable traces of the last day until it is within HUB_TRACE_MAX_SPANS_PER_DAY."""
+    yesterday = now - timedelta(days=1)
+    excess = Span.objects.filter(start__gte=yesterday).count() - settings.HUB.trace_max_spans_per_day
+    removed = 0
+    for _ in range(MAX_BATCHES):
+        if removed >= excess:
+            break
+        oldest = list(
+            _plain_spans().filter(start__gte=now - timedelta(days=1)).order_by("start").values_list("trace_id", flat=True)[:BATCH]
+        )
+        if not oldest:
+            break
+        removed += _delete_traces(dict.fromkeys(oldest))
+    return removed
+
+
+def _plain_spans() -> QuerySet[Span]:
+    """Return spans of traces in which nothing is marked to be kept."""
+    return Span.objects.filter(~Exists(Span.objects.filter(trace_id=OuterRef("trace_id"), kept=True)))
+
+
+def _trace_ids(spans: QuerySet[Span]) -> Iterable[str]:
+    return spans.order_by().values_list("trace_id", flat=True).distinct().iterator(chunk_size=2_000)
+
+
+def _delete_traces(trace_ids: Iterable[str]) -> int:
+    pending, removed = list(trace_ids), 0
+    for start in range(0, len(pending), BATCH):
+        removed += Span.objects.filter(trace_id__in=pending[start : start + BATCH]).delete()[0]
+    return removed
+
+
+def _delete(spans: QuerySet[Span]) -> int:
+    total = 0
+    for _ in range(MAX_BATCHES):
+        ids = list(spans.order_by("start").values_list("pk", flat=True)[:BATCH])
+        if not ids:
+            break
+        total += Span.objects.filter(pk__in=ids).delete()[0]
+    return total

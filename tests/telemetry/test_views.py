@@ -1,0 +1,168 @@
+import gzip
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from hub.redis_client import client as redis_client
+from hub.telemetry import metrics, store, tracing
+from hub.telemetry.models import Span
+from hub.telemetry.otel import to_otel
+from hub.telemetry.otlp import OtlpSink
+from hub.telemetry.values import TraceSpan
+
+pytestmark = pytest.mark.django_db
+OPENMETRICS = {"HTTP_ACCEPT": "application/openmetrics-text; version=1.0.0"}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_there():
+    metrics.flush()
+    redis_client().flushdb()
+    tracing.pipeline()._queue.clear()
+    tracing.received()._queue.clear()
+
+
+def read(client):
+    answer = client.get("/metrics", **OPENMETRICS)
+    assert answer.status_code == 200
+    return {family.name: family for family in text_string_to_metric_families(answer.content.decode())}
+
+
+def test_metrics_are_openmetrics_with_exact_buckets_and_exemplars(client):
+    metrics.increment("hub_things_total", 3, service='L02 "x"\n')
+    metrics.set_gauge("hub_level", 1.5)
+    with tracing.span("slow"):
+        trace_id = tracing.trace_id()
+        for seconds in (0.02, 0.02, 4):
+            metrics.observe("hub_answer_seconds", seconds)
+
+    found = read(client)
+
+    [counter] = found["hub_things"].samples
+    assert (counter.value, counter.labels["service"]) == (3, 'L02 "x"\n')
+    assert found["hub_level"].samples[0].value == 1.5
+    samples = found["hub_answer_seconds"].samples
+    buckets = {one.labels["le"]: one for one in samples if one.name.endswith("_bucket")}
+    assert (buckets["0.01"].value, buckets["0.025"].value, buckets["5.0"].value, buckets["+Inf"].value) == (0, 2, 3, 3)
+    assert buckets["5.0"].exemplar.labels["trace_id"] == trace_id
+    assert [one.value for one in samples if one.name.endswith("_count")] == [3]
+
+
+def test_the_queues_are_among_the_metrics_also_those_that_nobody_reads(client):
+    from celery import Celery
+    from django.conf import settings
+
+    with Celery(broker=settings.REDIS_URL, set_as_current=False) as app:
+        for _ in range(3):
+            app.send_task("l99.run", queue="l99.unread")
+
+    found = read(client)
+
+    [waiting] = [one for one in found["hub_queue_messages"].samples if one.labels["queue"] == "l99.unread"]
+    assert waiting.value == 3
+    assert found["hub_queue_oldest_message_age_seconds"].samples[0].value < 60
+
+
+def test_strangers_need_the_token(client, settings):
+    assert client.get("/metrics", REMOTE_ADDR="10.1.2.3").status_code == 401
+    settings.HUB = settings.HUB.model_copy(update={"telemetry_token": "t0ken-of-the-hub"})
+    assert client.get("/metrics").json()["code"] == "E11580"
+    assert client.get("/metrics", HTTP_AUTHORIZATION="Bearer t0ken-of-the-hub", REMOTE_ADDR="10.1.2.3").status_code == 200
+
+
+def span(**values):
+    return TraceSpan(**{"span_name": "layer.work", "service_name": "L03", "start": 1_700_000_000.0, "end": 1_700_000_001.5, **values})
+
+
+def post(client, body, content_type="application/x-protobuf", **headers):
+    answer = client.post("/v1/traces", body, content_type=content_type, **headers)
+    tracing.flush()
+    return answer
+
+
+def test_spans_of_a_layers_sdk_are_stored_as_they_were(client):
+    parent = span(status="error", status_message="no", attributes={"a": 1, "list": ["x"]}, kind="server")
+    child = span(trace_id=parent.trace_id, parent_span_id=parent.span_id, links=[f"00-{'ab' * 16}-{'cd' * 8}-01"])
+
+    answer = post(client, encode_spans([to_otel(parent), to_otel(child)]).SerializeToString())
+
+    assert answer.status_code == 200
+    assert not ExportTraceServiceResponse.FromString(answer.content).HasField("partial_success")
+    stored = {one.span_id: one for one in store.trace(parent.trace_id)}
+    assert stored[parent.span_id].to_dict() == parent.to_dict()
+    assert stored[child.span_id].to_dict() == child.to_dict()
+
+
+def test_the_json_form_and_a_packed_body_are_taken_too(client):
+    times = {"startTimeUnixNano": "1700000000000000000", "endTimeUnixNano": "1700000001000000000"}
+    one = {"traceId": "ab" * 16, "spanId": "cd" * 8, "name": "js", "kind": 3, **times}
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "L04"}}]}
+    body = {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [one]}]}]}
+
+    answer = post(client, gzip.compress(json.dumps(body).encode()), "application/json", HTTP_CONTENT_ENCODING="gzip")
+
+    assert answer.json() == {}
+    row = Span.objects.get(name="js")
+    assert (row.service, row.kind, row.duration_us) == ("L04", "client", 1_000_000)
+
+
+def test_a_malformed_span_is_refused_alone_and_counted(client):
+    good = encode_spans([to_otel(span())])
+    bad = encode_spans([to_otel(span())])
+    bad.resource_spans[0].scope_spans[0].spans[0].trace_id = b"short"
+    good.resource_spans.extend(bad.resource_spans)
+
+    answer = post(client, good.SerializeToString())
+
+    assert ExportTraceServiceResponse.FromString(answer.content).partial_success.rejected_spans == 1
+    assert Span.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "headers", "code"),
+    [
+        (b"\xff\xff\xff", "application/x-protobuf", {}, "E11904"),
+        (b"[1]", "application/json", {}, "E11904"),
+        (b'{"resourceSpans": 7}', "application/json", {}, "E11904"),
+        (b'{"a":' * 5_000, "application/json", {}, "E11904"),
+        (b"x", "text/plain", {}, "E11910"),
+        (b"x", "application/x-protobuf", {"HTTP_CONTENT_ENCODING": "gzip"}, "E11904"),
+        (b"x" * 4_000_001, "application/x-protobuf", {}, "E11960"),
+        (gzip.compress(bytes(20_000_000)), "application/x-protobuf", {"HTTP_CONTENT_ENCODING": "gzip"}, "E11963"),
+    ],
+)
+def test_what_is_no_trace_request_is_refused(client, body, content_type, headers, code):
+    answer = post(client, body, content_type, **headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (answer.json()["status"], code)
+
+
+def test_spans_go_out_to_a_collector():
+    received = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Keep quiet."""
+
+    server = HTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sent = span(attributes={"a": 1})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        OtlpSink()([sent])
+    server.shutdown()
+
+    [(path, body)] = received
+    [wire] = ExportTraceServiceRequest.FromString(body).resource_spans[0].scope_spans[0].spans
+    assert path == "/v1/traces"
+    assert (wire.trace_id.hex(), wire.span_id.hex(), wire.name) == (sent.trace_id, sent.span_id, "layer.work")
