@@ -20,7 +20,7 @@ from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
 from hub.telemetry import tracing
 from registry_app import lookup
-from sagas import aftermath, brake, calls, catalog, chain, clock, events, locks, plan, store
+from sagas import aftermath, brake, calls, catalog, chain, clock, events, locks, plan, roster, store
 from sagas.calls import Ended, Payload
 from sagas.spec import HONOURS, SagaSpec, StepSpec
 from sagas.states import DONE, Direction, SagaStatus
@@ -250,6 +250,21 @@ def _is_linked(spec: SagaSpec, index: int, direction: Direction, following: int)
     return direction is Direction.UNDO or (not spec.steps[index].parallel_group and following in plan.segment(spec, index))
 
 
+def hindrance(loaded: Loaded) -> dict[str, Any] | None:
+    """Return why nobody could begin the next step of a run even if it were sent on, or None when somebody could."""
+    owed = plan.to_undo(loaded.spec, loaded.run) if loaded.run.cause else ()
+    ahead = tuple(i for i, step in enumerate(loaded.run.steps) if step.status not in DONE)
+    index = next(iter(owed or ahead), None)
+    if index is None:
+        return None
+    direction = Direction.UNDO if owed else Direction.DO
+    call = loaded.spec.steps[index].call(direction)
+    if call is not None and call.kind == "task":
+        missing = roster.missing(call.target, call.where)
+        return missing.error if missing else None
+    return None if _can_run(loaded.spec, index, direction) else _missing(loaded.spec)
+
+
 def block(execution_id: str, error: dict[str, Any], *, patience_sec: float) -> None:
     """Say on the run why nobody could begin its next step; an operator is asked when that lasts too long."""
     store.dispatch(execution_id, events.Blocked(now=clock.now(), patience_sec=patience_sec, error=error))
@@ -258,7 +273,7 @@ def block(execution_id: str, error: dict[str, Any], *, patience_sec: float) -> N
 def _can_run(spec: SagaSpec, index: int, direction: Direction) -> bool:
     """Functions run only where the very definition of the run is loaded (S21); calls by name run from the snapshot."""
     call = spec.steps[index].call(direction)
-    return call is None or call.kind == "http" or (call.kind == "function" and catalog.holds(spec))
+    return call is None or call.kind in ("http", "saga", "wait") or (call.kind == "function" and catalog.holds(spec))
 
 
 def _missing(spec: SagaSpec) -> dict[str, Any]:

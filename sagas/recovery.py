@@ -14,9 +14,9 @@ from django.db import DatabaseError
 
 from hub.error_codes import ErrorCode
 from hub.telemetry import metrics
-from sagas import aftermath, calls, chain, clock, events, handover, store
+from sagas import aftermath, calls, chain, clock, engine, events, handover, store
 from sagas.models import SagaExecution
-from sagas.states import ACTIVE, StepState
+from sagas.states import ACTIVE, SagaStatus, StepState
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,31 @@ def _put_aside(execution_id: str) -> None:
         SagaExecution.objects.filter(pk=execution_id).update(next_wake_at=clock.moment(clock.now()) + POISON_PAUSE)
     except DatabaseError:
         log.exception("saga could not be put aside", extra={"execution_id": execution_id})
+
+
+def resume_parked(limit: int = 50) -> int:
+    """Send on the runs that were parked because nobody could begin their next step, where somebody can again.
+
+    A renamed task that is back, a version that is deployed again: the operator who was asked need not act twice.
+    """
+    parked = SagaExecution.objects.filter(status=SagaStatus.NEEDS_OPERATOR.value, blocked_at__isnull=False)
+    resumed = 0
+    for execution_id in parked.order_by("blocked_at").values_list("pk", flat=True)[:limit]:
+        resumed += _resume(str(execution_id))
+    return resumed
+
+
+def _resume(execution_id: str) -> bool:
+    loaded = store.load(execution_id)
+    if loaded.run.status is not SagaStatus.NEEDS_OPERATOR or engine.hindrance(loaded) is not None:
+        return False
+    now, reason = clock.now(), f"no longer so: {loaded.run.blocked_reason}"
+    event: events.Event = events.Retry(now=now, reason=reason, deadline_at=now + loaded.spec.timeout_sec)
+    if loaded.run.cause is not None:
+        event = events.Compensate(now=now, reason=reason)
+    applied = store.dispatch(execution_id, event, loaded=loaded)
+    aftermath.moved(applied)
+    return chain.send_rest(execution_id, applied.spec, applied.run, now=clock.now())
 
 
 def link_failed(execution_id: str, task_id: str) -> None:

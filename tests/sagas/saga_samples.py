@@ -113,3 +113,12 @@ checked = SagaDefinition.create(
     preflight=True,
 )
 stormy = SagaDefinition.create("stormy", [*steps("a"), *steps("b", max_retries=0)], timeout_sec=120)
+with_tools = SagaDefinition.create(
+    "with_tools",
+    [
+        *steps("a"),
+        SagaStep(step_id="tools", task="tools.reserve", compensation_task="tools.release", queue="tools", timeout_sec=10),
+        *steps("b", max_retries=0),
+    ],
+    timeout_sec=60,
+)

@@ -19,6 +19,7 @@ from sagas import recovery
 log = logging.getLogger("hub.relay")
 
 LONGEST_PAUSE_SEC = 30.0
+RESUME_SEC = 10.0
 
 
 class Command(BaseCommand):
@@ -58,4 +59,12 @@ def repeat(work: Callable[[], Any], pause_sec: float, stop: threading.Event) -> 
             log.exception("loop %s failed %d times in a row", threading.current_thread().name, failures)
 
 
-LOOPS: dict[str, Callable[[threading.Event], None]] = {"saga sweeper": sweep_sagas, "event relay": events.run}
+def resume_parked(stop: threading.Event) -> None:
+    repeat(recovery.resume_parked, RESUME_SEC, stop)
+
+
+LOOPS: dict[str, Callable[[threading.Event], None]] = {
+    "saga sweeper": sweep_sagas,
+    "parked sagas": resume_parked,
+    "event relay": events.run,
+}

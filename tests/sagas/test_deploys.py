@@ -1,0 +1,80 @@
+"""Runs in flight while code changes: said before the deploy, parked with the reason after it, sent on when the name is back."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from sagas import accept, catalog, services
+from sagas.models import SagaExecution
+from sagas.spec import Call, digest
+from tests.processes import wait_until
+from tests.sagas.test_engine import ended, run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def changed(spec, **step_changes):
+    steps = (dataclasses.replace(spec.steps[0], **step_changes), *spec.steps[1:])
+    new = dataclasses.replace(spec, steps=steps)
+    return dataclasses.replace(new, version=digest(new), hash=digest(new))
+
+
+def test_a_deploy_that_strands_nobody_passes(capsys):
+    accept.accept(catalog.find("three_steps"), accept.Request())
+
+    call_command("saga", "check")
+
+    assert "no saga in flight would be stranded" in capsys.readouterr().out
+
+
+def test_fifty_runs_on_a_task_that_was_renamed_are_named_and_the_exit_code_says_so(capsys):
+    renamed = changed(catalog.find("with_tools"), do=Call(kind="task", target="tools.old_name", where="tools"))
+    ids = [str(accept.accept(renamed, accept.Request())[0].pk) for _ in range(50)]
+
+    with pytest.raises(CommandError, match="50 sagas in flight would park"):
+        call_command("saga", "check")
+
+    said = capsys.readouterr().out
+    assert "no definition of this code names its task tools.old_name on tools any more" in said
+    assert all(execution_id in said for execution_id in ids)
+
+
+def test_functions_of_a_version_that_is_gone_are_named(capsys):
+    accept.accept(changed(catalog.find("three_steps"), timeout_sec=7.0), accept.Request())
+
+    with pytest.raises(CommandError, match="1 sagas in flight would park"):
+        call_command("saga", "check", "--json")
+
+    assert "which this code does not define" in capsys.readouterr().out
+
+
+def test_runs_whose_task_was_renamed_park_with_its_name_and_go_on_when_it_is_back(worker, sweeper, layer_worker):
+    new = layer_worker("tests.sagas.layer_new", "tools")
+    ids = [services.start("with_tools", {})["execution_id"] for _ in range(5)]
+
+    for execution_id in ids:
+        found = ended(execution_id, timeout_sec=40)
+        assert (found["status"], found["error"]["code"]) == ("needs_operator", "E11431")
+        assert "knows the task 'tools.reserve'" in found["error"]["message"]
+
+    new.kill()
+    layer_worker("tests.sagas.layer_old", "tools")
+
+    def all_completed():
+        return SagaExecution.objects.filter(status="completed").count() == len(ids)
+
+    wait_until(all_completed, timeout_sec=60, what="the parked runs to go on")
+
+
+def test_a_layers_task_is_a_step_that_is_done_and_undone_in_its_own_queue(worker, sweeper, layer_worker):
+    layer_worker("tests.sagas.layer_old", "tools")
+
+    good = run("with_tools", timeout_sec=40)
+    bad = run("with_tools", timeout_sec=40, b="refuse")
+
+    assert good["status"] == "completed"
+    assert good["context"]["tools"] == f"saga:{good['execution_id']}:tools:do"
+    assert (bad["status"], bad["steps"][1]["status"]) == ("compensated", "compensated")
