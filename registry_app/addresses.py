@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -15,6 +18,8 @@ from hub.errors import ErrorCode, IntegrationError
 from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.endpoints import AddressPolicy, Endpoint, is_listed, parse_endpoint, parse_host_port, read_allow_list, why_refused
 
+RESOLVE_SEC = 3.0
+RESOLVER_THREADS = 8
 _LOCAL_NAMES = frozenset({"*", "localhost", "127.0.0.1", "[::1]", "::1"})
 _USUAL_WEB_PORTS = (80, 443, 8000)
 
@@ -88,13 +93,13 @@ def place_of(check: HealthCheck) -> tuple[str, int] | None:
             return parse_host_port(check.endpoint.removesuffix("/0"), scheme=kind.value)
 
 
-def resolve(host: str, port: int, policy: AddressPolicy) -> list[str]:
+def resolve(host: str, port: int, policy: AddressPolicy, *, timeout_sec: float = RESOLVE_SEC) -> list[str]:
     """Return the addresses of a host, all of them allowed; connect to one of these, not to the name.
 
-    Errors: those of `check_place`, and E11347 when the name cannot be resolved.
+    Errors: those of `check_place`, and E11347 when the name cannot be resolved, or not in time.
     """
     _refuse_own_place([host], port, policy)
-    found = _addresses(host, port)
+    found = _addresses(host, port, timeout_sec)
     _refuse_own_place(found, port, policy)
     refusal = next(filter(None, (why_refused(address, policy) for address in found)), None)
     if refusal and not _is_name(host):
@@ -115,12 +120,29 @@ def _refuse_own_place(hosts: list[str], port: int, policy: AddressPolicy) -> Non
 _HOW_TO_ALLOW = "on a closed network set HUB_ALLOW_LOOPBACK_ENDPOINTS=true or name the network in HUB_ALLOWED_ENDPOINT_NETWORKS"
 
 
-def _addresses(host: str, port: int) -> list[str]:
+def _addresses(host: str, port: int, timeout_sec: float) -> list[str]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = _ask_resolver(host, port, timeout_sec) if _is_name(host) else _look_up(host, port)
+    except TimeoutError:
+        raise IntegrationError(ErrorCode.NAME_RESOLUTION_FAILED, f"{host} was not resolved within {timeout_sec:g} s") from None
     except (socket.gaierror, UnicodeError) as exc:
         raise IntegrationError(ErrorCode.NAME_RESOLUTION_FAILED, f"{host} cannot be resolved: {exc}") from None
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _look_up(host: str, port: int) -> list[Any]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+def _ask_resolver(host: str, port: int, timeout_sec: float) -> list[Any]:
+    """Wait for the resolver in another thread: it knows no time limit, and a dead name server would hold the caller."""
+    return _resolvers(os.getpid()).submit(_look_up, host, port).result(timeout_sec)
+
+
+@lru_cache(maxsize=1)
+def _resolvers(pid: int) -> ThreadPoolExecutor:
+    # Threads do not survive a fork, so each process has its own.
+    return ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="registry-resolver")
 
 
 def _is_name(host: str) -> bool:

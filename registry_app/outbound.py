@@ -31,8 +31,10 @@ class AddressRefused(NewConnectionError):
 
 
 def _connect(connection: HTTPConnection) -> socket.socket:
+    host, port = connection.host.strip("[]"), connection.port or connection.default_port or 0
+    limit = connection.timeout if isinstance(connection.timeout, int | float) else addresses.RESOLVE_SEC
     try:
-        found = addresses.resolve(connection.host.strip("[]"), connection.port or connection.default_port, addresses.current_policy())
+        found = addresses.resolve(host, port, addresses.current_policy(), timeout_sec=limit)
     except IntegrationError as exc:
         raise AddressRefused(connection, exc) from None
     return _connect_to_first(connection, found)

@@ -18,8 +18,8 @@ from registry_app.rules import SILENCE, Finding, outcome_finding
 
 log = logging.getLogger(__name__)
 
-SLICE_SEC = 10
-SLICES = 6
+SLICE_SEC = 30
+SLICES = 2
 FLUSH_SEC = 1.0
 _PREFIX = "hub:registry:outcomes"
 
@@ -51,7 +51,7 @@ def flush() -> None:
 
 
 def witness(service_id: str) -> Finding:
-    """Return what the requests of the last minute say about an instance."""
+    """Return what the requests of the last half to whole minute say about an instance."""
     now = int(time.time()) // SLICE_SEC
     keys = [f"{_PREFIX}:{service_id}:{now - age}" for age in range(SLICES)]
     try:

@@ -28,7 +28,7 @@ def probe(check: HealthCheck) -> Finding:
 
 def _channel(grpc: Any, check: HealthCheck) -> Any:
     host, port = parse_host_port(check.endpoint, scheme="grpc")
-    address = addresses.resolve(host, port, addresses.current_policy())[0]
+    address = addresses.resolve(host, port, addresses.current_policy(), timeout_sec=check.timeout_sec)[0]
     options = [("grpc.enable_http_proxy", 0), ("grpc.default_authority", f"{bracketed(host)}:{port}")]
     return grpc.insecure_channel(f"{bracketed(address)}:{port}", options=options)
 

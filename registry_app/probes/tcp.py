@@ -28,7 +28,7 @@ def connect(check: HealthCheck) -> socket.socket:
     host, port = parse_host_port(check.endpoint.removesuffix("/0"), scheme=check.check_type.value)
     give_up_at = time.monotonic() + check.timeout_sec
     failure: OSError = TimeoutError("no address could be tried in time")
-    for address in addresses.resolve(host, port, addresses.policy_for(check)):
+    for address in addresses.resolve(host, port, addresses.policy_for(check), timeout_sec=check.timeout_sec):
         left = give_up_at - time.monotonic()
         if left <= 0:
             break
