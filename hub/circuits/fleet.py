@@ -151,9 +151,10 @@ class Fleet:
     def _answered(self, service_name: str, circuit: dict[str, Any], asked_at: float) -> None:
         """Take in what Redis answered, unless news that came meanwhile are younger."""
         snapshot, known = snapshots.from_redis(service_name, circuit), self.copies.get(service_name)
-        self._offset_ms = snapshot.now_ms - wall_clock_ms()
+        # The time of the question, not of the answer: a clock that is early asks Redis once too often, a late one refuses too long.
+        self._offset_ms = snapshot.now_ms - wall_clock_ms() + int((time.monotonic() - asked_at) * 1000)
         if known is None or known.heard_at < asked_at or snapshot.seq >= known.snapshot.seq:
-            self._keep(snapshot, time.monotonic())
+            self._keep(snapshot, asked_at)
 
     def _told(self, service_name: str, circuit: dict[str, Any]) -> None:
         """Take in news, which may have waited for a while until this process looked."""

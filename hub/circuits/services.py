@@ -123,7 +123,9 @@ def _push_overrides(row: CircuitSetting) -> CircuitSnapshot:
 
 def _tell(service_name: str, operation: str, **args: Any) -> CircuitSnapshot:
     found = fleet().ask(service_name, operation, breaker.default_config(), **args)
-    if found is None:
+    # Redis may answer us before it has written to the subscribers. It has done so before it takes the next command, so
+    # after this every process finds the news at its next call.
+    if found is None or fleet().reach(lambda: store.client().ping()) is None:
         raise IntegrationError(
             ErrorCode.BREAKER_STORE_UNAVAILABLE,
             f"Redis does not answer; {operation} of {service_name} has not reached the fleet",
