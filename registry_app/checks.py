@@ -10,7 +10,7 @@ from hub.errors import ErrorCode, IntegrationError
 from registry_app import endpoints
 from registry_app.json_fields import as_object, as_tuple, is_count, is_number
 
-MIN_INTERVAL_SEC, MAX_INTERVAL_SEC = 1.0, 86_400.0
+MIN_INTERVAL_SEC, MAX_INTERVAL_SEC, MAX_TIMEOUT_SEC = 1.0, 86_400.0, 60.0
 
 
 class HealthCheckType(StrEnum):
@@ -77,6 +77,8 @@ class HealthCheck:
             raise _bad_interval("interval, timeout and limits must be positive numbers of seconds")
         if not MIN_INTERVAL_SEC <= self.interval_sec <= MAX_INTERVAL_SEC:
             raise _bad_interval(f"interval must be {MIN_INTERVAL_SEC:g} to {MAX_INTERVAL_SEC:g} seconds, not {self.interval_sec:g}")
+        if self.timeout_sec > MAX_TIMEOUT_SEC:
+            raise _bad_interval(f"timeout must be at most {MAX_TIMEOUT_SEC:g} seconds, not {self.timeout_sec:g}")
         if self.timeout_sec > self.interval_sec and self.check_type is not HealthCheckType.TTL:
             raise _bad_interval(f"timeout {self.timeout_sec:g} s is longer than the interval {self.interval_sec:g} s")
 

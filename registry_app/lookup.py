@@ -2,11 +2,12 @@
 
 The copy is compared with the database's revision at most once per `MAX_STALENESS_SEC`, by one read of one row, and only
 rebuilt when the revision moved. So a change is seen within that time by every process; by the process that made it, and
-by any that asks for a name it does not know, at once.
+by any that asks for a name it does not know, at once. While the database is away, requests go on with the copy.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -14,6 +15,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from django.db import Error as DatabaseError
 
 from hub.errors import ErrorCode, IntegrationError
 from registry_app import choice, state
@@ -24,6 +27,8 @@ from registry_app.values import ServiceStatus
 __all__ = ["MAX_STALENESS_SEC", "Instance", "choose", "find", "forget", "in_flight", "using"]
 
 MAX_STALENESS_SEC = 1.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ _snapshot: _Snapshot | None = None
 _compared_at = float("-inf")
 _forgotten = 0
 _refreshing = threading.Lock()
+_counting = threading.Lock()
 _in_flight: Counter[str] = Counter()
 
 
@@ -81,11 +87,17 @@ def find(service_name: str) -> list[Instance]:
 @contextmanager
 def using(instance: Instance) -> Iterator[None]:
     """Count a request as in flight, for the choice of the next."""
-    _in_flight[instance.service_id] += 1
+    _count(instance.service_id, 1)
     try:
         yield
     finally:
-        _in_flight[instance.service_id] -= 1
+        _count(instance.service_id, -1)
+
+
+def _count(service_id: str, change: int) -> None:
+    # Adding to a dictionary entry is two steps: without the lock a thread between them would make the count wrong for ever.
+    with _counting:
+        _in_flight[service_id] += change
 
 
 def in_flight(service_id: str) -> int:
@@ -124,10 +136,23 @@ def _current(*, at_once: bool = False) -> _Snapshot:
     if snapshot is not None and not at_once and _refreshing.locked():
         return snapshot
     with _refreshing:
-        return _refresh()
+        return _refresh(at_once=at_once)
 
 
-def _refresh() -> _Snapshot:
+def _refresh(*, at_once: bool) -> _Snapshot:
+    """Compare and rebuild; while the database is away, what was known is used on (but says nothing about unknown names)."""
+    global _compared_at
+    try:
+        return _compare()
+    except DatabaseError as exc:
+        if _snapshot is None or at_once:
+            raise IntegrationError(ErrorCode.REGISTRY_STORE_UNAVAILABLE, f"services cannot be looked up: {exc!r:.150}") from exc
+        log.warning("the registry cannot be read: going on with what is known", extra={"error": type(exc).__name__})
+        _compared_at = time.monotonic()
+        return _snapshot
+
+
+def _compare() -> _Snapshot:
     global _snapshot, _compared_at
     asked_at, forgotten = time.monotonic(), _forgotten
     revision = state.current_revision()
@@ -174,9 +199,10 @@ def _load() -> dict[str, list[Instance]]:
 
 
 def _begin_anew() -> None:
-    """A child of a fork gets a fresh lock: the parent's may be held by a thread that does not exist here."""
-    global _refreshing
-    _refreshing = threading.Lock()
+    """A child of a fork gets fresh locks: the parent's may be held by a thread that does not exist here."""
+    global _refreshing, _counting
+    _refreshing, _counting = threading.Lock(), threading.Lock()
+    _in_flight.clear()
     forget()
 
 

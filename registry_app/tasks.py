@@ -35,6 +35,7 @@ def heartbeat(service_id: str, owner: str | None = None, generation: int = 0) ->
 @shared_task(base=PublicTask, name="hub.registry.lookup")
 def look_up(service_name: str, version: str | None = None) -> dict[str, Any]:
     """Answer the instance that the next request would go to."""
+    lookup.forget()  # who asks by a task may just have registered by another, in another process
     return lookup.choose(_text(service_name, "service_name"), version=version, for_requests=False).to_dict()
 
 

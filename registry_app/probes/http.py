@@ -6,6 +6,7 @@ import threading
 
 import requests
 import urllib3
+from django.conf import settings
 
 from registry_app import outbound
 from registry_app.checks import HealthCheck
@@ -30,7 +31,9 @@ def probe(check: HealthCheck) -> Finding:
 
 
 def _ask(check: HealthCheck) -> Finding:
-    answer = _session().get(check.endpoint, headers=_HEADERS, timeout=check.timeout_sec, allow_redirects=False, stream=True)
+    session = _session()
+    session.verify = settings.HUB.request_ca_file or True
+    answer = session.get(check.endpoint, headers=_HEADERS, timeout=check.timeout_sec, allow_redirects=False, stream=True)
     with answer:
         said = f"HTTP {answer.status_code}"
         if not _is_expected(answer.status_code, check):

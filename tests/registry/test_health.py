@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from hub.events.models import OutboxEvent
-from registry_app import health, outcomes, preservation, prober, services, state
+from registry_app import health, maintenance, outcomes, preservation, prober, services, state
 from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.models import HealthChange, Service
 from registry_app.rules import Finding, Verdict
@@ -102,6 +102,13 @@ def test_who_fails_too_often_leaves_by_itself_with_the_reason():
     assert row.deregistered_at
     assert row.next_probe_at is None
     assert row.changes.latest("pk").reason == "failed 4 checks in a row: probe: connection refused"
+
+
+def test_who_is_in_maintenance_may_fail_for_as_long_as_that_takes():
+    info = register(check=http_check(failure_threshold=1, deregister_after=1))
+    maintenance.begin(info.service_id, minutes=5, reason="disk", by="ann")
+
+    assert say(info, BAD, BAD).deregistered_at is None
 
 
 def test_a_finding_about_who_left_changes_nothing():

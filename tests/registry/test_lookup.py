@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from hub.errors import ErrorCode, IntegrationError
 from registry_app import lookup, maintenance, services
@@ -193,6 +193,46 @@ def test_a_slow_refresh_holds_nobody_who_has_a_copy(clock, monkeypatch):
     go_on.set()
     slow.join(10)
     assert not slow.is_alive()
+
+
+@pytest.fixture
+def no_database():
+    """Every query fails, as when the server is away."""
+
+    def fail(*args):
+        raise OperationalError("server closed the connection")
+
+    return lambda: connection.execute_wrapper(fail)
+
+
+def test_while_the_database_is_away_requests_go_on_with_what_is_known(clock, no_database):
+    register()
+    lookup.choose("L02_runtime")
+
+    with no_database():
+        for _ in range(3):
+            clock.now += lookup.MAX_STALENESS_SEC
+            assert lookup.choose("L02_runtime")
+        with pytest.raises(IntegrationError, match=r"^E11040"):
+            lookup.choose("L99_unknown")
+
+
+def test_requests_under_way_are_counted_right_by_many_threads():
+    register()
+    chosen = lookup.choose("L02_runtime")
+
+    def use_it_often():
+        for _ in range(2000):
+            with lookup.using(chosen):
+                pass
+
+    threads = [threading.Thread(target=use_it_often) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert lookup.in_flight(chosen.service_id) == 0
 
 
 def test_the_row_is_there_for_who_wants_more():

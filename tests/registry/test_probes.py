@@ -1,10 +1,13 @@
 """Probes against real servers: each says what it found, and none takes longer than it may."""
 
 import socket
+import ssl
 import threading
 import time
+from pathlib import Path
 
 import pytest
+from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from hub import redis_client
@@ -14,6 +17,7 @@ from registry_app.probes import celery_queue, run
 from registry_app.rules import Verdict
 from tests.registry.targets import deaf_port, raw_server, start_grpc_server
 
+CERTIFICATE = Path(__file__).parent / "data" / "localhost.pem"
 LIMIT_SEC = 1.0
 GRACE_SEC = 2.0  # for a machine that has other things to do
 
@@ -119,6 +123,34 @@ def test_proxies_of_the_environment_are_ignored(httpserver, monkeypatch):
     httpserver.expect_request("/").respond_with_data("ok")
 
     assert http(httpserver.url_for("/")) == (Verdict.GOOD, "HTTP 200")
+
+
+@pytest.fixture(scope="module")
+def tls_service():
+    """A service with a certificate for localhost that it signed itself."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    with HTTPServer(ssl_context=context) as server:
+        server.expect_request("/").respond_with_data("ok")
+        yield server.url_for("/")
+
+
+def test_a_certificate_is_checked(tls_service):
+    verdict, reason = http(tls_service)
+
+    assert verdict is Verdict.BAD
+    assert "certificate verify failed" in reason
+
+
+def test_a_certificate_of_the_site_s_own_authority_is_taken(tls_service, hub_settings):
+    hub_settings(request_ca_file=str(CERTIFICATE))
+
+    assert http(tls_service) == (Verdict.GOOD, "HTTP 200")
+
+
+def test_a_handshake_that_drips_ends_with_the_time():
+    with raw_server(b"\x16\x03\x03\x40\x00", drip_sec=0.1) as port:
+        assert http(f"https://127.0.0.1:{port}/") == (Verdict.BAD, "no whole answer within 1 s")
 
 
 def test_an_open_port_is_good_a_closed_one_not():

@@ -1,9 +1,11 @@
 """Registering: what is kept, who may, and what it looked like then."""
 
 import json
+import threading
 from datetime import datetime, timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from hub.errors import ErrorCode, IntegrationError
@@ -88,6 +90,25 @@ def test_who_left_comes_back_unknown_with_its_old_history():
 
     assert row_of(info).status == "unknown"
     assert list(row_of(info).changes.order_by("pk").values_list("kind", flat=True)) == ["registered", "deregistered", "registered"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_who_register_the_same_new_instance_at_once_get_the_same_row():
+    ids, start = [], threading.Barrier(6)
+
+    def register_it():
+        start.wait(10)
+        ids.append(register(owner="team-a").service_id)
+        connection.close()
+
+    threads = [threading.Thread(target=register_it) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert (len(ids), len(set(ids))) == (6, 1)
+    assert list(Service.objects.get().changes.values_list("kind", flat=True)) == ["registered"]
 
 
 def test_deregistering_twice_is_harmless():

@@ -84,6 +84,7 @@ def test_weights_are_whole_and_positive(weight):
         ({"interval_sec": 100_000}, ErrorCode.CHECK_INTERVAL_INVALID),
         ({"timeout_sec": -1}, ErrorCode.CHECK_INTERVAL_INVALID),
         ({"timeout_sec": 31}, ErrorCode.CHECK_INTERVAL_INVALID),
+        ({"timeout_sec": 61, "interval_sec": 100}, ErrorCode.CHECK_INTERVAL_INVALID),
         ({"degraded_after_sec": -1}, ErrorCode.CHECK_INTERVAL_INVALID),
         ({"failure_threshold": 0}, ErrorCode.CHECK_INTERVAL_INVALID),
         ({"success_threshold": 1.5}, ErrorCode.CHECK_INTERVAL_INVALID),
