@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 from hub.errors import ErrorCode, IntegrationError
 from hub.events import topics
 from sagas import lint
+from sagas.spec import OnLock
 from sagas.steps import SagaStep
 
 MAX_STEPS = 200
+MAX_STEP_NAME = 200
+MAX_VERSION = 64
 MAX_TIMEOUT_SEC = 30 * 24 * 3600.0
 MAX_RETRIES = 100
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")
@@ -22,12 +25,27 @@ _WAIT = re.compile(r"^(signal:[A-Za-z0-9_.-]{1,100}|event:[A-Za-z0-9_.-]{1,190}|
 
 def check(saga_name: str, steps: tuple[SagaStep, ...], timeout_sec: float) -> None:
     """Refuse a definition with a code of E11401-E11416, E11460 or E11482."""
-    if not isinstance(saga_name, str) or not _NAME.match(saga_name):
+    if not isinstance(saga_name, str) or not _NAME.fullmatch(saga_name):
         raise IntegrationError(ErrorCode.SAGA_NAME_INVALID, f"saga name {_show(saga_name)} must match {_NAME.pattern}")
     if saga_name.startswith("hub."):
         raise IntegrationError(ErrorCode.SAGA_NAME_RESERVED, f"saga name {saga_name!r}: names under hub. are reserved")
     _check_steps(saga_name, steps)
     _check_number(timeout_sec, 0, MAX_TIMEOUT_SEC, "timeout_sec", saga_name, ErrorCode.SAGA_TIMEOUT_INVALID)
+
+
+def check_version(version: str | None) -> None:
+    """Refuse a version that cannot be stored or read (E11413)."""
+    if version is not None and not (0 < len(version) <= MAX_VERSION and version.isprintable()):
+        message = f"version {_show(version)} must have 1 to {MAX_VERSION} printable characters"
+        raise IntegrationError(ErrorCode.DEFINITION_VERSION_INVALID, message)
+
+
+def check_locks(locks: Any, on_lock: Any) -> None:
+    """Refuse locks that are no list of names (E11902): one name alone would be taken letter by letter."""
+    if not isinstance(locks, list | tuple) or not all(isinstance(name, str) and name for name in locks):
+        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"locks must be a list of names such as 'order:{{id}}', not {_show(locks)}")
+    if on_lock not in get_args(OnLock):
+        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"on_lock must be one of {', '.join(get_args(OnLock))}, not {_show(on_lock)}")
 
 
 def _check_steps(saga_name: str, steps: tuple[SagaStep, ...]) -> None:
@@ -46,28 +64,36 @@ def _check_steps(saga_name: str, steps: tuple[SagaStep, ...]) -> None:
 
 
 def _check_step(step: SagaStep) -> None:
-    if not isinstance(step.step_id, str) or not _STEP_ID.match(step.step_id):
+    if not isinstance(step.step_id, str) or not _STEP_ID.fullmatch(step.step_id):
         raise IntegrationError(ErrorCode.STEP_ID_INVALID, f"step id {_show(step.step_id)} must match {_STEP_ID.pattern}")
+    if not isinstance(step.step_name, str) or len(step.step_name) > MAX_STEP_NAME:
+        raise IntegrationError(
+            ErrorCode.STEP_ID_INVALID, f"step {step.step_id!r}: step_name must be text of at most {MAX_STEP_NAME} characters"
+        )
     do = (step.action, step.endpoint, step.task, step.wait_for, step.saga)
     _check_direction(step, do, "action, endpoint, task, wait_for and saga", at_least=1)
     undo = (step.compensation, step.compensation_endpoint, step.compensation_task)
     _check_direction(step, undo, "compensation, compensation_endpoint and compensation_task", at_least=0)
-    for endpoint in filter(None, (step.endpoint, step.compensation_endpoint)):
-        if not isinstance(endpoint, str) or not _ENDPOINT.match(endpoint) or not step.service_name:
+    for endpoint in _given(step.endpoint, step.compensation_endpoint):
+        if not isinstance(endpoint, str) or not _ENDPOINT.fullmatch(endpoint) or not step.service_name:
             raise _bad_action(step, f"endpoint {_show(endpoint)} needs a service_name and the form 'POST /path'")
-    for task in filter(None, (step.task, step.compensation_task)):
-        if not isinstance(task, str) or not _TASK.match(task) or not step.queue:
+    for task in _given(step.task, step.compensation_task):
+        if not isinstance(task, str) or not _TASK.fullmatch(task) or not step.queue:
             raise _bad_action(step, f"task {_show(task)} needs a queue and a dotted task name")
     _check_wait_or_child(step)
     _check_limits(step)
 
 
+def _given(*values: Any) -> list[Any]:
+    return [value for value in values if value is not None]
+
+
 def _check_wait_or_child(step: SagaStep) -> None:
-    if step.wait_for is not None and not (isinstance(step.wait_for, str) and _WAIT.match(step.wait_for)):
+    if step.wait_for is not None and not (isinstance(step.wait_for, str) and _WAIT.fullmatch(step.wait_for)):
         raise _bad_action(step, f"wait_for {_show(step.wait_for)} must be signal:name, event:topic or timer:seconds")
     if step.wait_for and step.wait_for.startswith("event:"):
         topics.check_topic(step.wait_for.removeprefix("event:"))
-    if step.saga is not None and not (isinstance(step.saga, str) and _NAME.match(step.saga)):
+    if step.saga is not None and not (isinstance(step.saga, str) and _NAME.fullmatch(step.saga)):
         raise _bad_action(step, f"saga {_show(step.saga)} must be the name of a definition")
     alone = step.wait_for or step.saga
     if alone and step.has_compensation():
@@ -98,6 +124,9 @@ def _check_limits(step: SagaStep) -> None:
         value = getattr(step, name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= 86_400:
             raise _bad_policy(step, name, value, f"{lowest} to 86400")
+
+    if not isinstance(step.non_retryable, list | tuple) or not all(isinstance(item, str | int) for item in step.non_retryable):
+        raise _bad_policy(step, "non_retryable", step.non_retryable, "a list of exception names and HTTP statuses")
 
 
 def _check_number(value: Any, above: float, most: float, name: str, where: str, code: ErrorCode) -> None:

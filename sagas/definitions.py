@@ -40,13 +40,14 @@ class SagaDefinition:
         inline: bool = False,
         preflight: bool = False,
     ) -> SagaDefinition:
-        """Return the definition, or refuse it with the code of what is wrong (E11401-E11416, E11460, E11482).
+        """Return the definition, or refuse it with the code of what is wrong (E11401-E11416, E11460, E11482, E11902).
 
         `locks`: entities, such as ``order:{id}`` with fields of the context, that one run works on at a time; another
         run waits for them or, with ``on_lock="refuse"``, is refused. `inline`: consecutive steps run in one task, each
         move committed as before. `preflight`: a start is refused while a task, queue or service it needs is away.
         """
         steps = tuple(steps) if isinstance(steps, list | tuple) else ()
+        checks.check_locks(locks, on_lock)
         built = cls(
             saga_name=saga_name,
             steps=steps,
@@ -59,6 +60,7 @@ class SagaDefinition:
             preflight=preflight,
         )
         checks.check(built.saga_name, built.steps, built.timeout_sec)
+        checks.check_version(built.version)
         return built
 
     def spec(self) -> SagaSpec:

@@ -89,9 +89,6 @@ class SagaSpec:
         del data["hash"]
         return data
 
-    def index(self, step_id: str) -> int:
-        return next(i for i, step in enumerate(self.steps) if step.step_id == step_id)
-
 
 def digest(spec: SagaSpec) -> str:
     """Return the hash of everything that decides how a run behaves; the version's name is left out."""

@@ -17,9 +17,10 @@ class SagaStep:
     """One step: a function (`action`), an HTTP call (`service_name` and `endpoint`), a task in a layer's queue (`task`,
     `queue`), a wait (`wait_for`: ``signal:approved``, ``event:agent.created`` or ``timer:30``), or a child (`saga`).
 
-    Actions and compensations take the context (a dict) and may return a dict, which is merged into it; sync and async
-    functions both work. Their context also holds ``_saga``: execution_id, saga_name, step_id, attempt, idempotency_key,
-    undo_key, and for a compensation ``output``, the action's own output (None when its outcome is unknown).
+    Actions and compensations take the context (a dict); sync and async functions both work. What an action returns is
+    merged into the context, what a compensation returns is dropped. Their context also holds ``_saga``: execution_id,
+    saga_name, step_id, attempt, idempotency_key, undo_key, and for a compensation ``output``, the action's own output
+    (None when its outcome is unknown).
 
     An action says how it failed by what it raises: `Refused` (no, nothing happened: the saga turns back at once),
     `OutcomeUnknown`, `TimeoutError` or `ConnectionError` (it may have happened: retried with the same key, then undone),

@@ -682,5 +682,6 @@ def test_a_completed_child_is_undone_by_its_parent_and_by_nobody_else():
 
     story.is_turned_back(by_parent=True)
 
+    assert story.run.error == {"code": "E11430", "message": "turned back: give up"}
     assert story.undo_order() == ["a"]
     assert story.status == "compensated"

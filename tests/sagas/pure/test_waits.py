@@ -183,3 +183,39 @@ def test_an_operator_goes_on_without_a_wait():
     story.skips(1)
 
     assert (story.status, story.steps) == ("completed", "completed skipped")
+
+
+def two_waits_beside_a_step(**options):
+    waits = (step(name, undo=False, group="g", do=("wait", f"signal:{name}"), **options) for name in ("v", "w"))
+    return Story(step("a", group="g"), *waits, timeout_sec=1000)
+
+
+def test_two_waits_may_stand_side_by_side():
+    story = two_waits_beside_a_step()
+
+    story.ticks()
+
+    assert (story.status, story.steps) == ("waiting", "pending waiting waiting")
+
+
+def test_a_wait_beside_a_running_step_is_given_up_without_it():
+    story = two_waits_beside_a_step(required=False)
+    story.claims(0)
+
+    story.ticks(after=10)
+
+    assert (story.status, story.steps) == ("running", "running skipped skipped")
+
+
+def test_a_retry_lets_waits_beside_a_blocked_step_begin_anew():
+    story = two_waits_beside_a_step()
+    story.is_blocked(patience_sec=0)
+    story.is_retried()
+    story.is_blocked(patience_sec=0)
+    assert (story.status, story.steps) == ("needs_operator", "pending waiting waiting")
+    story.passes(100)
+
+    story.is_retried()
+
+    assert (story.status, story.steps) == ("waiting", "pending waiting waiting")
+    assert story.run.steps[1].due_at == story.now + 10
