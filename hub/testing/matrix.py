@@ -88,12 +88,10 @@ class Matrix:
 
     def _accept(self, plan: Plan, *, trace: bool = False) -> _Run:
         """Store the run, leave its order, and only then send its first message."""
-        from sagas import catalog, chain, clock, services
+        from sagas import accept, catalog, chain, clock
 
-        spec = catalog.find(plan.saga_name)
-        row, _ = services.accept(
-            spec, dict(plan.context), idempotency_key=str(uuid.uuid4()), timeout_sec=None, correlation_id=None, owner_sec=None
-        )
+        request = accept.Request(context=dict(plan.context), idempotency_key=str(uuid.uuid4()))
+        row, _ = accept.accept(catalog.find(plan.saga_name), request)
         run = self._as_run(plan, str(row.pk))
         if trace:
             (self._orders / f"{row.pk}.trace").touch()

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
+
 from hub.embedded import free_port
 
 
@@ -59,7 +61,8 @@ class Postgres:
             _let_through(self.directory.parent)
         self._run("initdb", "-D", "data", "-U", "hub", "-A", "trust", "--no-sync")
         self._up()
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "hub", "hub")
+        with psycopg.connect(self.url.removesuffix("/hub") + "/postgres", autocommit=True) as session:
+            session.execute("CREATE DATABASE hub")
 
     def _up(self) -> None:
         options = f"-p {self.port} -h 127.0.0.1 -k . -c max_connections=100"
@@ -86,7 +89,7 @@ class Postgres:
 
 def _binaries() -> Path:
     found = shutil.which("initdb")
-    candidates = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    candidates = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     if not candidates:
         raise FileNotFoundError("no Postgres server is installed (initdb is not there)")
     return candidates[0]

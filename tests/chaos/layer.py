@@ -31,3 +31,8 @@ def act(context: dict[str, Any]) -> dict[str, Any]:
 @app.task(name="chaos.undo")
 def undo(context: dict[str, Any], output: Any = None) -> None:
     call(context, undo=True)
+
+
+@app.task(name="chaos.nap")
+def nap(seconds: float) -> None:
+    time.sleep(seconds)

@@ -134,7 +134,8 @@ def _report(scene: Stage, callers: Callers, schedule: Schedule, *, settled_sec: 
     judgement, waits = check(history), recovery.stand_stills(schedule.faults)
     for fault in schedule.faults:
         print(f"{fault.kind:22} {fault.ended - fault.began:5.1f} s  {fault.proof}")
-    print(*[f"FAULT BROKE DOWN {error}" for error in schedule.errors], sep="\n")
+    for error in schedule.errors:
+        print(f"FAULT BROKE DOWN {error}")
     print(f"faults {sum(counts.values())}: {dict(sorted(counts.items()))}")
     print(f"sagas {len(history.sagas)} of {len(callers.starts)} wanted: {dict(judgement.figures)}")
     print(f"checker: valid {judgement.valid} {judgement.doubts or ''}")

@@ -24,7 +24,6 @@ from hub.testing.rig import wait_until
 from tests.chaos.faultproxy import Remote
 from tests.chaos.stage import Stage
 
-QUEUE = "hub.sagas"
 DISCARDED, UNREGISTERED = "Discarding revoked task", "Received unregistered task"
 LOOK_SEC = 6.0
 """How long a fault of the queue waits for a message to harm."""
@@ -41,6 +40,7 @@ class Nemesis:
     gone_sec: float = 5.0
     start_typo: Callable[[], str]
     """Start a saga with a task name that nobody knows and return its key."""
+    queue: str = "hub.sagas"
 
     def kinds(self) -> dict[str, Callable[[], str]]:
         """Return every fault by its name."""
@@ -177,10 +177,10 @@ class Nemesis:
         return sum(process.log().count(text) for name, process in self.stage.rig.processes.items() if name.startswith("worker"))
 
     def _peek(self) -> list[bytes]:
-        return self._when_there(lambda client: client.lrange(QUEUE, -3, -1))
+        return self._when_there(lambda client: client.lrange(self.queue, -3, -1))
 
     def _take(self) -> list[bytes]:
-        return self._when_there(lambda client: client.rpop(QUEUE, 3) or [])
+        return self._when_there(lambda client: client.rpop(self.queue, 3) or [])
 
     def _when_there(self, look: Callable[[redis.Redis], Any]) -> list[bytes]:
         client, give_up_at = self._redis(), time.monotonic() + LOOK_SEC
@@ -193,7 +193,7 @@ class Nemesis:
     def _push(self, messages: list[bytes]) -> None:
         with suppress(redis.RedisError):
             if messages:
-                self._redis().lpush(QUEUE, *messages)
+                self._redis().lpush(self.queue, *messages)
 
     def _redis(self) -> redis.Redis:
         return redis.Redis.from_url(self.stage.rig.redis_url, socket_timeout=5)

@@ -1,0 +1,75 @@
+"""Small versions of the long runs, each in processes of its own, and the proof that they would find something."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.processes import ROOT
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def play(module, *arguments, tmp_path):
+    """Run a scenario to its end and return its exit code and what it said."""
+    command = [sys.executable, "-m", f"tests.chaos.{module}", *arguments, "--dir", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            said, _ = process.communicate(timeout=220)
+        except BaseException:
+            process.send_signal(signal.SIGTERM)
+            raise
+    return process.returncode, said
+
+
+def test_every_saga_survives_a_kill_at_any_of_these_points(tmp_path):
+    code, said = play("kill_matrix", "--small", tmp_path=tmp_path)
+
+    assert code == 0, said
+    assert "stuck 0 · lied 0 · doubled 0 · out of order 0" in said
+    assert "checker: valid True" in said
+
+
+def test_every_saga_survives_a_storm_of_faults(tmp_path):
+    code, said = play("mixed", "--small", "--sagas", "30", "--faults", "8", "--every-sec", "1.5", tmp_path=tmp_path)
+
+    assert code == 0, said
+    assert re.search(r"^faults 8: ", said, re.MULTILINE), said
+    assert "stuck 0 · lied 0 · doubled 0 · out of order 0" in said
+
+
+def test_the_same_storm_breaks_a_plain_chain_with_error_callbacks(tmp_path):
+    kinds = "worker killed,redis restarted empty,BRPOP answer lost"
+    code, said = play("control", "--sagas", "15", "--faults", "3", "--only", kinds, "--quiet-sec", "5", tmp_path=tmp_path)
+
+    assert code == 0, said
+    assert re.search(r"15 sagas · stuck [1-9]", said), said
+
+
+def test_a_saga_that_is_right_survives_the_tool(saga_kill_matrix):
+    report = saga_kill_matrix("tests.chaos.planted:right", points=["call.after", "saga.after_commit"])
+
+    assert report.ok, report
+    assert len(report.cases) == 18
+
+
+@pytest.mark.parametrize(
+    ("saga", "complaint"),
+    [("undo_not_idempotent", "reserve was undone 2 times under"), ("no_key", "charge was done 2 times under")],
+)
+def test_the_tool_finds_a_planted_bug(saga_kill_matrix, saga, complaint):
+    report = saga_kill_matrix(f"tests.chaos.planted:{saga}", points=["call.after"])
+
+    assert report.count("doubled") == 1
+    assert complaint in str(report)
+
+
+def test_the_tool_asks_the_users_own_world_too(saga_kill_matrix):
+    report = saga_kill_matrix("tests.chaos.planted:right", points=["accept.after_commit"], check=lambda case: ["the books do not balance"])
+
+    assert not report.ok
+    assert report.count("broken") == 1
