@@ -28,7 +28,8 @@ MAX_WAITING_BATCHES = 30
 class _Aggregator:
     def __init__(self) -> None:
         self.lost: Counter[str] = Counter()
-        self._ticker = Ticker("hub-metrics", self._send, interval_sec=INTERVAL_SEC, forget=self._begin)
+        self._spans: Counter[tuple[str, str]] = Counter()
+        self._ticker = Ticker("hub-metrics", self._send, interval_sec=INTERVAL_SEC, forget=self._forget)
         self._begin()
 
     def _begin(self) -> None:
@@ -37,6 +38,11 @@ class _Aggregator:
         self._waiting: list[tuple[int, list[dict[str, Any]]]] = []
         self._sender = uuid4().hex
         self._number = 0
+
+    def _forget(self) -> None:
+        """Begin anew in a forked child: what its parent counted is the parent's to send."""
+        self._begin()
+        self._spans = Counter(tracing.counts())
 
     def add(self, kind: str, name: str, value: float, labels: dict[str, Any]) -> None:
         try:
@@ -73,9 +79,17 @@ class _Aggregator:
                 return
             self._waiting.pop(0)
 
+    def _count_spans(self) -> None:
+        """Count what the tracer wrote and lost since the last time: it cannot count itself, being below this module."""
+        for (outcome, place), number in tracing.counts().items():
+            if grown := number - self._spans[outcome, place]:
+                self._spans[outcome, place] = number
+                self._batch.increment("hub_spans_total", grown, {"outcome": outcome, "place": place})
+
     def _seal(self) -> None:
         """Close the current batch under a number of its own: it never changes again, so it can be sent twice."""
         with self._lock:
+            self._count_spans()
             batch, self._batch = self._batch, Batch()
         if not len(batch):
             return

@@ -138,6 +138,16 @@ def pipeline() -> SpanPipeline:
     return SpanPipeline(sinks, Redactor(known_secrets()))
 
 
+def counts() -> dict[tuple[str, str], int]:
+    """Return how many spans this process wrote and lost: by ``written`` or ``lost``, and where or why."""
+    total: dict[tuple[str, str], int] = {}
+    for queue in (pipeline(), received()):
+        for outcome, by_place in (("written", queue.written), ("lost", queue.lost)):
+            for place, number in by_place.items():
+                total[outcome, place] = total.get((outcome, place), 0) + number
+    return total
+
+
 @cache
 def received() -> SpanPipeline:
     """Return the queue of spans from outside, which go to the database only."""

@@ -120,6 +120,15 @@ def test_an_observation_keeps_the_trace_it_was_made_in():
     assert series_of("hub_answers_seconds")[()].exemplars == {7: trace_id}
 
 
+def test_spans_that_were_lost_are_counted(monkeypatch):
+    metrics.flush()
+    client().flushdb()
+
+    monkeypatch.setitem(tracing.pipeline().lost, "queue", tracing.pipeline().lost["queue"] + 7)
+
+    assert series_of("hub_spans_total")[(("outcome", "lost"), ("place", "queue"))].value == 7
+
+
 def test_the_seeds_face_records_a_metric_and_declares_others():
     async def scenario():
         observability = Observability()
