@@ -117,7 +117,15 @@ SESSION_COOKIE_HTTPONLY = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 
-UNFOLD = {"SITE_TITLE": "Integration hub", "SITE_HEADER": "Integration hub", "SITE_SYMBOL": "hub"}
+UNFOLD = {
+    "SITE_TITLE": "Integration hub",
+    "SITE_HEADER": "Integration hub",
+    "SITE_SYMBOL": "hub",
+    "STYLES": ["hub.console.navigation.style"],
+    "SCRIPTS": ["hub.console.navigation.script"],
+    "DASHBOARD_CALLBACK": "hub.console.overview.views.dashboard",
+    "SIDEBAR": {"show_search": True, "show_all_applications": True, "navigation": "hub.console.navigation.sidebar"},
+}
 
 LOGGING = {
     "version": 1,

@@ -1,13 +1,14 @@
 """Addresses of the hub's web process."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from hub.console import views
 from hub.telemetry import views as telemetry_views
 
 urlpatterns = [
+    path("admin/console/", include("hub.console.urls")),
     path("admin/", admin.site.urls),
     path("healthz", views.healthz),
     path("readyz", views.readyz),

@@ -1,0 +1,33 @@
+"""The console's screens in the admin, and the record of what operators did."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from hub.console.models import OperatorAction
+from hub.console.reading import ReadOnly
+from hub.console.saga.admin import SagaExecutionAdmin
+from sagas.models import SagaExecution
+
+admin.site.register(SagaExecution, SagaExecutionAdmin)
+
+_COLOURS = {"done": "success", "refused": "danger", "asked": "warning"}
+
+
+@admin.register(OperatorAction)
+class OperatorActionAdmin(ReadOnly, ModelAdmin):
+    """Who did what, why, and how it stood before and after."""
+
+    list_display = ("at", "by", "action", "subject", "subject_id", "reason", "coloured_outcome", "code")
+    search_fields = ("=subject_id", "=by")
+    search_help_text = "id of the thing, or user name, in full"
+    ordering = ("-at",)
+    show_full_result_count = False
+    list_per_page = 50
+
+    @display(description="outcome", label=_COLOURS)
+    def coloured_outcome(self, row: OperatorAction) -> str:
+        """Return what came of it."""
+        return row.outcome

@@ -1,0 +1,56 @@
+"""What operators did: one row for each thing that somebody asked for, never changed and never deleted by hand."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+
+class OperatorAction(models.Model):
+    """Who did what to which thing, why, and how it stood before and after."""
+
+    class Outcome(models.TextChoices):
+        """What came of it; `asked` stays where the process ended before it could say."""
+
+        ASKED = "asked"
+        DONE = "done"
+        REFUSED = "refused"
+
+    token = models.UUIDField(unique=True, help_text="One for each form shown: sent twice, it acts once.")
+    at = models.DateTimeField(auto_now_add=True)
+    by = models.CharField(max_length=150)
+    action = models.CharField(max_length=40)
+    subject = models.CharField(max_length=20)
+    subject_id = models.CharField(max_length=64)
+    reason = models.CharField(max_length=500)
+    before = models.JSONField(default=dict)
+    after = models.JSONField(null=True)
+    outcome = models.CharField(max_length=8, choices=Outcome.choices, default=Outcome.ASKED)
+    code = models.CharField(max_length=6, blank=True)
+    message = models.CharField(max_length=1000, blank=True)
+
+    class Meta:
+        verbose_name = "operator action"
+        ordering: ClassVar = ["-at", "-id"]
+        permissions: ClassVar = [
+            ("retry_saga", "Can retry a saga from the step that failed"),
+            ("retry_saga_undo", "Can retry the failed undos of a saga"),
+            ("skip_saga_step", "Can skip a step, or an undo, that was dealt with by hand"),
+            ("compensate_saga", "Can undo a failed saga now"),
+            ("cancel_saga", "Can cancel a running saga"),
+            ("resolve_saga", "Can mark a saga as put right by hand"),
+            ("rerun_saga", "Can run an ended saga again from a step"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["subject", "subject_id", "-at"], name="action_of_subject"),  # what was done to one thing
+            models.Index(fields=["-at"], name="action_newest"),  # the list, and pruning
+            models.Index(fields=["by", "-at"], name="action_by"),  # what one person did
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(outcome__in=["asked", "done", "refused"]), name="action_outcome_known"),
+            models.CheckConstraint(condition=~models.Q(reason=""), name="action_has_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} of {self.subject} {self.subject_id} by {self.by}"

@@ -1,0 +1,52 @@
+"""The side bar, and the console's own style and script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse
+
+
+def style(request: HttpRequest) -> str:
+    """Return the address of the console's style sheet."""
+    return static("console/hub.css")
+
+
+def script(request: HttpRequest) -> str:
+    """Return the address of the console's script."""
+    return static("console/hub.js")
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return what the side bar offers this person: pages they may see."""
+    return [
+        {"title": "Operate", "items": [_item(request, *entry) for entry in _OPERATE]},
+        {"title": "Bus", "separator": True, "items": [_item(request, *entry) for entry in _BUS]},
+        {"title": "Look up", "separator": True, "items": [_item(request, *entry) for entry in _LOOK_UP]},
+    ]
+
+
+_OPERATE = (
+    ("Overview", "dashboard", "admin:index", ""),
+    ("Sagas", "account_tree", "admin:sagas_sagaexecution_changelist", "sagas.view_sagaexecution"),
+    ("Services", "dns", "admin:registry_service_changelist", "registry.view_service"),
+    ("Circuit breakers", "electric_bolt", "admin:circuits_circuitsetting_changelist", "circuits.view_circuitsetting"),
+    ("Dead letters", "unsubscribe", "admin:events_deadletter_changelist", "events.view_deadletter"),
+)
+_BUS = (
+    ("Events", "bolt", "admin:events_event_changelist", "events.view_event"),
+    ("Subscriptions", "rss_feed", "admin:events_subscription_changelist", "events.view_subscription"),
+    ("Routes", "alt_route", "admin:events_topicroute_changelist", "events.view_topicroute"),
+    ("Topics", "tag", "admin:events_topic_changelist", "events.view_topic"),
+)
+_LOOK_UP = (
+    ("Error codes", "help", "console:error-codes", ""),
+    ("What operators did", "history", "admin:console_operatoraction_changelist", "console.view_operatoraction"),
+)
+
+
+def _item(request: HttpRequest, title: str, icon: str, view: str, permission: str) -> dict[str, Any]:
+    allowed = not permission or request.user.has_perm(permission)
+    return {"title": title, "icon": icon, "link": reverse(view), "permission": lambda _: allowed}

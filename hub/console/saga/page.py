@@ -1,0 +1,134 @@
+"""What the page of one saga shows, read in a fixed number of queries."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from hub.console import audit
+from hub.console.models import OperatorAction
+from hub.console.saga import drawing, gantt, story
+from hub.telemetry.redaction import Redactor
+from hub.telemetry.secrets import known_secrets
+from sagas import clock
+from sagas.models import SagaExecution, SagaTransition
+from sagas.states import ACTIVE, FINAL
+from sagas.store import Loaded
+
+MAX_MOVES = 500
+MAX_RELATED = 20
+MAX_JSON = 20_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepLine:
+    """A step as the page lists it; the texts are redacted."""
+
+    step_id: str
+    name: str
+    status: str
+    attempts: int
+    undo_attempts: int
+    served_by: str
+    error: str
+    undo_error: str
+    output: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SagaPage:
+    """Everything on the page but its actions."""
+
+    row: SagaExecution
+    version: str
+    is_active: bool
+    story: story.Story
+    since: datetime
+    drawing: drawing.Drawing
+    steps: list[StepLine]
+    context: str
+    input: str
+    moves: list[SagaTransition]
+    has_more_moves: bool
+    children: list[SagaExecution]
+    reruns: list[SagaExecution]
+    actions: list[OperatorAction]
+
+
+def build(loaded: Loaded) -> SagaPage:
+    """Read what belongs to a run."""
+    row, redactor = loaded.row, Redactor(known_secrets())
+    newest = list(SagaTransition.objects.filter(execution=row.pk).order_by("-id")[: MAX_MOVES + 1])
+    moves = newest[:MAX_MOVES][::-1]
+    return SagaPage(
+        row=row,
+        version=loaded.spec.version,
+        is_active=loaded.run.status in ACTIVE,
+        story=_redacted_story(loaded, redactor),
+        since=_since(row, moves),
+        drawing=_drawing(loaded, moves),
+        steps=_steps(loaded, redactor),
+        context=_as_json(row.context, redactor),
+        input=_as_json(row.input, redactor),
+        moves=[_redacted(move, redactor) for move in moves[::-1]],
+        has_more_moves=len(newest) > MAX_MOVES,
+        children=_related(parent=row.pk),
+        reruns=_related(rerun_of=row.pk),
+        actions=audit.of("saga", str(row.pk)),
+    )
+
+
+def _related(**of: Any) -> list[SagaExecution]:
+    return list(SagaExecution.objects.filter(**of).only("id", "saga_name", "status").order_by("created_at")[:MAX_RELATED])
+
+
+def _redacted_story(loaded: Loaded, redactor: Redactor) -> story.Story:
+    told = story.tell(loaded.spec, loaded.run)
+    return story.redacted(told, redactor.text)
+
+
+def _redacted(move: SagaTransition, redactor: Redactor) -> SagaTransition:
+    move.reason = redactor.text(move.reason)
+    return move
+
+
+def _since(row: SagaExecution, moves: list[SagaTransition]) -> datetime:
+    """Return when the run came to stand where it stands."""
+    return next((move.at for move in reversed(moves) if not move.step_id and move.new == row.status), row.created_at)
+
+
+def _drawing(loaded: Loaded, moves: list[SagaTransition]) -> drawing.Drawing:
+    began_at = loaded.row.created_at.timestamp()
+    made = [gantt.Move(step_id=m.step_id, at=m.at.timestamp(), old=m.old, new=m.new, reason=m.reason) for m in moves if m.step_id]
+    now = max(clock.now(), began_at) if loaded.run.status in ACTIVE else (moves[-1].at.timestamp() if moves else began_at)
+    steps = [step.step_id for step in loaded.spec.steps]
+    sent_on = [m.at.timestamp() for m in moves if not m.step_id and m.old in FINAL and m.new in ACTIVE]
+    return drawing.draw(gantt.chart(steps, made, ready_at=[began_at, *sent_on], now=now), began_at=began_at)
+
+
+def _steps(loaded: Loaded, redactor: Redactor) -> list[StepLine]:
+    return [
+        StepLine(
+            step_id=step.step_id,
+            name=step.step_name,
+            status=state.status.value,
+            attempts=state.attempts,
+            undo_attempts=state.undo_attempts,
+            served_by=state.served_by,
+            error=redactor.text(_words(state.error)),
+            undo_error=redactor.text(_words(state.undo_error)),
+            output="" if state.output is None else _as_json(state.output, redactor),
+        )
+        for step, state in zip(loaded.spec.steps, loaded.run.steps, strict=True)
+    ]
+
+
+def _words(error: Any) -> str:
+    return f"{error.get('code', '')}: {error.get('message', '')}" if error else ""
+
+
+def _as_json(value: Any, redactor: Redactor) -> str:
+    text = json.dumps(redactor.value(value), indent=2, ensure_ascii=False, sort_keys=True, default=str)
+    return text if len(text) <= MAX_JSON else f"{text[:MAX_JSON]}\n... cut after {MAX_JSON} of {len(text)} characters"

@@ -1,0 +1,52 @@
+// Keeps the parts of a page marked data-live fresh, by asking for the page itself again. It pauses while the tab is
+// hidden, and never replaces a part in which somebody has opened or is typing something.
+(function () {
+  "use strict";
+
+  function isBusy(part) {
+    return part.querySelector("details[open]") !== null || part.contains(document.activeElement);
+  }
+
+  function refresh(html) {
+    const fresh = new DOMParser().parseFromString(html, "text/html");
+    for (const part of document.querySelectorAll("[data-live]")) {
+      const other = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
+      if (other !== null && !isBusy(part)) {
+        part.className = other.className;
+        part.innerHTML = other.innerHTML;
+      }
+    }
+    const page = document.querySelector("[data-poll]");
+    const freshPage = fresh.querySelector("[data-poll]");
+    if (page !== null && freshPage !== null) {
+      page.dataset.poll = freshPage.dataset.poll;
+      page.removeAttribute("data-stale");
+    }
+  }
+
+  async function poll(page) {
+    if (!document.hidden) {
+      try {
+        const answer = await fetch(window.location.href, { signal: AbortSignal.timeout(10000), redirect: "error" });
+        if (answer.ok) refresh(await answer.text());
+        else page.dataset.stale = "";
+      } catch {
+        page.dataset.stale = "";
+      }
+    }
+    window.setTimeout(poll, Number(page.dataset.poll), page);
+  }
+
+  document.addEventListener("DOMContentLoaded", function () {
+    const page = document.querySelector("[data-poll]");
+    if (page !== null) window.setTimeout(poll, Number(page.dataset.poll), page);
+  });
+
+  // A second submit of the same form would be harmless (its token acts once), but need not be sent.
+  document.addEventListener("submit", function (event) {
+    const form = event.target;
+    if (!form.closest(".hub-action")) return;
+    if (form.dataset.sent !== undefined) event.preventDefault();
+    form.dataset.sent = "";
+  });
+})();

@@ -1,0 +1,10 @@
+"""What the console does by the clock."""
+
+from celery import shared_task
+
+from hub.console import audit
+
+
+@shared_task(name="hub.control.prune_operator_actions", ignore_result=True)
+def prune_operator_actions() -> None:
+    audit.prune()

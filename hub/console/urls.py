@@ -1,0 +1,24 @@
+"""Addresses of the console's own pages, under ``/admin/console/``; each is for staff only."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin
+from django.urls import path
+
+from hub.console.codes import views as codes
+from hub.console.saga import views as saga
+
+app_name = "console"
+
+
+def _staff(view: Callable[..., Any]) -> Callable[..., Any]:
+    return admin.site.admin_view(view)
+
+
+urlpatterns = [
+    path("errors/", _staff(codes.index), name="error-codes"),
+    path("errors/<slug:code>/", _staff(codes.show), name="error-code"),
+    path("sagas/<uuid:execution_id>/plan/", _staff(saga.plan), name="saga-plan"),
+    path("sagas/<uuid:execution_id>/<slug:name>/", _staff(saga.act), name="saga-action"),
+]

@@ -1,0 +1,81 @@
+"""Rows and people for the tests of the console's pages. No worker runs: moves are applied to the real machine."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth.models import Group, User
+from django.test import Client
+
+from hub.console import groups
+from sagas import events, services, store
+from sagas.models import SagaExecution
+from sagas.states import Direction
+
+PASSWORD = "correct horse battery staple"
+
+
+def person(group: str, name: str = "ann") -> Client:
+    """Return a browser in which a member of a group is logged in."""
+    groups.make(apps)
+    user = User.objects.create_user(name, password=PASSWORD, is_staff=True)
+    user.groups.add(Group.objects.get(name=group))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def saga(name: str = "three_steps", **context: Any) -> SagaExecution:
+    """Return an accepted run of a saga from `tests.sagas.saga_samples`."""
+    started = services.start(name, context)
+    return SagaExecution.objects.get(pk=started["execution_id"])
+
+
+def step_done(run: SagaExecution, index: int, direction: Direction = Direction.DO, **output: Any) -> None:
+    epoch = _claim(run, index, direction)
+    store.dispatch(run.pk, events.Succeeded(step=index, epoch=epoch, now=time.time(), output=output))
+
+
+def step_failed(
+    run: SagaExecution, index: int, direction: Direction = Direction.DO, *, message: str = "broken", again: bool = False
+) -> None:
+    epoch = _claim(run, index, direction)
+    error = {"code": "E11440", "message": message}
+    store.dispatch(run.pk, events.Failed(step=index, epoch=epoch, now=time.time(), outcome="failed", error=error, retryable=again))
+
+
+def _claim(run: SagaExecution, index: int, direction: Direction) -> int:
+    now = time.time()
+    claimed = store.dispatch(run.pk, events.Claim(step=index, direction=direction, now=now, limit_sec=30, grace_sec=5))
+    assert not claimed.ignored, claimed.ignored
+    return claimed.run.steps[index].epoch
+
+
+def failed_saga(**context: Any) -> SagaExecution:
+    """Return a run that failed at its second step, with its first one standing."""
+    run = saga("no_undo", **context)
+    step_done(run, 0, a_done=1)
+    step_failed(run, 1)
+    run.refresh_from_db()
+    assert run.status == "failed"
+    return run
+
+
+def parked_saga() -> SagaExecution:
+    """Return a run whose rollback is incomplete: b could not be undone."""
+    run = saga("three_steps")
+    step_done(run, 0)
+    step_done(run, 1)
+    step_failed(run, 2)
+    step_failed(run, 1, Direction.UNDO, message="the account is closed")
+    step_done(run, 0, Direction.UNDO)
+    run.refresh_from_db()
+    assert run.status == "needs_operator"
+    return run
+
+
+def token() -> str:
+    return str(uuid.uuid4())

@@ -1,0 +1,240 @@
+"""The page of a saga: the cause first, and actions that act once, with a reason and a record."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from hub.console.models import OperatorAction
+from sagas.models import SagaExecution, SagaTransition
+from tests.console.pages import failed_saga, parked_saga, person, saga, step_done, token
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def page_of(run):
+    return reverse("admin:sagas_sagaexecution_change", args=[run.pk])
+
+
+def text_of(browser, run):
+    return browser.get(page_of(run)).content.decode()
+
+
+def act(browser, run, name, **form):
+    return browser.post(reverse("console:saga-action", args=[run.pk, name]), {"reason": "because", "token": token(), **form}, follow=True)
+
+
+def status_of(run):
+    return SagaExecution.objects.get(pk=run.pk).status
+
+
+@pytest.fixture
+def operator():
+    return person("hub operator")
+
+
+def test_the_cause_stands_first(operator):
+    html = text_of(operator, failed_saga())
+
+    assert html.index("Failed, and nothing was undone") < html.index("broken") < html.index("Course")
+    assert "/admin/console/errors/E11440/" in html
+
+
+def test_an_undo_that_failed_is_the_cause_of_an_incomplete_rollback(operator):
+    html = text_of(operator, parked_saga())
+
+    assert "Needs an operator" in html
+    assert "the account is closed" in html
+    assert "Could not be undone" in html
+
+
+def test_secrets_in_the_context_are_not_shown(operator):
+    html = text_of(operator, failed_saga(password="hunter2hunter2", note="harmless"))
+
+    assert "hunter2" not in html
+    assert "harmless" in html
+
+
+def test_text_of_a_layer_is_never_markup(operator):
+    html = text_of(operator, failed_saga(note="<script>alert(1)</script>"))
+
+    assert "<script>alert(1)" not in html
+    assert "&lt;script&gt;alert(1)" in html
+
+
+@pytest.mark.parametrize(
+    ("make", "offered"),
+    [
+        (failed_saga, {"compensate", "retry", "skip", "resolve", "rerun"}),
+        (parked_saga, {"retry-undo", "skip", "resolve", "rerun"}),
+        (saga, {"cancel"}),
+    ],
+)
+def test_only_what_the_machine_would_accept_is_offered(make, offered, operator):
+    run = make()
+    html = text_of(operator, run)
+
+    assert {
+        name for name in ("compensate", "retry", "retry-undo", "skip", "cancel", "resolve", "rerun") if f"/{run.pk}/{name}/" in html
+    } == offered
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "form", "status"),
+    [
+        (failed_saga, "compensate", {}, "compensating"),
+        (failed_saga, "retry", {}, "running"),
+        (failed_saga, "skip", {"choice": "b"}, "completed"),
+        (failed_saga, "resolve", {"choice": "completed"}, "completed"),
+        (parked_saga, "retry-undo", {}, "compensating"),
+        (parked_saga, "skip", {"choice": "b"}, "compensated"),
+        (parked_saga, "resolve", {"choice": "compensated"}, "compensated"),
+    ],
+)
+def test_an_action_moves_the_saga_and_is_written_down(make, name, form, status, operator):
+    run = make()
+
+    act(operator, run, name, reason="the disk is free", **form)
+
+    done = OperatorAction.objects.get()
+    assert status_of(run) == status
+    assert (done.by, done.reason, done.outcome, done.before["status"], done.after["status"]) == (
+        "ann",
+        "the disk is free",
+        "done",
+        run.status,
+        status,
+    )
+    assert SagaTransition.objects.filter(execution=run, actor="ann").exists()
+
+
+def test_a_running_saga_is_cancelled(operator):
+    run = saga()
+    step_done(run, 0)
+
+    act(operator, run, "cancel")
+
+    assert status_of(run) == "compensating"
+
+
+def test_running_again_from_a_step_makes_a_new_saga_with_the_changes(operator):
+    run = failed_saga()
+
+    act(operator, run, "rerun", choice="b", changes='{"size": 1}')
+
+    new = SagaExecution.objects.get(rerun_of=run)
+    assert new.context["size"] == 1
+    assert str(new.pk) in text_of(operator, run)
+
+
+@pytest.mark.parametrize("reason", ["", "   "])
+def test_an_action_without_a_reason_is_refused(reason, operator):
+    run = failed_saga()
+
+    answer = act(operator, run, "compensate", reason=reason)
+
+    assert "E11901: a reason is required" in answer.content.decode()
+    assert (status_of(run), OperatorAction.objects.count()) == ("failed", 0)
+
+
+def test_a_double_click_acts_once(operator):
+    run, form = failed_saga(), {"choice": "b", "token": token()}
+
+    for _ in range(2):
+        act(operator, run, "rerun", **form)
+
+    assert (SagaExecution.objects.filter(rerun_of=run).count(), OperatorAction.objects.count()) == (1, 1)
+
+
+def test_a_refused_action_shows_its_code_and_is_written_down(operator):
+    run = failed_saga()
+    act(operator, run, "compensate")
+
+    answer = act(operator, run, "retry")
+
+    assert "E11425" in answer.content.decode()
+    refused = OperatorAction.objects.get(outcome="refused")
+    assert (refused.code, refused.after["status"]) == ("E11425", "compensating")
+
+
+def test_changes_that_are_not_json_are_refused(operator):
+    answer = act(operator, failed_saga(), "rerun", choice="b", changes="{")
+
+    assert "E11904: the changes are not JSON" in answer.content.decode()
+    assert SagaExecution.objects.count() == 1
+
+
+def test_get_changes_nothing(operator):
+    run = failed_saga()
+    before = SagaTransition.objects.count()
+
+    for url in (page_of(run), reverse("console:saga-plan", args=[run.pk])):
+        assert operator.get(url).status_code == 200
+    assert operator.get(reverse("console:saga-action", args=[run.pk, "compensate"])).status_code == 405
+    assert operator.post(page_of(run), {"status": "completed"}).status_code == 405
+
+    assert (status_of(run), SagaTransition.objects.count()) == ("failed", before)
+
+
+def test_a_post_without_the_csrf_token_is_refused(operator):
+    run = failed_saga()
+    operator.handler.enforce_csrf_checks = True
+
+    answer = operator.post(reverse("console:saga-action", args=[run.pk, "compensate"]), {"reason": "x", "token": token()})
+
+    assert (answer.status_code, status_of(run)) == (403, "failed")
+
+
+def test_a_viewer_sees_everything_and_changes_nothing():
+    viewer, run = person("hub viewer"), failed_saga()
+
+    html = text_of(viewer, run)
+    answer = act(viewer, run, "compensate")
+
+    assert "Failed, and nothing was undone" in html
+    assert "<form" not in html.split('data-live="actions"')[1].split("</section>")[0]
+    assert (answer.status_code, status_of(run), OperatorAction.objects.count()) == (403, "failed", 0)
+
+
+def test_the_dry_run_says_what_would_be_undone(operator):
+    run = saga()
+    step_done(run, 0)
+
+    html = operator.get(reverse("console:saga-plan", args=[run.pk])).content.decode()
+
+    assert "1 undo would be made" in html
+    assert status_of(run) == "running"
+
+
+def test_a_saga_that_is_not_there_is_not_found(operator):
+    assert operator.get(reverse("admin:sagas_sagaexecution_change", args=["nonsense"])).status_code == 404
+
+
+def test_the_record_is_shown_and_not_changed():
+    admin, run = person("hub admin", "root"), failed_saga()
+    act(admin, run, "compensate")
+    row = OperatorAction.objects.get()
+
+    assert admin.get(reverse("admin:console_operatoraction_changelist")).status_code == 200
+    detail = reverse("admin:console_operatoraction_change", args=[row.pk])
+    assert admin.get(detail).status_code == 200
+    assert admin.post(detail, {"reason": "other"}).status_code == 403
+    assert admin.post(reverse("admin:console_operatoraction_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
+
+
+def test_the_page_makes_as_many_queries_for_a_long_history_as_for_a_short_one(operator):
+    short, long = failed_saga(), failed_saga()
+    SagaTransition.objects.bulk_create(
+        SagaTransition(execution=long, at=long.created_at, step_id="a", old="waiting", new="running", reason="attempt 2")
+        for _ in range(300)
+    )
+
+    counts = []
+    for run in (short, short, long):
+        with CaptureQueriesContext(connection) as seen:
+            text_of(operator, run)
+        counts.append(len(seen))
+
+    assert counts[1] == counts[2] <= 25
