@@ -148,7 +148,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='sagaexecution',
-            index=models.Index(condition=models.Q(('status__in', ['compensating', 'pending', 'running', 'waiting'])), fields=['next_wake_at'], name='saga_wake'),
+            index=models.Index(condition=models.Q(('next_wake_at__isnull', False)), fields=['next_wake_at'], name='saga_wake'),
         ),
         migrations.AddIndex(
             model_name='sagaexecution',
