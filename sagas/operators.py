@@ -20,7 +20,7 @@ def retry(draft: Draft, event: events.Retry) -> str:
     for index, step in enumerate(draft.run.steps):
         if step.status in (StepStatus.FAILED, StepStatus.UNKNOWN):
             to = StepStatus.PENDING if step.status is StepStatus.FAILED else StepStatus.WAITING
-            anew: dict[str, Any] = {"attempts": 0, "losses": 0, "error": None, "verify_only": False}
+            anew: dict[str, Any] = {"attempts": 0, "losses": 0, "error": None, "verify_only": False, "due_at": None}
             draft.move_step(index, to, event.reason, moves=OPERATOR_STEP_MOVES, **anew)
         elif step.waiting_for:
             draft.move_step(index, StepStatus.PENDING, event.reason, due_at=None, waiting_for="")

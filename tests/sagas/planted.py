@@ -2,77 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
-from tests.sagas.history import Definition, Direction, Entry, History, Move, Saga, Submission, Violation
+from tests.sagas.history import History, Submission, Violation
+from tests.sagas.planted_moves import (
+    a_completed_saga_that_runs_again,
+    a_completed_step_that_fails,
+    a_move_is_missing,
+    a_saga_elsewhere_than_its_history,
+    a_saga_without_any_history,
+    a_step_elsewhere_than_its_history,
+    a_step_row_is_missing,
+    a_step_that_starts_while_undoing,
+)
+from tests.sagas.planting import (
+    first_line,
+    ledger,
+    line,
+    lines,
+    moved_to_the_end,
+    moves,
+    promise,
+    rejected,
+    saga_row,
+    with_status,
+    without,
+)
 
 Spoil = Callable[[History], History | None]
-
-
-# --- finding a place ------------------------------------------------------------------------------------------------
-
-
-def _promise(history: History, saga: Saga) -> Definition:
-    return history.definitions[saga.definition]
-
-
-def _with_status(history: History, *statuses: str) -> Saga | None:
-    """Return a saga that ended so, and of which no person decided anything by hand."""
-    by_hand = {move.saga for move in history.moves if move.reason.startswith("by hand")}
-    return next((saga for saga in history.sagas if saga.status in statuses and saga.id not in by_hand), None)
-
-
-def _lines(history: History, saga: Saga, direction: Direction, event: str = "applied") -> list[Entry]:
-    return [entry for entry in history.ledger if entry.saga == saga.id and entry.direction == direction and entry.event == event]
-
-
-def _first_line(history: History, status: str, direction: Direction) -> Entry | None:
-    saga = _with_status(history, status)
-    lines = _lines(history, saga, direction) if saga else []
-    return lines[0] if lines else None
-
-
-def _line(saga: Saga, step: str, direction: Direction, key: str = "planted") -> Entry:
-    return Entry(seq=0, event="applied", key=key, saga=saga.id, step=step, direction=direction)
-
-
-# --- changing it ----------------------------------------------------------------------------------------------------
-
-
-def _ledger(history: History, entries: Iterable[Entry]) -> History:
-    return replace(history, ledger=[replace(entry, seq=number) for number, entry in enumerate(entries, start=1)])
-
-
-def _without(history: History, gone: Iterable[Entry]) -> History:
-    seqs = {entry.seq for entry in gone}
-    return _ledger(history, [entry for entry in history.ledger if entry.seq not in seqs])
-
-
-def _moved_to_the_end(history: History, late: list[Entry]) -> History:
-    seqs = {entry.seq for entry in late}
-    return _ledger(history, [*(entry for entry in history.ledger if entry.seq not in seqs), *late])
-
-
-def _rejected(history: History, entry: Entry) -> History:
-    """Let what the ledger says was applied have been rejected, and never replayed."""
-    same = [other.seq for other in history.ledger if other.key == entry.key]
-    return replace(history, ledger=[replace(other, event="rejected") if other.seq in same else other for other in history.ledger])
-
-
-def _saga_row(history: History, saga: Saga, **fields: str) -> History:
-    return replace(history, sagas=[replace(other, **fields) if other is saga else other for other in history.sagas])
-
-
-def _moves(history: History, change: Callable[[list[Move]], list[Move]], saga: Saga) -> History:
-    mine = [move for move in history.moves if move.saga == saga.id]
-    others = [move for move in history.moves if move.saga != saga.id]
-    return replace(history, moves=[*others, *change(mine)])
-
-
-def _undo_moves(moves: list[Move], step: str) -> list[Move]:
-    return [move for move in moves if move.step == step and move.new in ("compensating", "compensated")]
 
 
 # --- submissions ----------------------------------------------------------------------------------------------------
@@ -87,7 +46,7 @@ def refused_and_there(history: History) -> History:
 
 
 def one_key_two_sagas(history: History) -> History:
-    return _saga_row(history, history.sagas[1], key=history.sagas[0].key)
+    return saga_row(history, history.sagas[1], key=history.sagas[0].key)
 
 
 def never_submitted(history: History) -> History:
@@ -106,26 +65,26 @@ def a_line_is_out_of_place(history: History) -> History | None:
 
 
 def effect_of_no_saga(history: History) -> History:
-    return _ledger(history, [*history.ledger, replace(_line(history.sagas[0], "s0", "do"), saga="nobody")])
+    return ledger(history, [*history.ledger, replace(line(history.sagas[0], "s0", "do"), saga="nobody")])
 
 
 def effect_of_no_step(history: History) -> History:
-    return _ledger(history, [*history.ledger, _line(history.sagas[0], "s99", "do")])
+    return ledger(history, [*history.ledger, line(history.sagas[0], "s99", "do")])
 
 
 def done_twice_under_one_key(history: History) -> History | None:
     line = next((entry for entry in history.ledger if entry.event == "applied"), None)
-    return _ledger(history, [*history.ledger[: line.seq], line, *history.ledger[line.seq :]]) if line else None
+    return ledger(history, [*history.ledger[: line.seq], line, *history.ledger[line.seq :]]) if line else None
 
 
 def done_twice_under_two_keys(history: History) -> History | None:
     line = next((entry for entry in history.ledger if entry.event == "applied"), None)
-    return _ledger(history, [*history.ledger[: line.seq], replace(line, key="new"), *history.ledger[line.seq :]]) if line else None
+    return ledger(history, [*history.ledger[: line.seq], replace(line, key="new"), *history.ledger[line.seq :]]) if line else None
 
 
 def undone_twice_under_two_keys(history: History) -> History | None:
-    line = _first_line(history, "compensated", "undo")
-    return _ledger(history, [*history.ledger, replace(line, key="new")]) if line else None
+    line = first_line(history, "compensated", "undo")
+    return ledger(history, [*history.ledger, replace(line, key="new")]) if line else None
 
 
 def another_version(history: History) -> History | None:
@@ -138,36 +97,36 @@ def another_version(history: History) -> History | None:
 
 def asked_before_the_one_before(history: History) -> History | None:
     """Let the last of two stages be asked for first of all."""
-    saga = _with_status(history, "completed")
-    stages = _promise(history, saga).stages() if saga else []
-    steps = [entry.step for entry in _lines(history, saga, "do")] if saga else []
+    saga = with_status(history, "completed")
+    stages = promise(history, saga).stages() if saga else []
+    steps = [entry.step for entry in lines(history, saga, "do")] if saga else []
     pairs = [(a, b) for a, b in pairwise(stages) if a[0] in steps and b[0] in steps]
     if not saga or not pairs:
         return None
-    early = replace(_line(saga, pairs[0][1][0], "do"), event="received")
-    return _ledger(history, [early, *history.ledger])
+    early = replace(line(saga, pairs[0][1][0], "do"), event="received")
+    return ledger(history, [early, *history.ledger])
 
 
 def undone_in_order_of_start(history: History) -> History | None:
-    saga = _with_status(history, "compensated")
-    undone = _lines(history, saga, "undo") if saga else []
+    saga = with_status(history, "compensated")
+    undone = lines(history, saga, "undo") if saga else []
     given_up = {move.step for move in history.moves if saga and move.saga == saga.id and move.new == "compensation_failed"}
     if len(undone) < 2 or given_up:
         return None
     first, second = undone[0], undone[1]
     swapped = {first.seq: second, second.seq: first}
-    return _ledger(history, [swapped.get(entry.seq, entry) for entry in history.ledger])
+    return ledger(history, [swapped.get(entry.seq, entry) for entry in history.ledger])
 
 
 def an_action_after_its_undo(history: History) -> History | None:
-    line = _first_line(history, "compensated", "undo")
+    line = first_line(history, "compensated", "undo")
     done = [entry for entry in history.ledger if line and (entry.saga, entry.step, entry.direction) == (line.saga, line.step, "do")]
-    return _moved_to_the_end(history, done) if any(entry.event == "applied" for entry in done) else None
+    return moved_to_the_end(history, done) if any(entry.event == "applied" for entry in done) else None
 
 
 def an_action_that_stayed_after_undoing_began(history: History) -> History | None:
-    saga = _with_status(history, "compensated")
-    undone = _lines(history, saga, "undo") if saga else []
+    saga = with_status(history, "compensated")
+    undone = lines(history, saga, "undo") if saga else []
     if not saga or len(undone) < 2:
         return None
     step = undone[-1].step
@@ -176,63 +135,63 @@ def an_action_that_stayed_after_undoing_began(history: History) -> History | Non
     if not any(entry.event == "applied" for entry in done):
         return None
     late = [*(entry for entry in history.ledger if entry not in done and entry not in undo), *done]
-    return _ledger(history, late)
+    return ledger(history, late)
 
 
 def undone_beyond_the_pivot(history: History) -> History | None:
-    saga = next((s for s in history.sagas if s.status == "completed" and (p := _promise(history, s)).pivot and p.undoable), None)
-    if not saga or not any(entry.step == _promise(history, saga).pivot for entry in _lines(history, saga, "do")):
+    saga = next((s for s in history.sagas if s.status == "completed" and (p := promise(history, s)).pivot and p.undoable), None)
+    if not saga or not any(entry.step == promise(history, saga).pivot for entry in lines(history, saga, "do")):
         return None
-    return _ledger(history, [*history.ledger, _line(saga, min(_promise(history, saga).undoable), "undo")])
+    return ledger(history, [*history.ledger, line(saga, min(promise(history, saga).undoable), "undo")])
 
 
 # --- what the hub says of itself --------------------------------------------------------------------------------------
 
 
 def completed_without_a_step(history: History) -> History | None:
-    line = _first_line(history, "completed", "do")
+    line = first_line(history, "completed", "do")
     if line is None or line.step in history.definitions[line.saga].optional:
         return None
-    return _rejected(history, line)
+    return rejected(history, line)
 
 
 def said_done_and_was_not(history: History) -> History | None:
     completed = {(move.saga, move.step) for move in history.moves if move.new == "completed" and not move.reason.startswith("by hand")}
     line = next((e for e in history.ledger if e.event == "applied" and e.direction == "do" and (e.saga, e.step) in completed), None)
-    return _rejected(history, line) if line else None
+    return rejected(history, line) if line else None
 
 
 def said_undone_and_was_not(history: History) -> History | None:
-    line = _first_line(history, "compensated", "undo")
-    return _rejected(history, line) if line else None
+    line = first_line(history, "compensated", "undo")
+    return rejected(history, line) if line else None
 
 
 def completed_and_undone(history: History) -> History | None:
-    line = _first_line(history, "completed", "do")
-    return _ledger(history, [*history.ledger, replace(line, event="applied", direction="undo", key="planted")]) if line else None
+    line = first_line(history, "completed", "do")
+    return ledger(history, [*history.ledger, replace(line, event="applied", direction="undo", key="planted")]) if line else None
 
 
 def failed_and_undone(history: History) -> History | None:
-    line = _first_line(history, "failed", "do")
-    return _ledger(history, [*history.ledger, replace(line, event="applied", direction="undo", key="planted")]) if line else None
+    line = first_line(history, "failed", "do")
+    return ledger(history, [*history.ledger, replace(line, event="applied", direction="undo", key="planted")]) if line else None
 
 
 def not_undone(history: History) -> History | None:
-    saga = _with_status(history, "compensated")
-    done = {entry.step for entry in _lines(history, saga, "do")} if saga else set()
-    line = next((entry for entry in _lines(history, saga, "undo") if entry.step in done), None) if saga else None
+    saga = with_status(history, "compensated")
+    done = {entry.step for entry in lines(history, saga, "do")} if saga else set()
+    line = next((entry for entry in lines(history, saga, "undo") if entry.step in done), None) if saga else None
     if line is None:
         return None
     gone = [e for e in history.ledger if (e.saga, e.step, e.direction) == (line.saga, line.step, "undo")]
-    return _without(history, gone)
+    return without(history, gone)
 
 
 def undone_and_never_tried(history: History) -> History | None:
-    saga = _with_status(history, "compensated")
+    saga = with_status(history, "compensated")
     tried = {entry.step for entry in history.ledger if saga and entry.saga == saga.id}
     tried |= {move.step for move in history.moves if saga and move.saga == saga.id}
-    step = next((step for step in _promise(history, saga).steps if step not in tried), None) if saga else None
-    return _ledger(history, [*history.ledger, _line(saga, step, "undo")]) if saga and step else None
+    step = next((step for step in promise(history, saga).steps if step not in tried), None) if saga else None
+    return ledger(history, [*history.ledger, line(saga, step, "undo")]) if saga and step else None
 
 
 def an_effect_the_book_denies(history: History) -> History | None:
@@ -240,89 +199,34 @@ def an_effect_the_book_denies(history: History) -> History | None:
         saga = next(saga for saga in history.sagas if saga.id == saga_id)
         touched = any(entry.saga == saga_id and entry.step == step and entry.event == "applied" for entry in history.ledger)
         if status in ("pending", "failed") and not touched:
-            return _ledger(history, [*history.ledger, _line(saga, step, "do")])
+            return ledger(history, [*history.ledger, line(saga, step, "do")])
     return None
 
 
 def compensated_and_an_undo_still_owed(history: History) -> History | None:
     """Let the last undo not have been written down, neither in the row nor in the history."""
-    saga = _with_status(history, "compensated")
+    saga = with_status(history, "compensated")
     last = next((m for m in reversed(history.moves) if saga and m.saga == saga.id and m.step and m.new == "compensated"), None)
     if not saga or last is None:
         return None
-    spoilt = _moves(history, lambda moves: [move for move in moves if move is not last], saga)
+    spoilt = moves(history, lambda moves: [move for move in moves if move is not last], saga)
     return replace(spoilt, steps={**history.steps, (saga.id, last.step): "compensating"})
 
 
 def parked_without_a_word(history: History) -> History | None:
-    saga = _with_status(history, "needs_operator")
+    saga = with_status(history, "needs_operator")
     if saga is None:
         return None
-    return _moves(history, lambda moves: [replace(m, reason="") if not m.step and m.new == "needs_operator" else m for m in moves], saga)
+    return moves(history, lambda moves: [replace(m, reason="") if not m.step and m.new == "needs_operator" else m for m in moves], saga)
 
 
 def not_at_its_end(history: History) -> History | None:
-    saga = _with_status(history, "compensated", "completed")
+    saga = with_status(history, "compensated", "completed")
     ending = next((move for move in reversed(history.moves) if saga and move.saga == saga.id and not move.step), None)
     if not saga or ending is None:
         return None
-    spoilt = _moves(history, lambda moves: [move for move in moves if move is not ending], saga)
+    spoilt = moves(history, lambda moves: [move for move in moves if move is not ending], saga)
     return replace(spoilt, sagas=[replace(other, status=ending.old) if other is saga else other for other in history.sagas])
-
-
-# --- moves ----------------------------------------------------------------------------------------------------------
-
-
-def a_completed_saga_that_runs_again(history: History) -> History | None:
-    saga = _with_status(history, "completed")
-    if saga is None:
-        return None
-    again = Move(saga=saga.id, step="", old="completed", new="running")
-    return _moves(history, lambda moves: [*moves, again], saga)
-
-
-def a_completed_step_that_fails(history: History) -> History | None:
-    at = next((key for key, status in history.steps.items() if status == "completed"), None)
-    if at is None:
-        return None
-    spoilt = replace(history, moves=[*history.moves, Move(saga=at[0], step=at[1], old="completed", new="failed")])
-    return replace(spoilt, steps={**history.steps, at: "failed"})
-
-
-def a_step_that_starts_while_undoing(history: History) -> History | None:
-    saga = _with_status(history, "compensated")
-    step = next((s for (of, s), status in history.steps.items() if saga and of == saga.id and status == "pending"), None)
-    turned = next((m for m in history.moves if saga and m.saga == saga.id and not m.step and m.new == "compensating"), None)
-    if not saga or not step or turned is None:
-        return None
-    start = Move(saga=saga.id, step=step, old="pending", new="running")
-    end = Move(saga=saga.id, step=step, old="running", new="failed")
-    spoilt = _moves(history, lambda moves: [m for move in moves for m in ((move, start, end) if move is turned else (move,))], saga)
-    return replace(spoilt, steps={**history.steps, (saga.id, step): "failed"})
-
-
-def a_move_is_missing(history: History) -> History | None:
-    at = next((at for at, move in enumerate(history.moves) if move.new == "running" and move.step), None)
-    return None if at is None else replace(history, moves=[*history.moves[:at], *history.moves[at + 1 :]])
-
-
-def a_step_elsewhere_than_its_history(history: History) -> History | None:
-    at = next((key for key, status in history.steps.items() if status == "completed"), None)
-    return replace(history, steps={**history.steps, at: "unknown"}) if at else None
-
-
-def a_step_row_is_missing(history: History) -> History:
-    first = next(iter(history.steps))
-    return replace(history, steps={key: status for key, status in history.steps.items() if key != first})
-
-
-def a_saga_elsewhere_than_its_history(history: History) -> History | None:
-    saga = _with_status(history, "compensated")
-    return _saga_row(history, saga, status="completed") if saga else None
-
-
-def a_saga_without_any_history(history: History) -> History:
-    return replace(history, moves=[move for move in history.moves if move.saga != history.sagas[0].id])
 
 
 PLANTED: Mapping[Spoil, Violation] = {

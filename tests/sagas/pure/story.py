@@ -184,3 +184,11 @@ class Story:
 def moves_of(verdict: Verdict) -> list[str]:
     """Return the moves of a verdict as ``old -> new``."""
     return [f"{change.old} -> {change.new}" for change in verdict.changes]
+
+
+def turned_back(*steps: StepSpec, done: tuple[int, ...] = ()) -> Story:
+    """Return a saga that did some steps and was then cancelled, before its last step z."""
+    story = Story(*steps, step("z"))
+    story.does(*done)
+    story.is_cancelled()
+    return story

@@ -1,0 +1,92 @@
+"""Work that cannot begin: its target is away, or no worker can do it."""
+
+from __future__ import annotations
+
+from tests.sagas.pure.story import START, Story, abc, step
+
+
+def test_an_attempt_held_back_by_an_open_circuit_is_given_back():
+    story = Story(step("a"), step("b"))
+    story.does(0)
+    story.claims(1)
+
+    story.is_held(1, until=START + 30)
+
+    assert (story.status, story.steps) == ("waiting", "completed waiting")
+    assert story.run.steps[1].attempts == 0
+    assert story.wake_in == 30
+
+    story.passes(30)
+    story.does(1)
+    assert story.status == "completed"
+
+
+def test_what_was_held_and_never_tried_ends_as_if_it_had_never_begun():
+    story = Story(step("a"))
+    story.claims(0)
+    story.is_held(0, until=START + 500)
+
+    story.ticks(after=100)
+
+    assert (story.status, story.steps) == ("compensated", "pending")
+
+
+def test_a_held_step_of_a_saga_that_turns_back_does_not_make_it_wait():
+    story = Story(step("a"), step("b"))
+    story.does(0)
+    story.claims(1)
+    story.is_cancelled()
+
+    story.is_held(1, until=START + 30)
+
+    assert (story.status, story.steps) == ("compensating", "completed pending")
+
+
+def test_work_that_nobody_can_begin_makes_the_run_wait_visibly():
+    story = Story(spec=abc())
+    story.does(0)
+
+    story.is_blocked()
+
+    assert story.status == "waiting"
+    assert story.run.blocked_reason == "E11431: nobody knows it"
+    assert story.run.blocked_at == START
+
+    story.passes(10)
+    story.does(1)
+    assert (story.status, story.run.blocked_at, story.run.blocked_reason) == ("running", None, "")
+
+
+def test_an_operator_is_asked_when_nobody_can_begin_it_for_too_long():
+    story = Story(spec=abc())
+    story.is_blocked(patience_sec=30)
+    story.passes(29)
+    story.is_blocked(patience_sec=30)
+    assert story.status == "waiting"
+
+    story.passes(1)
+    story.is_blocked(patience_sec=30)
+
+    assert story.status == "needs_operator"
+    assert story.run.error == {"code": "E11431", "message": "nobody knows it"}
+
+
+def test_a_worker_that_cannot_begin_what_another_has_begun_is_ignored():
+    story = Story(spec=abc())
+    story.claims(0)
+
+    assert story.is_blocked().ignored == "no work lies ready"
+
+
+def test_an_undo_that_nobody_can_begin_stays_an_undo_and_goes_to_an_operator():
+    story = Story(spec=abc())
+    story.does(0)
+    story.is_cancelled()
+
+    story.is_blocked(patience_sec=30)
+    assert story.status == "compensating"
+
+    story.passes(30)
+    story.is_blocked(patience_sec=30)
+    assert (story.status, story.run.cause) == ("needs_operator", "cancelled")
+    assert story.run.error["code"] == "E11430"
