@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
+from django.contrib import admin
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from hub.console.reading import ReadOnly
+from hub.console.reading import BoundedPaginator, ReadOnly
 from hub.console.saga import views
-from sagas.models import SagaExecution
+from hub.console.saga.presets import PRESETS
+from sagas.models import SagaExecution, SagaVersion
 
 COLOURS = {
     "completed": "success",
@@ -23,12 +28,46 @@ COLOURS = {
 }
 
 
+class PresetFilter(admin.SimpleListFilter):
+    """What people ask for most."""
+
+    title = "show"
+    parameter_name = "show"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the presets."""
+        return [(preset.name, preset.label) for preset in PRESETS.values()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[SagaExecution]) -> QuerySet[SagaExecution]:
+        """Keep what the preset asks for."""
+        preset = PRESETS.get(self.value() or "")
+        return queryset.filter(preset.condition(timezone.now())) if preset else queryset
+
+
+class NameFilter(admin.SimpleListFilter):
+    """The sagas that ran, asked of the few definitions and not of the many runs."""
+
+    title = "saga"
+    parameter_name = "saga"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer every saga that ever ran."""
+        names = SagaVersion.objects.order_by("saga_name").values_list("saga_name", flat=True).distinct()[:200]
+        return [(name, name) for name in names]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[SagaExecution]) -> QuerySet[SagaExecution]:
+        """Keep the runs of one saga."""
+        return queryset.filter(saga_name=self.value()) if self.value() else queryset
+
+
 class SagaExecutionAdmin(ReadOnly, ModelAdmin):
     """Runs, the newest first."""
 
     list_display = ("short_id", "saga_name", "coloured_status", "cause", "error_code", "correlation_id", "created_at", "finished_at")
-    list_filter = ("status", "saga_name")
-    search_fields = ("=id", "=correlation_id", "=trace_id", "=idempotency_key")
+    list_filter = (PresetFilter, "status", NameFilter)
+    list_before_template = "console/saga_presets.html"
+    paginator = BoundedPaginator
+    search_fields = ("correlation_id",)  # shows the field; `get_search_results` says what is searched
     search_help_text = "execution id, correlation id, trace id or idempotency key, in full"
     ordering = ("-created_at",)
     show_full_result_count = False
@@ -39,6 +78,16 @@ class SagaExecutionAdmin(ReadOnly, ModelAdmin):
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         return views.show(request, object_id)
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        """Find by what a caller knows, exactly: the admin's own search compares without case, which no index serves."""
+        text = search_term.strip()
+        return (queryset.filter(_known_as(text)) if text else queryset), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """Show the presets above the list."""
+        chosen = request.GET.get("show", "")
+        return super().changelist_view(request, {**(extra_context or {}), "presets": PRESETS.values(), "chosen_preset": chosen})
 
     @display(description="id", ordering="-created_at")
     def short_id(self, run: SagaExecution) -> str:
@@ -54,3 +103,12 @@ class SagaExecutionAdmin(ReadOnly, ModelAdmin):
     def error_code(self, run: SagaExecution) -> str:
         """Return the code of the first error."""
         return (run.error or {}).get("code", "")
+
+
+def _known_as(text: str) -> Q:
+    names = list(SagaVersion.objects.values_list("saga_name", flat=True).distinct()[:200])
+    known = Q(correlation_id=text) | Q(trace_id=text) | Q(saga_name__in=names, idempotency_key=text)
+    try:
+        return known | Q(pk=UUID(text))  # a trace id may be read as a UUID too
+    except ValueError:
+        return known
