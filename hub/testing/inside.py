@@ -14,12 +14,10 @@ from hub.crashpoints import crash_point
 from hub.testing.turned_back import load, turned_back
 
 
-@before_task_publish.connect
 def _before_send(sender: str, body: Any, **_: Any) -> None:
     _pass_point("link.before_send", sender, body)
 
 
-@after_task_publish.connect
 def _after_send(sender: str, body: Any, **_: Any) -> None:
     _pass_point("link.after_send", sender, body)
 
@@ -29,6 +27,9 @@ def _pass_point(point: str, task: str, body: Any) -> None:
     if task.startswith("hub.sagas.") and "execution_id" in kwargs:
         crash_point(point, kwargs["execution_id"], kwargs.get("direction") or "", kwargs.get("index"))
 
+
+before_task_publish.connect(_before_send)
+after_task_publish.connect(_after_send)
 
 if os.environ.get("HUB_TESTING_SAGA"):
     under_test = turned_back(load(os.environ["HUB_TESTING_SAGA"]))

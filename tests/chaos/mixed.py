@@ -117,10 +117,17 @@ def _play(scene: Stage, callers: Callers, schedule: Schedule, sagas: int, chance
 
 
 def _is_quiet(callers: Callers) -> bool:
+    from django.db import InterfaceError, OperationalError, connection
+
     from sagas.models import SagaExecution
     from sagas.states import ACTIVE
 
-    return not callers.unanswered() and not SagaExecution.objects.filter(status__in=[status.value for status in ACTIVE]).exists()
+    active = SagaExecution.objects.filter(status__in=[status.value for status in ACTIVE])
+    try:
+        return not callers.unanswered() and not active.exists()
+    except (OperationalError, InterfaceError):
+        connection.close()  # it was open when the database was gone
+        return False
 
 
 def _report(scene: Stage, callers: Callers, schedule: Schedule, *, settled_sec: float) -> int:
