@@ -30,7 +30,8 @@ def _beat_schedule() -> dict[str, Any]:
     return {name: entry for module in found for name, entry in import_module(module).BEAT.items()}
 
 
-app = Celery("hub")
+# Announcements of sent tasks, which Flower shows, would carry their arguments as they are.
+app = Celery("hub", amqp="hub.telemetry.amqp:RedactingAMQP")
 app.conf.update(
     broker_url=settings.REDIS_URL,
     result_backend=settings.REDIS_URL,
@@ -59,7 +60,7 @@ app.conf.update(
     task_queues=[Queue(name) for name in (PUBLIC, SAGAS, EVENTS, CONTROL)],
     task_routes={
         **{f"hub.sagas.{link}": {"queue": SAGAS} for link in SAGA_LINKS},
-        "hub.events.deliver": {"queue": EVENTS},
+        **{f"hub.events.{name}": {"queue": EVENTS} for name in ("deliver", "delivered", "failed")},
         "hub.control.*": {"queue": CONTROL},
         "hub.*": {"queue": PUBLIC},
     },

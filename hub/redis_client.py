@@ -7,6 +7,8 @@ from functools import lru_cache
 
 import redis
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 
 def client() -> redis.Redis:
@@ -16,4 +18,6 @@ def client() -> redis.Redis:
 
 @lru_cache(maxsize=2)
 def _client(pid: int, url: str) -> redis.Redis:
-    return redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, health_check_interval=10, decode_responses=True)
+    limits = {"socket_timeout": 5, "socket_connect_timeout": 2, "health_check_interval": 10}
+    # One more try for a connection that went stale; who waits for Redis decides itself how long.
+    return redis.Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), 1), **limits)

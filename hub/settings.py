@@ -130,7 +130,7 @@ UNFOLD = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {"line": {"()": f"hub.telemetry.logs.{'Json' if HUB.log_format == 'json' else 'Text'}Formatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
         "hub": {"handlers": ["stderr"], "level": HUB.log_level, "propagate": False},

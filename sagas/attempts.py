@@ -145,13 +145,6 @@ def _would_double(draft: Draft, event: events.Failed) -> bool:
     return step.honours == "none" and step.status is StepStatus.RUNNING and event.outcome in ("unknown", "lost")
 
 
-def _late_window(draft: Draft, index: int, now: float) -> float | None:
-    """Return when the undo of a step in doubt may begin: a service without tombstones gets time for a late request (S6)."""
-    step = draft.run.steps[index]
-    late = step.may_have_happened and step.honours in ("key", "none")
-    return now + draft.spec.steps[index].timeout_sec if late else None
-
-
 def _give_up(draft: Draft, event: events.Failed) -> None:
     """End a step that gets no further try; the saga goes on without it, turns back, or stalls beyond its pivot."""
     index, step = event.step, draft.run.steps[event.step]
@@ -160,7 +153,7 @@ def _give_up(draft: Draft, event: events.Failed) -> None:
         draft.move_step(index, StepStatus.SKIPPED, words(event.error))
         return
     ended = StepStatus.UNKNOWN if step.may_have_happened else StepStatus.FAILED
-    draft.move_step(index, ended, words(event.error), due_at=_late_window(draft, index, event.now))
+    draft.move_step(index, ended, words(event.error), due_at=draft.late_window(index))
     if plan.stalled(draft.spec, draft.run) is not None:
         return
     if out_of_time:

@@ -108,7 +108,8 @@ def run_function(function: Callable[..., Any], payload: Payload, *, limit_sec: f
                 output = asyncio.run(_await(output))
     except Exception as exc:  # A step may raise anything: what it raised is its answer.
         return ended_by_exception(exc)
-    return checked_output(output, max_output_bytes)
+    # What an undo returns is not kept, so it cannot be too large or no JSON either.
+    return Ended(outcome="ok") if payload.undo else checked_output(output, max_output_bytes)
 
 
 def ask(function: Callable[..., Any], payload: Payload, *, limit_sec: float) -> Answer:
@@ -169,6 +170,8 @@ def run_http(call: Call, payload: Payload, *, limit_sec: float, max_output_bytes
         return _ended_request(exc)
     except IntegrationError as exc:
         return Ended(outcome="failed", error=as_error(exc.code, exc.message), retryable=exc.is_recoverable)
+    if payload.undo:
+        return Ended(outcome="ok", served_by=answer.service_id)
     return checked_output(answer.body, max_output_bytes, served_by=answer.service_id)
 
 

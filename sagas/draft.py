@@ -17,8 +17,8 @@ from sagas.states import ACTIVE, DONE, SAGA_MOVES, STEP_MOVES, Cause, Change, Il
 class Draft:
     """The run while one event is worked in; the only writer of statuses."""
 
-    def __init__(self, spec: SagaSpec, run: RunState) -> None:
-        self.spec, self.run, self.changes = spec, run, list[Change]()
+    def __init__(self, spec: SagaSpec, run: RunState, *, now: float) -> None:
+        self.spec, self.run, self.now, self.changes = spec, run, now, list[Change]()
 
     def set(self, **fields: Any) -> None:
         self.run = replace(self.run, **fields)
@@ -27,6 +27,12 @@ class Draft:
         steps = list(self.run.steps)
         steps[index] = replace(steps[index], **fields)
         self.run = replace(self.run, steps=tuple(steps))
+
+    def late_window(self, index: int) -> float | None:
+        """Return when the undo of a step in doubt may begin: a service without tombstones gets time for a late request (S6)."""
+        step = self.run.steps[index]
+        late = step.may_have_happened and step.honours in ("key", "none")
+        return self.now + self.spec.steps[index].timeout_sec if late else None
 
     def move_run(self, to: SagaStatus, reason: str = "", *, moves: Any = SAGA_MOVES) -> None:
         old = self.run.status
@@ -88,7 +94,7 @@ def stop_waiting(draft: Draft) -> None:
         if step.status is not StepStatus.WAITING:
             continue
         ended = StepStatus.UNKNOWN if step.may_have_happened else StepStatus.FAILED if step.attempts else StepStatus.PENDING
-        draft.move_step(index, ended, "no further try", due_at=None, waiting_for="", verify_only=False)
+        draft.move_step(index, ended, "no further try", due_at=draft.late_window(index), waiting_for="", verify_only=False)
 
 
 def _end_compensation(draft: Draft) -> None:
@@ -110,7 +116,7 @@ def park(draft: Draft, error: Any) -> None:
             # Nobody reports for this attempt any more; what it did is not known.
             draft.set_step(index, lease_until=None, may_have_happened=True)
             if step.status is StepStatus.RUNNING:
-                draft.move_step(index, StepStatus.UNKNOWN, words(error))
+                draft.move_step(index, StepStatus.UNKNOWN, words(error), due_at=draft.late_window(index))
 
 
 def deadline_error(last: Any) -> dict[str, Any]:

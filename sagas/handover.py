@@ -18,9 +18,6 @@ from sagas.calls import Ended
 from sagas.engine import Attempt, Next
 from sagas.states import Direction
 
-_LOST_WITH_PROCESS = frozenset({"WorkerLostError", "TimeLimitExceeded", "SoftTimeLimitExceeded", "Terminated"})
-_AMBIGUOUS = frozenset({"OutcomeUnknown", "TimeoutError", "ConnectionError"})
-
 
 def begin(execution_id: str, index: int, direction: Direction) -> Next:
     """Claim a step that others carry out, and ask them to."""
@@ -53,7 +50,10 @@ def _send(attempt: Attempt) -> Ended | None:
 
 def layer_finished(execution_id: str, index: int, epoch: int, result: Any) -> None:
     """Record a layer's result and send what follows."""
-    conclude(execution_id, index, epoch, calls.checked_output(result, settings.HUB.saga_max_context_bytes))
+    undoing = plan.is_undoing(store.load(execution_id).run.steps[index])
+    # What an undo returns is not kept, so it cannot be too large or no JSON either.
+    ended = Ended(outcome="ok") if undoing else calls.checked_output(result, settings.HUB.saga_max_context_bytes)
+    conclude(execution_id, index, epoch, ended)
 
 
 def layer_failed(execution_id: str, index: int, epoch: int, task_id: str) -> None:
@@ -82,10 +82,10 @@ def conclude(execution_id: str, index: int, epoch: int, ended: Ended) -> None:
 
 
 def _read_failure(task_id: str) -> Ended:
-    """Tell a layer's refusal and its plain errors from what is not known.
+    """Tell a layer's refusal from everything else, which leaves a doubt.
 
-    The layer's exception is read from the result backend by its name; a layer that stores no results, or whose process
-    vanished, leaves the outcome unknown.
+    The layer's exception is read from the result backend by its name. An error is no proof that nothing happened: the
+    broker may have delivered the message twice, and the other copy may have acted.
     """
     result = AsyncResult(task_id, app=app)
     raised = result.result if result.state == "FAILURE" else None
@@ -93,8 +93,6 @@ def _read_failure(task_id: str) -> Ended:
     if raised is None:
         error = calls.as_error(ErrorCode.STEP_OUTCOME_UNKNOWN, "the layer's task failed and left no reason")
         return Ended(outcome="unknown", error=error)
-    if name in _LOST_WITH_PROCESS or name in _AMBIGUOUS:
-        return Ended(outcome="unknown", error=calls.as_error(ErrorCode.STEP_OUTCOME_UNKNOWN, text, name))
     if name == "Refused":
         return Ended(outcome="refused", error=calls.as_error(ErrorCode.STEP_REFUSED, text, name))
-    return Ended(outcome="failed", error=calls.as_error(ErrorCode.STEP_FAILED, text, name))
+    return Ended(outcome="unknown", error=calls.as_error(ErrorCode.STEP_OUTCOME_UNKNOWN, text, name))

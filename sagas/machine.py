@@ -50,7 +50,7 @@ def start(
 
 def apply(spec: SagaSpec, run: RunState, event: events.Event) -> Verdict:
     """Return what becomes of `run`; raise `IllegalMove` when the event asks for a move that the tables do not have."""
-    draft = Draft(spec, run)
+    draft = Draft(spec, run, now=event.now)
     ignored = _HANDLERS[type(event)](draft, event)
     if ignored:
         return Verdict(run=run, ignored=ignored)
@@ -113,7 +113,8 @@ def _blocked(draft: Draft, event: events.Blocked) -> str:
     run = draft.run
     if not plan.work(draft.spec, run, now=event.now):
         return "no work lies ready"
-    since = event.now if run.blocked_at is None else run.blocked_at
+    same = run.blocked_at is not None and run.blocked_reason.startswith(event.error["code"])
+    since = run.blocked_at if same and run.blocked_at is not None else event.now
     draft.set(blocked_at=since, blocked_reason=words(event.error))
     if event.now - since >= event.patience_sec:
         park(draft, event.error)

@@ -96,7 +96,7 @@ def segment(spec: SagaSpec, index: int) -> tuple[int, ...]:
 
 def is_past_pivot(spec: SagaSpec, run: RunState) -> bool:
     """Tell whether the point of no return lies behind: from there the saga only goes forward (S12)."""
-    return any(step.kind == "pivot" and state.status is StepStatus.COMPLETED for step, state in zip(spec.steps, run.steps, strict=True))
+    return any(step.kind == "pivot" and state.status in DONE for step, state in zip(spec.steps, run.steps, strict=True))
 
 
 def stalled(spec: SagaSpec, run: RunState) -> int | None:

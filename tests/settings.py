@@ -15,7 +15,11 @@ from hub.embedded import free_port, start_redis
 ROOT = Path(__file__).resolve().parent.parent
 SAGA_MODULES = [*ROOT.glob("tests/*/saga_samples.py"), *ROOT.glob("demo/sagas.py")]
 
-if "HUB_TEST_VAR" not in os.environ:
+# Under pytest-xdist each worker process inherits the environment of the first one, and needs a world of its own.
+OWNER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+if os.environ.get("HUB_TEST_OWNER") != OWNER:
+    os.environ["HUB_TEST_OWNER"] = OWNER
     var = Path(tempfile.mkdtemp(prefix="hub-test-"))
     atexit.register(shutil.rmtree, var, ignore_errors=True)
     os.environ["HUB_TEST_VAR"] = os.environ["HUB_VAR_DIR"] = str(var)

@@ -36,7 +36,7 @@ SPEC = saga(step("a"))
 
 
 def draft(run_status=SagaStatus.RUNNING, step_status=StepStatus.PENDING):
-    return Draft(SPEC, RunState(status=run_status, steps=(StepState(status=step_status),), deadline_at=START))
+    return Draft(SPEC, RunState(status=run_status, steps=(StepState(status=step_status),), deadline_at=START), now=START)
 
 
 @pytest.mark.parametrize("table", RUN_TABLES, ids=["saga", "operator", "parent"])
