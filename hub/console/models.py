@@ -34,6 +34,7 @@ class OperatorAction(models.Model):
         verbose_name = "operator action"
         ordering: ClassVar = ["-at", "-id"]
         permissions: ClassVar = [
+            ("view_queues", "Can see queues and workers"),
             ("retry_saga", "Can retry a saga from the step that failed"),
             ("retry_saga_undo", "Can retry the failed undos of a saga"),
             ("skip_saga_step", "Can skip a step, or an undo, that was dealt with by hand"),

@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.urls import path
 
 from hub.console.codes import views as codes
+from hub.console.queues import views as queues
 from hub.console.saga import views as saga
 
 app_name = "console"
@@ -19,6 +20,7 @@ def _staff(view: Callable[..., Any]) -> Callable[..., Any]:
 urlpatterns = [
     path("errors/", _staff(codes.index), name="error-codes"),
     path("errors/<slug:code>/", _staff(codes.show), name="error-code"),
+    path("queues/", _staff(queues.show), name="queues"),
     path("sagas/<uuid:execution_id>/plan/", _staff(saga.plan), name="saga-plan"),
     path("sagas/<uuid:execution_id>/<slug:name>/", _staff(saga.act), name="saga-action"),
 ]

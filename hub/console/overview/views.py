@@ -1,4 +1,4 @@
-"""The first page of the admin."""
+"""The first page of the admin: what is wrong first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from hub.console.overview import figures, troubles
+
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add to the admin's index what the overview shows."""
-    return context
+    """Add to the admin's index what the overview shows this person."""
+    may = request.user.has_perm
+    traffic = figures.traffic() if may("routing.view_routedrequest") else None
+    return {**context, "title": "Overview", "troubles": troubles.find(may), "figures": figures.figures(may), "traffic": traffic}

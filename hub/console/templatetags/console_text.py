@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django import template
 
+from hub.console.saga import drawing
+
 register = template.Library()
 
 
@@ -11,3 +13,9 @@ register = template.Library()
 def in_words(status: object) -> str:
     """Return a status as a person writes it."""
     return str(status or "").replace("_", " ")
+
+
+@register.filter
+def duration(seconds: float) -> str:
+    """Return seconds as a person says them."""
+    return drawing.in_words(float(seconds))

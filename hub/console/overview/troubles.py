@@ -1,0 +1,170 @@
+"""What is wrong now, the worst first; each trouble leads to the page where it is put right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlencode
+
+import redis
+from django.db.models import QuerySet
+from django.urls import reverse
+from django.utils import timezone
+
+from hub.circuits import services as circuits
+from hub.circuits.policy import CircuitState
+from hub.console.queues import board
+from hub.console.saga.presets import PRESETS
+from hub.events.models import DeadLetter
+from hub.telemetry.redaction import Redactor
+from hub.telemetry.secrets import known_secrets
+from registry_app import overview as registry
+from sagas.models import SagaExecution
+
+SHOWN = 5
+MANY = 1_000
+_OPEN_STATES = (CircuitState.OPEN, CircuitState.HALF_OPEN, CircuitState.FORCED_OPEN)
+May = Callable[[str], bool]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One thing that is wrong."""
+
+    name: str
+    text: str
+    url: str
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trouble:
+    """A kind of trouble: how many, the first few, and the page with all; `count` stops at a thousand."""
+
+    kind: str
+    title: str
+    count: int
+    url: str
+    items: list[Item]
+
+    @property
+    def counted(self) -> str:
+        """Return the count as a person reads it."""
+        return f"{self.count:,} or more" if self.count >= MANY else f"{self.count:,}"
+
+
+def find(may: May) -> list[Trouble]:
+    """Return what is wrong, of what this person may see."""
+    found = [trouble for permission, look in _LOOKS if not permission or may(permission) for trouble in look()]
+    return [trouble for trouble in found if trouble.count]
+
+
+def _needing_an_operator() -> Iterator[Trouble]:
+    yield _sagas("needs-operator", "Sagas that need an operator")
+
+
+def _stuck() -> Iterator[Trouble]:
+    yield _sagas("stuck", "Sagas that are stuck")
+
+
+def _failed_today() -> Iterator[Trouble]:
+    yield _sagas("failed-today", "Sagas that turned back today")
+
+
+def _sagas(preset: str, title: str) -> Trouble:
+    rows = SagaExecution.objects.filter(PRESETS[preset].condition(timezone.now()))
+    count = bounded_count(rows)
+    newest = (
+        rows.only("id", "saga_name", "status", "error", "blocked_reason", "created_at").order_by("-created_at")[:SHOWN] if count else []
+    )
+    redactor = Redactor(known_secrets())
+    page = f"{reverse('admin:sagas_sagaexecution_changelist')}?{urlencode({'show': preset})}"
+    return Trouble(kind=preset, title=title, count=count, url=page, items=[_saga(row, redactor) for row in newest])
+
+
+def _saga(row: SagaExecution, redactor: Redactor) -> Item:
+    error = row.error or {}
+    text = row.blocked_reason or f"{error.get('code', '')} {error.get('message', '')}".strip() or row.get_status_display()
+    url = reverse("admin:sagas_sagaexecution_change", args=[row.pk])
+    return Item(name=str(row), text=redactor.text(text)[:200], url=url, since=row.created_at)
+
+
+def _dead_letters() -> Iterator[Trouble]:
+    rows = DeadLetter.objects.filter(status=DeadLetter.Status.OPEN)
+    count, redactor = bounded_count(rows), Redactor(known_secrets())
+    newest = rows.select_related("subscription", "event").order_by("-last_at")[:SHOWN] if count else []
+    items = [
+        Item(
+            name=f"{row.subscription.name}: {row.event.topic}",
+            text=redactor.text(f"{row.error_code} {row.error}")[:200],
+            url=reverse("admin:events_deadletter_change", args=[row.pk]),
+            since=row.last_at,
+        )
+        for row in newest
+    ]
+    page = f"{reverse('admin:events_deadletter_changelist')}?status__exact=open"
+    yield Trouble(kind="dead-letters", title="Dead letters", count=count, url=page, items=items)
+
+
+def _sick_services() -> Iterator[Trouble]:
+    sick = [row for status in ("unhealthy", "degraded") for row in registry.sick_first(status=status, limit=MANY)]
+    routed = [row for row in sick if not registry.is_in_maintenance(row)]
+    items = [
+        Item(
+            name=f"{row.service_name} is {row.status}",
+            text=row.reason or row.endpoint,
+            url=reverse("admin:registry_service_change", args=[row.pk]),
+            since=row.status_since,
+        )
+        for row in routed[:SHOWN]
+    ]
+    page = reverse("admin:registry_service_changelist")
+    yield Trouble(kind="services", title="Services that are down or degraded", count=len(routed), url=page, items=items)
+
+
+def _circuits() -> Iterator[Trouble]:
+    away = [seen for seen in circuits.all_states() if seen.state in _OPEN_STATES]
+    page = reverse("admin:circuits_circuitsetting_changelist")
+    history = reverse("admin:circuits_circuittransition_changelist")
+    items = [
+        Item(
+            name=f"{seen.service_name} is {str(seen.state).replace('_', ' ')}",
+            text=seen.manual_why or seen.why,
+            url=f"{history}?{urlencode({'q': seen.service_name})}",
+        )
+        for seen in away[:SHOWN]
+    ]
+    yield Trouble(kind="circuits", title="Circuit breakers that refuse calls", count=len(away), url=page, items=items)
+
+
+def _queues() -> Iterator[Trouble]:
+    page = reverse("console:queues")
+    try:
+        seen = board.look()
+    except redis.RedisError as exc:
+        item = Item(name="Redis does not answer", text=type(exc).__name__, url=reverse("console:error-code", args=["E11941"]))
+        yield Trouble(kind="redis", title="Redis is away: breakers, queues and metrics are not known", count=1, url=page, items=[item])
+        return
+    orphans = [line for line in seen.queues if line.is_orphan]
+    items = [Item(name=line.name, text=f"{line.ready} messages wait and no worker reads it", url=page) for line in orphans[:SHOWN]]
+    yield Trouble(kind="orphans", title="Queues that nobody reads", count=len(orphans), url=page, items=items)
+    if not seen.beating:
+        item = Item(name="No worker of the hub gives a sign of life", text="Nothing runs until one does.", url=page)
+        yield Trouble(kind="workers", title="No worker", count=1, url=page, items=[item])
+
+
+_LOOKS: tuple[tuple[str, Callable[[], Iterator[Trouble]]], ...] = (
+    ("sagas.view_sagaexecution", _needing_an_operator),
+    ("console.view_queues", _queues),
+    ("sagas.view_sagaexecution", _stuck),
+    ("circuits.view_circuitsetting", _circuits),
+    ("registry.view_service", _sick_services),
+    ("events.view_deadletter", _dead_letters),
+    ("sagas.view_sagaexecution", _failed_today),
+)
+
+
+def bounded_count(rows: QuerySet[SagaExecution] | QuerySet[DeadLetter]) -> int:
+    """Count up to a thousand: what lies beyond changes nothing about what to do."""
+    return len(rows.order_by().values_list("pk", flat=True)[:MANY])

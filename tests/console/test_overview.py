@@ -1,0 +1,202 @@
+"""The overview: what is wrong first, each a link to where it is put right."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from hub.circuits import services as circuits
+from hub.circuits.policy import CircuitState
+from hub.console import workers
+from hub.console.overview import pulse
+from hub.console.queues import board, readers
+from hub.events.models import DeadLetter, Delivery, Event, Subscription
+from hub.redis_client import client as redis_client
+from hub.routing.models import RoutedRequest
+from registry_app.values import ServiceStatus
+from sagas.models import SagaExecution
+from tests.console.pages import failed_saga, parked_saga, person
+from tests.console.test_saga_list import copies
+from tests.registry.samples import register
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_redis():
+    """Begin with an empty Redis in which one worker of the hub gives a sign of life."""
+    redis_client().flushdb()
+    workers.beat("hub@here")
+
+
+@pytest.fixture
+def viewer():
+    return person("hub viewer")
+
+
+def overview(browser):
+    answer = browser.get("/admin/")
+    assert answer.status_code == 200
+    return answer
+
+
+def kinds(answer):
+    return re.findall(r'data-kind="([a-z-]+)"', answer.content.decode())
+
+
+def dead_letters(count):
+    subscription = Subscription.objects.create(
+        name=f"mail-{uuid.uuid4().hex[:6]}", pattern="agent.*", kind="task", task="l03.mail", queue="l03"
+    )
+    for _ in range(count):
+        event = Event.objects.create(
+            event_id=uuid.uuid4().hex, topic="agent.created", event_type="created", source="L02", body={}, time=timezone.now()
+        )
+        delivery = Delivery.objects.create(
+            subscription=subscription, event=event, status="dead", due_at=timezone.now(), finished_at=timezone.now()
+        )
+        DeadLetter.objects.create(
+            delivery=delivery,
+            subscription=subscription,
+            event=event,
+            fingerprint="f" * 16,
+            error_code="E11143",
+            error="gone",
+            last_at=timezone.now(),
+        )
+
+
+def requests(count, *, minutes_ago=1, **fields):
+    at = timezone.now() - timedelta(minutes=minutes_ago)
+    given = {
+        "service_name": "L02_runtime",
+        "method": "GET",
+        "path": "/",
+        "outcome": "ok",
+        "duration_ms": 20,
+        "trace_id": "a" * 32,
+        **fields,
+    }
+    RoutedRequest.objects.bulk_create(RoutedRequest(created_at=at, correlation_id="c", **given) for _ in range(count))
+
+
+def test_when_nothing_is_wrong_it_says_so(viewer):
+    answer = overview(viewer)
+
+    assert "Nothing is wrong" in answer.content.decode()
+    assert kinds(answer) == []
+
+
+def test_each_trouble_is_there_the_worst_first(viewer):
+    parked_saga()
+    stuck = failed_saga()
+    SagaExecution.objects.filter(pk=stuck.pk).update(status="waiting", finished_at=None, next_wake_at=timezone.now() - timedelta(hours=1))
+    register("L05_planning", status=ServiceStatus.UNHEALTHY)
+    circuits.force("L05_planning", CircuitState.FORCED_OPEN, by="ann", why="it burns")
+    dead_letters(2)
+    redis_client().set(readers.ASKED_KEY, redis_client().time()[0])
+    redis_client().rpush("hub", "{}")
+
+    answer = overview(viewer)
+
+    assert kinds(answer) == ["needs-operator", "orphans", "stuck", "circuits", "services", "dead-letters", "failed-today"]
+    assert answer.content.decode().index("What is wrong") < answer.content.decode().index("Sagas running")
+
+
+def test_every_link_of_a_trouble_leads_somewhere(viewer):
+    parked_saga()
+    register("L05_planning", status=ServiceStatus.UNHEALTHY)
+    circuits.force("L05_planning", CircuitState.FORCED_OPEN, by="ann", why="it burns")
+    dead_letters(1)
+
+    troubles = overview(viewer).context["troubles"]
+
+    links = {one.url for one in troubles} | {item.url for one in troubles for item in one.items}
+    assert {link: viewer.get(link).status_code for link in links} == dict.fromkeys(links, 200)
+    assert len(links) >= 8
+
+
+def test_no_sign_of_life_from_a_worker_is_a_trouble(viewer):
+    workers.forget("hub@here")
+
+    assert kinds(overview(viewer)) == ["workers"]
+
+
+def test_a_person_sees_only_what_they_may(client, django_user_model):
+    parked_saga()
+    client.force_login(django_user_model.objects.create_user("guest", is_staff=True))
+
+    answer = overview(client)
+
+    assert kinds(answer) == []
+    assert "Sagas running" not in answer.content.decode()
+
+
+def test_the_overview_costs_the_same_for_one_row_as_for_fifty(viewer):
+    parked, counts = parked_saga(), []
+    failed_saga()
+    for more in (0, 0, 49):
+        copies(parked, more)
+        requests(more)
+        for number in range(more):
+            register(f"L{number:02}_sick", f"http://127.0.0.1:{9000 + number}", status=ServiceStatus.UNHEALTHY)
+        dead_letters(1 + more)
+        with CaptureQueriesContext(connection) as seen:
+            overview(viewer)
+        counts.append(len(seen))
+
+    assert counts[1] == counts[2] <= 25
+    assert not [one["sql"] for one in seen if "COUNT(*)" in one["sql"]]
+
+
+def test_requests_of_the_last_half_hour_are_counted(viewer):
+    requests(3)
+    requests(1, outcome="unknown", duration_ms=900)
+    requests(5, minutes_ago=60)
+
+    found = overview(viewer).context["traffic"]
+
+    assert (found.calls, found.failed, found.p50_ms, found.p95_ms) == (4, 1, 20, 900)
+
+
+def test_the_pulse_puts_each_call_into_its_minute():
+    calls = [pulse.Call(ago_sec=ago, is_ok=ok, duration_ms=10) for ago, ok in ((1, True), (2, False), (1790, True), (1801, True))]
+
+    found = pulse.of(calls, is_cut=False)
+
+    assert (found.calls, found.failed) == (3, 1)
+    drawn = [(place, minute.good > 0, minute.bad > 0) for place, minute in enumerate(found.minutes) if minute.good or minute.bad]
+    assert drawn == [(0, True, False), (29, True, True)]
+
+
+def test_a_queue_that_a_worker_reads_is_no_orphan(worker, viewer):
+    redis_client().rpush("l99.lost", "{}")
+    redis_client().sadd("_kombu.binding.l99.lost", "l99.lost\x06\x16\x06\x16l99.lost")
+
+    readers.ask()
+    seen = {line.name: line for line in board.look().queues}
+
+    assert (seen["hub"].readers, seen["hub"].is_orphan) == ([worker.node], False)
+    assert (seen["l99.lost"].ready, seen["l99.lost"].readers, seen["l99.lost"].is_orphan) == (1, [], True)
+    html = viewer.get(reverse("console:queues")).content.decode()
+    assert html.index("l99.lost") < html.index("hub.control")
+    assert html.count("nobody reads it") == 1
+
+
+def test_as_long_as_nobody_asked_no_queue_is_called_an_orphan():
+    redis_client().rpush("hub", "{}")
+
+    assert [line.name for line in board.look().queues if line.is_orphan] == []
+
+
+def test_the_queues_are_not_for_everybody(client, django_user_model):
+    client.force_login(django_user_model.objects.create_user("guest", is_staff=True))
+
+    assert client.get(reverse("console:queues")).status_code == 403
