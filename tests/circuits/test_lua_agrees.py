@@ -92,8 +92,14 @@ class Agreement(RuleBasedStateMachine):
             if len(self.permits) > known:
                 self.report(*self.permits.pop(), ok=ok, slow=slow, jitter=0.0, retry_after_ms=0)
 
+    @rule(slow=st.lists(st.booleans(), min_size=4, max_size=6))
+    def good_calls_of_which_some_are_slow(self, slow):
+        self.reset()
+        self.calls_one_after_another([(True, one) for one in slow])
+
     @rule(
-        outcomes=st.lists(st.sampled_from(["ok", "ok", "failed", "slow to end", "released"]), min_size=1, max_size=4), again=st.booleans()
+        outcomes=st.lists(st.sampled_from(["ok", "ok", "failed", "busy", "slow to end", "released"]), min_size=1, max_size=4),
+        again=st.booleans(),
     )
     def an_open_period_and_its_probes(self, outcomes, again):
         self.calls_one_after_another([(False, False)] * 3)
@@ -110,7 +116,8 @@ class Agreement(RuleBasedStateMachine):
                     self.give_back(probe_id)
                     continue
                 time.sleep(LEASE_MS / 1000 if outcome == "slow to end" else 0)
-                self.report(generation, probe_id, ok=outcome != "failed", slow=False, jitter=0.5, retry_after_ms=0)
+                ok, pause_ms = outcome not in ("failed", "busy"), 30 if outcome == "busy" else 0
+                self.report(generation, probe_id, ok=ok, slow=False, jitter=0.5, retry_after_ms=pause_ms)
                 self.admit()
 
     @rule(ok=st.integers(1, 5), jitter=st.sampled_from([0.0, 1.0]), late=st.booleans())
