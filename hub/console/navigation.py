@@ -34,6 +34,7 @@ _OPERATE = (
     ("Services", "dns", "admin:registry_service_changelist", "registry.view_service"),
     ("Circuit breakers", "electric_bolt", "admin:circuits_circuitsetting_changelist", "circuits.view_circuitsetting"),
     ("Requests", "swap_horiz", "admin:routing_routedrequest_changelist", "routing.view_routedrequest"),
+    ("Traces", "timeline", "console:traces", "telemetry.view_span"),
     ("Queues and workers", "stacks", "console:queues", "console.view_queues"),
     ("Dead letters", "unsubscribe", "admin:events_deadletter_changelist", "events.view_deadletter"),
 )

@@ -9,6 +9,7 @@ from django.urls import path
 from hub.console.codes import views as codes
 from hub.console.queues import views as queues
 from hub.console.saga import views as saga
+from hub.console.traces import views as traces
 
 app_name = "console"
 
@@ -21,6 +22,9 @@ urlpatterns = [
     path("errors/", _staff(codes.index), name="error-codes"),
     path("errors/<slug:code>/", _staff(codes.show), name="error-code"),
     path("queues/", _staff(queues.show), name="queues"),
+    path("traces/", _staff(traces.index), name="traces"),
+    path("traces/<slug:trace_id>/", _staff(traces.show), name="trace"),
+    path("traces/<slug:trace_id>/json/", _staff(traces.download), name="trace-json"),
     path("sagas/<uuid:execution_id>/plan/", _staff(saga.plan), name="saga-plan"),
     path("sagas/<uuid:execution_id>/<slug:name>/", _staff(saga.act), name="saga-action"),
 ]

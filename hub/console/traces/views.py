@@ -1,0 +1,123 @@
+"""Pages of the traces: the list, one trace as a waterfall, and the same as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.template.response import TemplateResponse
+from django.views.decorators.http import require_safe
+
+from hub.console.traces import find, waterfall
+from hub.telemetry import store
+from hub.telemetry.redaction import Redactor
+from hub.telemetry.secrets import known_secrets
+from hub.telemetry.values import TraceSpan
+from sagas.models import SagaExecution
+
+PERMISSION = "telemetry.view_span"
+MAX_ROWS = 1_000
+
+
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """List the newest traces that match."""
+    _check(request)
+    wanted = _filter(request)
+    page = find.find(wanted)
+    older = urlencode({**request.GET.dict(), "before": page.older.isoformat()}) if page.older else ""
+    context = {"title": "Traces", "page": page, "wanted": wanted, "services": find.services(page.lines), "older": older}
+    return TemplateResponse(request, "console/traces.html", {**admin.site.each_context(request), **context})
+
+
+@require_safe
+def show(request: HttpRequest, trace_id: str) -> HttpResponse:
+    """Show a trace as a waterfall."""
+    spans = _spans(request, trace_id)
+    shown = waterfall.build(spans, keep=_keep(request))
+    context = {
+        "title": f"Trace {trace_id[:8]}",
+        "trace_id": trace_id,
+        "waterfall": shown,
+        "rows": shown.rows[:MAX_ROWS],
+        "cut": max(0, len(shown.rows) - MAX_ROWS),
+        "errors_only": _errors_only(request),
+        "service": request.GET.get("service", ""),
+        "sagas": _sagas(request, trace_id),
+    }
+    return TemplateResponse(request, "console/trace.html", {**admin.site.each_context(request), **context})
+
+
+@require_safe
+def download(request: HttpRequest, trace_id: str) -> HttpResponse:
+    """Return the spans of a trace as JSON, to keep or to hand on."""
+    spans = _spans(request, trace_id)
+    redactor = Redactor(known_secrets())
+    body = {"trace_id": trace_id, "spans": [_plain(span, redactor) for span in spans]}
+    return JsonResponse(body, headers={"Content-Disposition": f'attachment; filename="trace-{trace_id}.json"'})
+
+
+def _check(request: HttpRequest) -> None:
+    if not request.user.has_perm(PERMISSION):
+        raise PermissionDenied(PERMISSION)
+
+
+def _spans(request: HttpRequest, trace_id: str) -> list[TraceSpan]:
+    _check(request)
+    spans = store.trace(trace_id)
+    if not spans:
+        raise Http404(f"no spans of trace {trace_id}: it may be older than the retention")
+    return spans
+
+
+def _plain(span: TraceSpan, redactor: Redactor) -> dict[str, Any]:
+    """Return a span as JSON; spans are redacted before they are stored, and once more by the secrets known now."""
+    found: dict[str, Any] = redactor.value(span.to_dict())
+    return found
+
+
+def _errors_only(request: HttpRequest) -> bool:
+    return request.GET.get("errors") == "1"
+
+
+def _keep(request: HttpRequest) -> Callable[[TraceSpan], bool]:
+    errors_only, service = _errors_only(request), request.GET.get("service", "")
+    return lambda span: (not errors_only or span.status == "error") and (not service or span.service_name == service)
+
+
+def _sagas(request: HttpRequest, trace_id: str) -> list[SagaExecution]:
+    if not request.user.has_perm("sagas.view_sagaexecution"):
+        return []
+    return list(SagaExecution.objects.filter(trace_id=trace_id).only("id", "saga_name", "status").order_by("-created_at")[:10])
+
+
+def _filter(request: HttpRequest) -> find.Filter:
+    """Read the filter from the address; what cannot be read filters nothing."""
+    given = request.GET
+    return find.Filter(
+        service=given.get("service", "").strip()[:255],
+        errors_only=_errors_only(request),
+        min_ms=_number(given.get("min_ms", "")),
+        known_as=given.get("q", "").strip()[:128],
+        before=_moment(given.get("before", "")),
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        return min(max(float(text), 0.0), 1e9)
+    except ValueError:
+        return 0.0
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else None

@@ -1,0 +1,124 @@
+"""The spans of a trace as a tree, in rows one under another, with what decided how long it took (pure)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from hub.telemetry.values import TraceSpan
+
+MAX_DEPTH = 60
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One span: `left` and `width` are per cent of the trace's time; `is_orphan`: its parent is not stored."""
+
+    span: TraceSpan
+    depth: int
+    left: float
+    width: float
+    duration_ms: float
+    is_critical: bool
+    is_orphan: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waterfall:
+    """The rows in the order of the tree, and what was left out by the filter."""
+
+    rows: tuple[Row, ...]
+    duration_ms: float
+    services: tuple[str, ...]
+    errors: int
+    left_out: int
+
+
+def build(spans: Sequence[TraceSpan], *, keep: Callable[[TraceSpan], bool] = lambda span: True) -> Waterfall:
+    """Return the waterfall of a trace; a span that `keep` refuses stays if something below it is kept."""
+    if not spans:
+        return Waterfall(rows=(), duration_ms=0.0, services=(), errors=0, left_out=0)
+    began, ended = min(_start(span) for span in spans), max(_end(span) for span in spans)
+    whole = max(ended - began, 1e-6)
+    critical, order = _critical(spans), list(_in_order(spans))
+    kept = _with_ancestors(spans, [span for span in spans if keep(span)])
+    known = {span.span_id for span in spans}
+    rows = [
+        Row(
+            span=span,
+            depth=depth,
+            left=round((_start(span) - began) / whole * 100, 2),
+            width=round(max((_end(span) - _start(span)) / whole * 100, 0.15), 2),
+            duration_ms=(_end(span) - _start(span)) * 1000,
+            is_critical=span.span_id in critical,
+            is_orphan=bool(span.parent_span_id) and span.parent_span_id not in known,
+        )
+        for span, depth in order
+        if span.span_id in kept
+    ]
+    return Waterfall(
+        rows=tuple(rows),
+        duration_ms=whole * 1000,
+        services=tuple(sorted({span.service_name for span in spans if span.service_name})),
+        errors=sum(span.status == "error" for span in spans),
+        left_out=len(order) - len(rows),
+    )
+
+
+def _start(span: TraceSpan) -> float:
+    return span.start.timestamp() if isinstance(span.start, datetime) else 0.0
+
+
+def _end(span: TraceSpan) -> float:
+    return span.end.timestamp() if isinstance(span.end, datetime) else _start(span)
+
+
+def _children(spans: Sequence[TraceSpan]) -> dict[str, list[TraceSpan]]:
+    """Return the spans by parent, in order of start; those whose parent is not there are under the empty id."""
+    known = {span.span_id for span in spans}
+    found = defaultdict(list)
+    for span in sorted(spans, key=_start):
+        parent = span.parent_span_id or ""
+        found[parent if parent in known and parent != span.span_id else ""].append(span)
+    return found
+
+
+def _in_order(spans: Sequence[TraceSpan]) -> Iterator[tuple[TraceSpan, int]]:
+    """Give each span under its parent; spans that name each other as parents in a ring come last."""
+    children, seen = _children(spans), set[str]()
+    stack = [(span, 0) for span in reversed(children[""])]
+    while stack:
+        span, depth = stack.pop()
+        seen.add(span.span_id)
+        yield span, depth
+        stack += [(child, min(depth + 1, MAX_DEPTH)) for child in reversed(children.get(span.span_id, [])) if child.span_id not in seen]
+    for span in spans:
+        if span.span_id not in seen:
+            yield span, 0
+
+
+def _critical(spans: Sequence[TraceSpan]) -> set[str]:
+    """Return the chain of spans that ended last: what to shorten if the whole is to be shorter."""
+    children = _children(spans)
+    path: set[str] = set()
+    level = children[""]
+    while level:
+        last = max(level, key=_end)
+        if last.span_id in path:
+            break
+        path.add(last.span_id)
+        level = children.get(last.span_id, [])
+    return path
+
+
+def _with_ancestors(spans: Sequence[TraceSpan], kept: Sequence[TraceSpan]) -> set[str]:
+    parents = {span.span_id: span.parent_span_id or "" for span in spans}
+    found: set[str] = set()
+    for span in kept:
+        at = span.span_id
+        while at and at not in found:
+            found.add(at)
+            at = parents.get(at, "")
+    return found
