@@ -26,10 +26,13 @@ ATTEMPTS = 3
 _LETTERS = {Verdict.GOOD: "g", Verdict.SLOW: "s", Verdict.BAD: "b", Verdict.SILENT: "-"}
 
 
-def record(service_id: str, witnesses: Mapping[str, Finding], *, at: datetime) -> str | None:
-    """Store what was seen of an instance; return its status, or None when there was nothing to store it to."""
-    for _ in range(ATTEMPTS):
-        row = Service.objects.filter(service_id=service_id, deregistered_at=None).first()
+def record(service_id: str, witnesses: Mapping[str, Finding], *, at: datetime, seen: Service | None = None) -> str | None:
+    """Store what was seen of an instance; return its status, or None when there was nothing to store it to.
+
+    `seen` is the row as the caller read it: mostly nobody changed it since, and it need not be read again.
+    """
+    for attempt in range(ATTEMPTS):
+        row = seen if attempt == 0 and seen else Service.objects.filter(service_id=service_id, deregistered_at=None).first()
         if row is None:
             return None
         if _store(row, witnesses, at):
@@ -51,6 +54,8 @@ def _store(row: Service, witnesses: Mapping[str, Finding], at: datetime) -> bool
     with transaction.atomic():
         if not _update(row, {**columns, "status_since": at}):
             return False
+        # What others may have changed since the row was read, and the history tells.
+        row.refresh_from_db(fields=["maintenance_until", "service_version"])
         history.record(row, HealthChange.Kind.HEALTH, old_status=before.status, reason=after.reason, at=at)
         state.mark_changed()
         announce.changed(row, HealthChange.Kind.HEALTH, old_status=before.status, reason=after.reason)

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from hub.errors import ErrorCode, IntegrationError
 from hub.public_task import PublicTask
-from registry_app import history, lookup, maintenance, preservation, prober, services
+from registry_app import background, history, lookup, maintenance, preservation, prober, services
 from registry_app.values import ServiceInfo
 
 
@@ -43,7 +43,7 @@ def look_up(service_name: str, version: str | None = None) -> dict[str, Any]:
 def probe_due() -> None:
     """Begin the probes that are due, end maintenances, and see whether a freeze is over."""
     now = timezone.now()
-    prober.start_due()
+    background.start_due()
     maintenance.end_due(now=now)
     preservation.review(at=now)
 

@@ -223,7 +223,7 @@ class TestClaims:
         first, second = prober.claim_due(3, now=now), prober.claim_due(10, now=now)
 
         assert (len(first), len(second)) == (3, 2)
-        assert not {job.service_id for job in first} & {job.service_id for job in second}
+        assert not {job.row.service_id for job in first} & {job.row.service_id for job in second}
         assert prober.claim_due(10, now=now) == []
 
     def test_two_who_saw_the_same_row_do_not_both_get_it(self):
@@ -252,7 +252,7 @@ class TestClaims:
 
         jobs = prober.claim_due(2, now=timezone.now())
 
-        assert [job.service_id for job in jobs] == [infos[2].service_id, infos[1].service_id]
+        assert [job.row.service_id for job in jobs] == [infos[2].service_id, infos[1].service_id]
 
 
 class TestSelfPreservation:
