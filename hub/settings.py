@@ -121,6 +121,7 @@ UNFOLD = {
     "SITE_TITLE": "Integration hub",
     "SITE_HEADER": "Integration hub",
     "SITE_SYMBOL": "hub",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "hub.console.navigation.favicon"}],
     "STYLES": ["hub.console.navigation.style"],
     "SCRIPTS": ["hub.console.navigation.script"],
     "DASHBOARD_CALLBACK": "hub.console.overview.views.dashboard",

@@ -19,6 +19,11 @@ def script(request: HttpRequest) -> str:
     return static("console/hub.js")
 
 
+def favicon(request: HttpRequest) -> str:
+    """Return the address of the icon, so that a browser does not ask for one that is not there."""
+    return static("console/favicon.svg")
+
+
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Return what the side bar offers this person: pages they may see."""
     return [

@@ -1,4 +1,4 @@
-"""Rows and people for the tests of the console's pages. No worker runs: moves are applied to the real machine."""
+"""Rows and people for the tests of the console's pages: moves are applied to the real machine, no worker is told."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from hub.console import groups
-from sagas import events, services, store
+from sagas import catalog, events, store
+from sagas.accept import Request, accept
 from sagas.models import SagaExecution
 from sagas.states import Direction
 
@@ -29,9 +30,9 @@ def person(group: str, name: str = "ann") -> Client:
 
 
 def saga(name: str = "three_steps", **context: Any) -> SagaExecution:
-    """Return an accepted run of a saga from `tests.sagas.saga_samples`."""
-    started = services.start(name, context)
-    return SagaExecution.objects.get(pk=started["execution_id"])
+    """Return an accepted run of a saga from `tests.sagas.saga_samples`; no worker is told of it."""
+    row, _ = accept(catalog.find(name), Request(context=context))
+    return row
 
 
 def step_done(run: SagaExecution, index: int, direction: Direction = Direction.DO, **output: Any) -> None:
