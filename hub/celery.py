@@ -9,11 +9,13 @@ from typing import Any
 
 from celery import Celery
 from celery.app import trace
+from celery.signals import task_prerun
 from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hub.settings")
 
 from django.conf import settings
+from django.db import connections
 
 SAGA_LINKS = ("step", "undo", "begin", "finish", "failed", "child_ended", "cancel_child")
 PUBLIC, SAGAS, EVENTS, CONTROL = "hub", "hub.sagas", "hub.events", "hub.control"
@@ -73,4 +75,14 @@ app.conf.update(
 trace.LOG_SUCCESS = "Task %(name)s[%(id)s] succeeded in %(runtime)ss"
 # The worker's Django fixup closes the connection around every task unless told how often it may be reused.
 app.conf.CELERY_DB_REUSE_MAX = 10_000
+
+
+def _drop_broken_connections(**_: Any) -> None:
+    """Let no task inherit a connection on which another failed: after a restart of the database it stays dead for good."""
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred:
+            connection.close_if_unusable_or_obsolete()
+
+
+task_prerun.connect(_drop_broken_connections)
 app.autodiscover_tasks()

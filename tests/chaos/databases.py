@@ -8,6 +8,7 @@ import pwd
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ class Sqlite:
     def start(self) -> None:
         """Do nothing: the file is made by who opens it first."""
 
-    def stop(self) -> None:
+    def remove(self) -> None:
         """Do nothing: the file stays."""
 
     def be_gone(self, seconds: float) -> str:
@@ -48,17 +49,16 @@ class Postgres:
     name = "postgres"
 
     def __init__(self, directory: Path) -> None:
-        self.directory, self.port = directory / "postgres", free_port()
+        # Not below `directory`: that may lie where only root may pass.
+        self.directory, self.port = Path(tempfile.mkdtemp(prefix="hub-postgres-")), free_port()
         self.url = f"postgres://hub@127.0.0.1:{self.port}/hub"
         self._bin = _binaries()
         self._user = _user()
 
     def start(self) -> None:
         """Make the cluster and the database, and start it."""
-        self.directory.mkdir(mode=0o700)
         if self._user:
             shutil.chown(self.directory, self._user)
-            _let_through(self.directory.parent)
         self._run("initdb", "-D", "data", "-U", "hub", "-A", "trust", "--no-sync")
         self._up()
         with psycopg.connect(self.url.removesuffix("/hub") + "/postgres", autocommit=True) as session:
@@ -72,6 +72,11 @@ class Postgres:
         """Stop it at once."""
         with contextlib.suppress(subprocess.CalledProcessError):
             self._run("pg_ctl", "-D", "data", "-m", "immediate", "-w", "stop")
+
+    def remove(self) -> None:
+        """Stop it and delete its data."""
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def be_gone(self, seconds: float) -> str:
         """Crash the server, start it that much later, and return the proof."""
@@ -102,11 +107,6 @@ def _user() -> str:
     return "postgres" if "postgres" in known else "nobody"
 
 
-def _let_through(directory: Path) -> None:
-    """Let the server's user pass through a private directory of root, if it lies in one of the temporary ones."""
-    directory.chmod(directory.stat().st_mode | 0o011)
-
-
 def is_installed(name: str) -> bool:
     """Tell whether that database can be started here."""
     try:
@@ -119,8 +119,8 @@ def is_installed(name: str) -> bool:
 def started(name: str, directory: Path) -> Iterator[Sqlite | Postgres]:
     """Run the database while the block lasts."""
     database = {"sqlite": Sqlite, "postgres": Postgres}[name](directory)
-    database.start()
     try:
+        database.start()
         yield database
     finally:
-        database.stop()
+        database.remove()

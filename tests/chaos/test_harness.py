@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from tests.chaos import databases
 from tests.processes import ROOT
 
 pytestmark = pytest.mark.timeout(240)
@@ -40,6 +41,14 @@ def test_every_saga_survives_a_storm_of_faults(tmp_path):
     assert code == 0, said
     assert re.search(r"^faults 8: ", said, re.MULTILINE), said
     assert "stuck 0 · lied 0 · doubled 0 · out of order 0" in said
+
+
+@pytest.mark.skipif(not databases.is_installed("postgres"), reason="no Postgres server is installed")
+def test_workers_use_a_postgres_again_that_was_gone(tmp_path):
+    fault = ("--faults", "1", "--only", "database gone")
+    code, said = play("mixed", "--database", "postgres", "--small", "--sagas", "8", *fault, "--every-sec", "5", tmp_path=tmp_path)
+
+    assert code == 0, said
 
 
 def test_the_same_storm_breaks_a_plain_chain_with_error_callbacks(tmp_path):
