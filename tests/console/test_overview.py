@@ -110,6 +110,15 @@ def test_each_trouble_is_there_the_worst_first(viewer):
     assert answer.content.decode().index("What is wrong") < answer.content.decode().index("Sagas running")
 
 
+def test_a_saga_that_put_itself_right_is_told_without_alarm(viewer):
+    SagaExecution.objects.filter(pk=failed_saga().pk).update(status="compensated")
+
+    answer = overview(viewer)
+
+    assert kinds(answer) == ["failed-today"]
+    assert "Nothing needs you now" in answer.content.decode()
+
+
 def test_every_link_of_a_trouble_leads_somewhere(viewer):
     parked_saga()
     register("L05_planning", status=ServiceStatus.UNHEALTHY)

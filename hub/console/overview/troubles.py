@@ -49,6 +49,11 @@ class Trouble:
     items: list[Item]
 
     @property
+    def is_urgent(self) -> bool:
+        """Tell whether somebody should act: a saga that turned back has put itself right, and is only worth knowing."""
+        return self.kind != "failed-today"
+
+    @property
     def counted(self) -> str:
         """Return the count as a person reads it."""
         return f"{self.count:,} or more" if self.count >= MANY else f"{self.count:,}"

@@ -13,4 +13,6 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add to the admin's index what the overview shows this person."""
     may = request.user.has_perm
     traffic = figures.traffic() if may("routing.view_routedrequest") else None
-    return {**context, "title": "Overview", "troubles": troubles.find(may), "figures": figures.figures(may), "traffic": traffic}
+    found = troubles.find(may)
+    shown = {"troubles": found, "is_urgent": any(trouble.is_urgent for trouble in found), "figures": figures.figures(may)}
+    return {**context, "title": "Overview", "traffic": traffic, **shown}

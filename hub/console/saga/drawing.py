@@ -34,10 +34,11 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mark:
-    """A text at a place of the time axis."""
+    """A text at a place of the time axis; `anchor` keeps the last one within the picture."""
 
     x: float
     text: str
+    anchor: str = "start"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,9 +169,10 @@ def _ticks(scale: Sequence[_Stretch], began_at: float) -> list[Mark]:
         wanted = [moment for stretch in scale if not stretch.is_cut for moment in (stretch.start, stretch.end)]
     marks: list[Mark] = []
     for at in wanted:
-        mark = Mark(x=_r(_x(scale, at)), text=f"+{in_words(at - began_at)}")
-        if not marks or mark.x - marks[-1].x >= 90:
-            marks.append(mark)
+        x = _r(_x(scale, at))
+        if not marks or x - marks[-1].x >= 90:
+            anchor = "end" if x > WIDTH - 60 else "start"
+            marks.append(Mark(x=x, text=f"+{in_words(at - began_at)}", anchor=anchor))
     return marks
 
 

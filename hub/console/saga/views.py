@@ -26,7 +26,7 @@ def show(request: HttpRequest, execution_id: str) -> HttpResponse:
     loaded = _load(request, execution_id)
     offers = [(action, choices, uuid4()) for action, choices in actions.offered(loaded, may=request.user.has_perm)]
     shown = page.build(loaded)
-    context = {"title": str(loaded.row), "page": shown, "story": shown.story, "offers": offers, "opts": loaded.row._meta}
+    context = {"title": str(loaded.row), "page": shown, "story": shown.story, "offers": offers}
     return TemplateResponse(request, "console/saga.html", {**admin.site.each_context(request), **context})
 
 
