@@ -27,7 +27,7 @@ def test_a_word_finds_its_codes():
     assert advice.everything("no such word") == []
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_the_page_explains_and_counts():
     viewer, run = person("hub viewer"), failed_saga()
     copies(run, 2)
@@ -38,7 +38,7 @@ def test_the_page_explains_and_counts():
     assert "3 sagas" in html
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_the_page_costs_the_same_for_one_row_as_for_fifty():
     viewer, run = person("hub viewer"), failed_saga()
     counts = []

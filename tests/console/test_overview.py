@@ -26,7 +26,7 @@ from tests.console.pages import failed_saga, parked_saga, person
 from tests.console.test_saga_list import copies
 from tests.registry.samples import register
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)

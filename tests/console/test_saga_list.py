@@ -13,7 +13,7 @@ from django.utils import timezone
 from sagas.models import SagaExecution
 from tests.console.pages import failed_saga, parked_saga, person, saga
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 LIST = "admin:sagas_sagaexecution_changelist"
 
 

@@ -11,7 +11,7 @@ from hub.console.models import OperatorAction
 from sagas.models import SagaExecution, SagaTransition
 from tests.console.pages import failed_saga, parked_saga, person, saga, step_done, token
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def page_of(run):
@@ -84,13 +84,13 @@ def test_only_what_the_machine_would_accept_is_offered(make, offered, operator):
 @pytest.mark.parametrize(
     ("make", "name", "form", "status"),
     [
-        (failed_saga, "compensate", {}, {"compensating", "compensated"}),
-        (failed_saga, "retry", {}, {"running", "completed"}),
-        (failed_saga, "skip", {"choice": "b"}, {"completed"}),
-        (failed_saga, "resolve", {"choice": "completed"}, {"completed"}),
-        (parked_saga, "retry-undo", {}, {"compensating", "compensated"}),
-        (parked_saga, "skip", {"choice": "b"}, {"compensated"}),
-        (parked_saga, "resolve", {"choice": "compensated"}, {"compensated"}),
+        (failed_saga, "compensate", {}, "compensating"),
+        (failed_saga, "retry", {}, "running"),
+        (failed_saga, "skip", {"choice": "b"}, "completed"),
+        (failed_saga, "resolve", {"choice": "completed"}, "completed"),
+        (parked_saga, "retry-undo", {}, "compensating"),
+        (parked_saga, "skip", {"choice": "b"}, "compensated"),
+        (parked_saga, "resolve", {"choice": "compensated"}, "compensated"),
     ],
 )
 def test_an_action_moves_the_saga_and_is_written_down(make, name, form, status, operator):
@@ -99,9 +99,9 @@ def test_an_action_moves_the_saga_and_is_written_down(make, name, form, status, 
     act(operator, run, name, reason="the disk is free", **form)
 
     done = OperatorAction.objects.get()
-    assert status_of(run) in status  # a worker of another test may have gone on with it already
+    assert status_of(run) == status  # no worker sees the rows of this test, so nothing moves by itself
     assert (done.by, done.reason, done.outcome, done.before["status"]) == ("ann", "the disk is free", "done", run.status)
-    assert done.after["status"] in status
+    assert done.after["status"] == status
     assert SagaTransition.objects.filter(execution=run, actor="ann").exists()
 
 
@@ -111,7 +111,7 @@ def test_a_running_saga_is_cancelled(operator):
 
     act(operator, run, "cancel")
 
-    assert status_of(run) in {"compensating", "compensated"}
+    assert status_of(run) == "compensating"
 
 
 def test_running_again_from_a_step_makes_a_new_saga_with_the_changes(operator):
@@ -152,7 +152,7 @@ def test_a_refused_action_shows_its_code_and_is_written_down(operator):
     assert "E11425" in answer.content.decode()
     refused = OperatorAction.objects.get(outcome="refused")
     assert refused.code == "E11425"
-    assert refused.after["status"] in {"compensating", "compensated"}
+    assert refused.after["status"] == "compensating"
 
 
 def test_changes_that_are_not_json_are_refused(operator):

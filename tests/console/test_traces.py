@@ -15,7 +15,7 @@ from hub.telemetry import store
 from hub.telemetry.values import TraceSpan
 from tests.console.pages import failed_saga, person
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TRACE = "a" * 32
 
