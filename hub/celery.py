@@ -17,6 +17,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hub.settings")
 from django.conf import settings
 from django.db import connections
 
+from hub.unrecoverable import EndForGood
+
 SAGA_LINKS = ("step", "undo", "begin", "finish", "failed", "child_ended", "cancel_child")
 PUBLIC, SAGAS, EVENTS, CONTROL = "hub", "hub.sagas", "hub.events", "hub.control"
 
@@ -85,4 +87,5 @@ def _drop_broken_connections(**_: Any) -> None:
 
 
 task_prerun.connect(_drop_broken_connections)
+app.steps["worker"].add(EndForGood)
 app.autodiscover_tasks()

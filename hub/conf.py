@@ -25,9 +25,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 class HubSettings(BaseSettings):
     """Every setting of the hub; a wrong value is refused at start-up by name."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="HUB_", frozen=True, extra="ignore", populate_by_name=True, use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix="HUB_", frozen=True, extra="ignore", populate_by_name=True, use_attribute_docstrings=True)
 
     redis_url: str = Field(default="", validation_alias=AliasChoices("REDIS_URL", "redis_url"))
     database_url: str = Field(default="", validation_alias=AliasChoices("DATABASE_URL", "database_url"))

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from hub.celery import SAGAS, app
 from hub.crashpoints import crash_point
+from hub.redis_client import client
 from hub.telemetry import metrics
 from sagas import plan
 from sagas.spec import SagaSpec, StepSpec
@@ -39,6 +40,14 @@ def send_rest(execution_id: str, spec: SagaSpec, run: RunState, *, now: float) -
         return False
     sent = [publish(links(execution_id, spec, branch, work.direction), execution_id) for branch in work.branches]
     return any(sent)
+
+
+def backlog() -> int:
+    """Return how many saga messages wait in the queue; 0 while Redis is away."""
+    try:
+        return int(client().llen(SAGAS))
+    except (RedisError, OSError):
+        return 0
 
 
 def send_control(name: str, **kwargs: Any) -> bool:

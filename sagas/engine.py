@@ -56,6 +56,11 @@ class Attempt:
     def lease_until(self) -> float:
         return self.applied.run.steps[self.index].lease_until or 0.0
 
+    @property
+    def patience_until(self) -> float:
+        """Return how long to wait for a database that is away: shorter than the hard limit, which would kill the process."""
+        return self.lease_until - settings.HUB.saga_lease_grace_sec
+
     def is_given_up(self) -> bool:
         """Tell whether the lease has ended, so that somebody else may act by now."""
         return clock.now() >= self.lease_until
@@ -202,7 +207,7 @@ def payload(attempt: Attempt) -> Payload:
 def record(attempt: Attempt, ended: Ended) -> Next:
     """Write how the attempt ended; an attempt that was given up meanwhile is a late reply and changes nothing."""
     event = as_event(attempt.applied.spec, attempt.index, attempt.epoch, ended)
-    applied = store.dispatch_patiently(attempt.execution_id, event, loaded=attempt.applied.loaded(), until=attempt.lease_until)
+    applied = store.dispatch_patiently(attempt.execution_id, event, loaded=attempt.applied.loaded(), until=attempt.patience_until)
     crash_point("result.after", attempt.execution_id, attempt.direction, attempt.index)
     if applied.ignored:
         return Next.STOP

@@ -21,6 +21,8 @@ from sagas.states import ACTIVE, SagaStatus, StepState
 log = logging.getLogger(__name__)
 
 BATCH = 200
+CROWDED = 100
+"""From this many waiting messages on, the queue counts as crowded."""
 POISON_PAUSE = timedelta(minutes=1)
 
 
@@ -41,9 +43,10 @@ def sweep(limit: int = BATCH) -> Sweep:
     due = SagaExecution.objects.filter(status__in=[s.value for s in ACTIVE], next_wake_at__lte=clock.moment(clock.now()))
     ids = [str(pk) for pk in due.order_by("next_wake_at").values_list("pk", flat=True)[:limit]]
     sent = failed = 0
+    crowded = bool(ids) and chain.backlog() > CROWDED
     for execution_id in ids:
         try:
-            sent += wake(execution_id)
+            sent += wake(execution_id, crowded=crowded)
         except Exception:  # One broken run must not keep the others from being rescued: it is put aside and said.
             failed += 1
             log.exception("saga could not be swept, put aside for a minute", extra={"execution_id": execution_id})
@@ -51,8 +54,12 @@ def sweep(limit: int = BATCH) -> Sweep:
     return Sweep(looked_at=len(ids), sent=sent, failed=failed)
 
 
-def wake(execution_id: str) -> bool:
-    """Let time work on a run (leases, due times, deadline), then send the rest of its chain; return whether one was sent."""
+def wake(execution_id: str, *, crowded: bool = False) -> bool:
+    """Let time work on a run (leases, due times, deadline), then send the rest of its chain; return whether one was sent.
+
+    Where the queue is `crowded`, what was not picked up most likely waits in it: only every fourth look sends it again,
+    or repeats would crowd out the first copies.
+    """
     _look_after_children(execution_id)
     applied = store.dispatch(execution_id, events.Tick(now=clock.now(), jitter=random.random()))  # noqa: S311
     if applied.ignored:
@@ -63,6 +70,8 @@ def wake(execution_id: str) -> bool:
     elif applied.run.hints > 1:
         metrics.increment("hub_saga_rescues_total", saga=applied.spec.saga_name, cause="not_picked_up")
     aftermath.moved(applied)
+    if crowded and applied.run.hints > 1 and applied.run.hints % 4:
+        return False
     return chain.send_rest(execution_id, applied.spec, applied.run, now=clock.now())
 
 

@@ -18,6 +18,7 @@ from sagas.calls import as_error
 
 FRESH_SEC = 5
 ASK_TIMEOUT_SEC = 1.0
+PATIENT_TIMEOUT_SEC = 3.0
 _KEY = "hub:roster"
 
 Roster = dict[str, dict[str, Any]]
@@ -34,8 +35,16 @@ class Missing:
 
 def missing(task: str, queue: str) -> Missing | None:
     """Return why `task` cannot be sent to `queue`, or None when a live worker there knows it."""
-    found = _judge(_remembered(), task, queue)
-    return None if found is None else _judge(ask(), task, queue)
+    for look in (_remembered, ask, _ask_patiently):
+        found = _judge(look(), task, queue)
+        if found is None:
+            return None
+    return found
+
+
+def _ask_patiently() -> Roster:
+    """Ask once more with time: workers on a busy machine answer late, and parking a run for that would be a pity."""
+    return ask(PATIENT_TIMEOUT_SEC)
 
 
 def _judge(roster: Roster, task: str, queue: str) -> Missing | None:
@@ -55,9 +64,9 @@ def _remembered() -> Roster:
     return json.loads(stored) if isinstance(stored, str) else {}
 
 
-def ask() -> Roster:
-    """Ask all workers on the broker now (about a second), and remember their answers."""
-    inspect = app.control.inspect(timeout=ASK_TIMEOUT_SEC)
+def ask(timeout_sec: float = ASK_TIMEOUT_SEC) -> Roster:
+    """Ask all workers on the broker now, twice for `timeout_sec`, and remember their answers."""
+    inspect = app.control.inspect(timeout=timeout_sec)
     queues, tasks = inspect.active_queues() or {}, inspect.registered() or {}
     roster = {name: {"queues": _names(queues[name]), "tasks": _first_words(tasks.get(name, []))} for name in queues}
     client().set(_KEY, json.dumps(roster), ex=FRESH_SEC)

@@ -21,6 +21,7 @@ from tests.processes import Worker, hub_environment
 
 ALL_QUEUES = "hub,hub.sagas,hub.events,hub.control"
 _numbers = itertools.count(1)
+_session_workers: list[Worker] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,8 +51,16 @@ def _start(app: str, queues: str, concurrency: int, env: dict[str, str] | None) 
 @pytest.fixture(scope="session")
 def _session_worker(django_db_setup: None) -> Iterator[Worker]:
     running = _start("hub", ALL_QUEUES, 2, None)
+    _session_workers.append(running)
     yield running
     running.kill()  # a warm shutdown takes three seconds and nobody reads its result
+
+
+@pytest.fixture
+def no_worker() -> None:
+    """End the run's worker, if it is there: for tests that look at what lies in a queue. `worker` starts it again."""
+    for running in _session_workers:
+        running.kill()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from sagas import accept, catalog, engine, recovery, store
 from sagas.models import SagaExecution, SagaStepExecution, SagaTransition
 from sagas.states import Direction
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 FINISHED = 10_000
 ROUNDS = 15

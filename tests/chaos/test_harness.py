@@ -12,7 +12,7 @@ import pytest
 from tests.chaos import databases
 from tests.processes import ROOT
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
 
 def play(module, *arguments, tmp_path):

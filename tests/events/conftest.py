@@ -5,7 +5,7 @@ from hub.telemetry import metrics
 
 
 @pytest.fixture(autouse=True)
-def _empty_redis():
+def _empty_redis(no_worker):
     client().flushdb()
     yield
     metrics.flush()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sagas import services, store
+from sagas import clock, services, store
+from sagas.events import Succeeded
+from sagas.models import SagaTransition
 from sagas.states import FINAL
 from tests.processes import wait_until
 from tests.sagas import ledger
@@ -150,7 +152,18 @@ def test_the_same_definition_runs_twice_without_memory(worker, sweeper):
     assert (first["status"], second["status"]) == ("compensated", "compensated")
 
 
-def test_ten_thousand_duplicates_would_run_once(worker, sweeper):
+def test_a_late_reply_is_kept_in_the_history_and_changes_nothing(worker, sweeper):
+    found = run("three_steps")
+    before = store.load(found["execution_id"]).run
+
+    applied = store.dispatch(found["execution_id"], Succeeded(step=1, epoch=1, now=clock.now(), output={"late": True}))
+
+    assert applied.ignored == "late reply"
+    assert store.load(found["execution_id"]).run == before
+    assert SagaTransition.objects.filter(execution=found["execution_id"], step_id="b", reason="late reply").count() == 1
+
+
+def test_twenty_duplicates_run_once(worker, sweeper):
     from hub.celery import app
 
     execution_id = services.start("three_steps", {})["execution_id"]
