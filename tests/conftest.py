@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.conf import settings
 
-from tests.processes import Worker, hub_environment
+from hub.telemetry import tracing
+from tests.processes import SESSION, Worker, hub_environment
 
 ALL_QUEUES = "hub,hub.sagas,hub.events,hub.control"
 _numbers = itertools.count(1)
-_session_workers: list[Worker] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,18 +48,24 @@ def _start(app: str, queues: str, concurrency: int, env: dict[str, str] | None) 
     return Worker(app, queues, name=name, concurrency=concurrency, env=hub_environment(env), log_path=log_path)
 
 
+@pytest.fixture(autouse=True)
+def _no_spans_of_others() -> None:
+    """Spans wait in this process until they are written; those of earlier tests are nobody's business here."""
+    tracing.pipeline()._queue.clear()
+
+
 @pytest.fixture(scope="session")
 def _session_worker(django_db_setup: None) -> Iterator[Worker]:
     running = _start("hub", ALL_QUEUES, 2, None)
-    _session_workers.append(running)
+    SESSION.append(running)
     yield running
     running.kill()  # a warm shutdown takes three seconds and nobody reads its result
 
 
 @pytest.fixture
 def no_worker() -> None:
-    """End the run's worker, if it is there: for tests that look at what lies in a queue. `worker` starts it again."""
-    for running in _session_workers:
+    """End the run's worker and sweeper, if they are there: for tests in which nobody else may move rows or messages."""
+    for running in SESSION:
         running.kill()
 
 

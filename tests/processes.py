@@ -61,6 +61,10 @@ def hub_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return os.environ | own | dict(extra or {})
 
 
+SESSION: list[LoggedProcess] = []
+"""The worker and the sweeper that serve a whole run: `no_worker` ends them, their fixtures start them again."""
+
+
 class LoggedProcess:
     """A process with a group of its own (so that its children end with it) and its output in a file."""
 

@@ -119,7 +119,7 @@ def _brisk(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture
-def brisk(_brisk: Brisk, transactional_db: None) -> Iterator[Brisk]:
+def brisk(no_worker: None, _brisk: Brisk, transactional_db: None) -> Iterator[Brisk]:
     """A worker, a sweeper, a target with a ledger, and a Redis; processes that a test killed are started again for the next."""
     for name, process in _brisk.processes.items():
         if not process.is_alive():

@@ -7,7 +7,7 @@ import sys
 import pytest
 from django.conf import settings
 
-from tests.processes import LoggedProcess, hub_environment, wait_until
+from tests.processes import SESSION, LoggedProcess, hub_environment, wait_until
 
 SWEEP = "import time; from hub.setup import ensure_django; ensure_django(); from sagas import recovery"
 SWEEP += "\nwhile True: recovery.sweep(); recovery.resume_parked(); time.sleep(0.3)"
@@ -17,6 +17,7 @@ SWEEP += "\nwhile True: recovery.sweep(); recovery.resume_parked(); time.sleep(0
 def _session_sweeper(django_db_setup):
     log = settings.HUB.var_dir / "log" / "sweeper.log"
     process = LoggedProcess("sweeper", [sys.executable, "-c", SWEEP], env=hub_environment(), log_path=log)
+    SESSION.append(process)
     yield process
     process.kill()
 
