@@ -8,5 +8,5 @@ class HubConfig(AppConfig):
     label = "hub"
 
     def ready(self) -> None:
-        import hub.celery  # noqa: F401  (shared tasks bind to this app, not to Celery's default one without a broker)
+        import hub.celery  # shared tasks bind to this app, not to Celery's default one without a broker
         import hub.checks  # noqa: F401

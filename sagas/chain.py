@@ -45,7 +45,8 @@ def send_rest(execution_id: str, spec: SagaSpec, run: RunState, *, now: float) -
 def backlog() -> int:
     """Return how many saga messages wait in the queue; 0 while Redis is away."""
     try:
-        return int(client().llen(SAGAS))
+        waiting: Any = client().llen(SAGAS)
+        return int(waiting)
     except (RedisError, OSError):
         return 0
 
