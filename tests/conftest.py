@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from django.conf import settings
+from pytest_django import DjangoDbBlocker
 
 from hub.telemetry import tracing
-from tests.processes import SESSION, Worker, hub_environment
+from tests.processes import SESSION, Worker, end_session_processes, hub_environment
 
 ALL_QUEUES = "hub,hub.sagas,hub.events,hub.control"
 _numbers = itertools.count(1)
@@ -63,10 +64,9 @@ def _session_worker(django_db_setup: None) -> Iterator[Worker]:
 
 
 @pytest.fixture
-def no_worker() -> None:
+def no_worker(django_db_blocker: DjangoDbBlocker) -> None:
     """End the run's worker and sweeper, if they are there: for tests in which nobody else may move rows or messages."""
-    for running in SESSION:
-        running.kill()
+    end_session_processes(django_db_blocker)
 
 
 @pytest.fixture

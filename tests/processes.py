@@ -16,7 +16,10 @@ from urllib.parse import quote
 from celery import Celery
 from django.conf import settings
 from django.db import connection
+from pytest_django import DjangoDbBlocker
 from redis import RedisError
+
+from hub.telemetry.models import Span
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_SEC = 60.0
@@ -112,6 +115,16 @@ class LoggedProcess:
     def _signal_group(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
+
+
+def end_session_processes(blocker: DjangoDbBlocker) -> None:
+    """End what serves the whole run, and drop the spans it wrote after the test it served had ended."""
+    alive = [process for process in SESSION if process.is_alive()]
+    for process in alive:
+        process.kill()
+    if alive:
+        with blocker.unblock():
+            Span.objects.all().delete()
 
 
 class Worker(LoggedProcess):

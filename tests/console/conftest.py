@@ -2,11 +2,10 @@
 
 import pytest
 
-from tests.processes import SESSION
+from tests.processes import end_session_processes
 
 
 @pytest.fixture(autouse=True)
-def _alone(request):
+def _alone(request, django_db_blocker):
     if "worker" not in request.fixturenames:
-        for running in SESSION:
-            running.kill()
+        end_session_processes(django_db_blocker)
