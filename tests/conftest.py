@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from django.conf import settings
-from pytest_django import DjangoDbBlocker
+from pytest_django.plugin import blocking_manager_key
 
 from hub.telemetry import tracing
-from tests.processes import SESSION, Worker, end_session_processes, hub_environment
+from tests.processes import SESSION, Worker, be_alone, hub_environment
 
 ALL_QUEUES = "hub,hub.sagas,hub.events,hub.control"
 _numbers = itertools.count(1)
@@ -63,10 +63,22 @@ def _session_worker(django_db_setup: None) -> Iterator[Worker]:
     running.kill()  # a warm shutdown takes three seconds and nobody reads its result
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """End the run's processes before the test's transaction begins, for a test that wants to be alone."""
+    wanted = set(getattr(item, "fixturenames", ()))
+    if "no_worker" in wanted or ("no_worker_unless_asked" in wanted and "worker" not in wanted):
+        be_alone(item.config.stash[blocking_manager_key])
+
+
 @pytest.fixture
-def no_worker(django_db_blocker: DjangoDbBlocker) -> None:
+def no_worker() -> None:
     """End the run's worker and sweeper, if they are there: for tests in which nobody else may move rows or messages."""
-    end_session_processes(django_db_blocker)
+
+
+@pytest.fixture
+def no_worker_unless_asked() -> None:
+    """Be alone as `no_worker` does it, save for a test that asks for the `worker`: for the rooms' autouse fixtures."""
 
 
 @pytest.fixture

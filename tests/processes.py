@@ -14,12 +14,13 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from celery import Celery
+from django.apps import apps
 from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
+from django.db.models import Model
 from pytest_django import DjangoDbBlocker
 from redis import RedisError
-
-from hub.telemetry.models import Span
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_SEC = 60.0
@@ -52,9 +53,10 @@ test_database_url.__test__ = False  # a helper, though its name begins like a te
 
 def hub_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment in which a process of the hub shares this run's database, Redis and ``var/``."""
+    DATABASE_SHARED[:] = [test_database_url()]
     own = {
         "DJANGO_SETTINGS_MODULE": "hub.settings",
-        "DATABASE_URL": test_database_url(),
+        "DATABASE_URL": DATABASE_SHARED[0],
         "REDIS_URL": settings.REDIS_URL,
         "BROKER_URL": settings.REDIS_URL,
         "HUB_VAR_DIR": str(settings.HUB.var_dir),
@@ -63,6 +65,9 @@ def hub_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     }
     return os.environ | own | dict(extra or {})
 
+
+DATABASE_SHARED: list[str] = []
+"""The test database, once a process of its own was told of it."""
 
 SESSION: list[LoggedProcess] = []
 """The worker and the sweeper that serve a whole run: `no_worker` ends them, their fixtures start them again."""
@@ -117,14 +122,24 @@ class LoggedProcess:
             os.killpg(self.process.pid, number)
 
 
-def end_session_processes(blocker: DjangoDbBlocker) -> None:
-    """End what serves the whole run, and drop the spans it wrote after the test it served had ended."""
-    alive = [process for process in SESSION if process.is_alive()]
-    for process in alive:
-        process.kill()
-    if alive:
-        with blocker.unblock():
-            Span.objects.all().delete()
+def be_alone(blocker: DjangoDbBlocker) -> None:
+    """End what serves the whole run, and empty the tables of what any process wrote after the test it served had ended.
+
+    Not within a test's transaction: what is deleted there comes back with the rollback.
+    """
+    for process in SESSION:
+        if process.is_alive():
+            process.kill()
+    if not DATABASE_SHARED:
+        return  # nobody else ever wrote, and the test database may not be there yet
+    with blocker.unblock():
+        if any(model.objects.exists() for model in _hub_models()):
+            call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=False)
+        connection.close()
+
+
+def _hub_models() -> list[type[Model]]:
+    return [model for model in apps.get_models() if model.__module__.split(".")[0] in ("hub", "registry_app", "sagas")]
 
 
 class Worker(LoggedProcess):

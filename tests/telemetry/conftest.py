@@ -2,10 +2,7 @@
 
 import pytest
 
-from tests.processes import end_session_processes
-
 
 @pytest.fixture(autouse=True)
-def _alone(request, django_db_blocker):
-    if "worker" not in request.fixturenames:
-        end_session_processes(django_db_blocker)
+def _alone(no_worker_unless_asked):
+    """Nothing more: the root conftest ends the others before the test's transaction begins."""
