@@ -20,7 +20,7 @@ from tests.registry.targets import HttpService, deaf_port, start_grpc_server
 pytestmark = pytest.mark.django_db(transaction=True)
 
 INTERVAL_SEC, TIMEOUT_SEC, BEAT_SEC = 1, 1, 0.25
-SEEN_WITHIN_SEC = INTERVAL_SEC + TIMEOUT_SEC + 1  # a second for the worker of a busy machine
+SEEN_WITHIN_SEC = INTERVAL_SEC + TIMEOUT_SEC + 4  # the rest is for the worker of a busy machine
 
 
 @pytest.fixture
@@ -210,4 +210,4 @@ def test_services_that_hang_hold_no_slot_of_the_worker(probing):
         answer = app.send_task("hub.registry.lookup", kwargs={"service_name": "quick"}, queue="hub.control").get(timeout=10)
 
     assert answer["service_name"] == "quick"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 6  # the hanging ones hold theirs for 20
