@@ -14,7 +14,9 @@ from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import F
 
+from hub import prepared
 from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
 from sagas import clock, locks, machine, plan
@@ -58,30 +60,27 @@ class Applied:
 
 def load(execution_id: uuid.UUID | str) -> Loaded:
     """Return a run with its steps; E11423 when there is none."""
-    row = SagaExecution.objects.select_related("definition").filter(pk=execution_id).first()
+    row = next(iter(_RUN(execution_id)), None)
     if row is None:
         raise IntegrationError(ErrorCode.EXECUTION_NOT_FOUND, f"no saga execution {execution_id}")
-    spec = spec_of(row.definition_id, row.definition)
-    steps = tuple(_step_state(step) for step in row.steps.all())
+    spec = _spec_of(row)
+    steps = tuple(_step_state(step) for step in _STEPS(execution_id))
     return Loaded(row=row, spec=spec, run=_run_state(row, steps))
 
 
-def spec_of(version_id: int, version: SagaVersion) -> SagaSpec:
-    """Return the definition a run was started with, built once per process."""
-    return _cached_spec(version_id, version.hash) or _remember(version_id, version)
-
-
+_RUN = prepared.Select(lambda pk: SagaExecution.objects.filter(pk=pk).annotate(definition_hash=F("definition__hash")), by="id")
+_STEPS = prepared.Select(lambda pk: SagaStepExecution.objects.filter(execution=pk).order_by("index"), by="execution")
 _specs: dict[tuple[int, str], SagaSpec] = {}
 
 
-def _cached_spec(version_id: int, hash: str) -> SagaSpec | None:
-    return _specs.get((version_id, hash))
-
-
-def _remember(version_id: int, version: SagaVersion) -> SagaSpec:
-    if len(_specs) > 1000:
-        _specs.clear()
-    return _specs.setdefault((version_id, version.hash), from_dict(version.snapshot))
+def _spec_of(row: SagaExecution) -> SagaSpec:
+    """Return the definition a run was started with, built once per process."""
+    known = (row.definition_id, row.definition_hash)  # type: ignore[attr-defined]  # annotated by `_RUN`
+    if known not in _specs:
+        if len(_specs) > 1000:
+            _specs.clear()
+        _specs[known] = from_dict(row.definition.snapshot)
+    return _specs[known]
 
 
 def _run_state(row: SagaExecution, steps: tuple[StepState, ...]) -> RunState:
@@ -150,15 +149,14 @@ def dispatch_patiently(execution_id: uuid.UUID | str, event: Event, *, loaded: L
 def save(loaded: Loaded, run: RunState, changes: tuple[Change, ...], *, now: float, actor: str = "") -> bool:
     """Write the run if nobody changed it since it was loaded; return whether this process won."""
     row, old = loaded.row, loaded.run
-    values = _run_values(loaded.spec, run, now)
-    values |= _marks(row, run, now)
+    values = _run_values(loaded.spec, run, now) | _marks(row, run, now)
+    values = {name: value for name, value in values.items() if _differs(value, getattr(row, name))}
     with transaction.atomic():
-        won = SagaExecution.objects.filter(pk=row.pk, revision=row.revision).update(revision=row.revision + 1, **values)
-        if won != 1:
+        if prepared.update(SagaExecution, {"revision": row.revision + 1, **values}, id=row.pk, revision=row.revision) != 1:
             return False
         for index, (before, after) in enumerate(zip(old.steps, run.steps, strict=True)):
             if before != after:
-                SagaStepExecution.objects.filter(execution=row.pk, index=index).update(**_step_values(before, after))
+                prepared.update(SagaStepExecution, _step_values(before, after), execution_id=row.pk, index=index)
         _write_history(row.pk, loaded.spec, changes, now, actor)
         if run.status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.FAILED):
             locks.release(row)
@@ -200,12 +198,17 @@ def _marks(row: SagaExecution, run: RunState, now: float) -> dict[str, Any]:
 
 
 def _step_values(before: StepState, after: StepState) -> dict[str, Any]:
-    changed = {name: getattr(after, name) for name in _STEP_FIELDS if getattr(after, name) != getattr(before, name)}
+    changed = {name: getattr(after, name) for name in _STEP_FIELDS if _differs(getattr(after, name), getattr(before, name))}
     return {name: clock.to_datetime(value) if name in _STEP_TIMES else value for name, value in changed.items()}
 
 
+def _differs(new: Any, old: Any) -> bool:
+    """Tell whether a column must be written; to Python 1 and True are equal, as JSON they are not."""
+    return new != old or (isinstance(new, dict | list | bool | int | float) and repr(new) != repr(old))
+
+
 def _write_history(pk: uuid.UUID, spec: SagaSpec, changes: tuple[Change, ...], now: float, actor: str) -> None:
-    SagaTransition.objects.bulk_create(
+    moves = [
         SagaTransition(
             execution_id=pk,
             at=clock.moment(now),
@@ -216,7 +219,8 @@ def _write_history(pk: uuid.UUID, spec: SagaSpec, changes: tuple[Change, ...], n
             actor=actor or process_name(),
         )
         for change in changes
-    )
+    ]
+    prepared.insert(moves)
 
 
 def _keep_note(loaded: Loaded, event: Event, why: str, actor: str) -> None:
@@ -239,15 +243,17 @@ def create(spec: SagaSpec, run: RunState, *, now: float, **columns: Any) -> Saga
     crash_point("accept.version_stored")
     values = _run_values(spec, run, now)
     with transaction.atomic():
-        row = SagaExecution.objects.create(
+        row = SagaExecution(
             definition=version, saga_name=spec.saga_name, input=run.input, created_at=clock.moment(now), **values, **columns
         )
-        SagaStepExecution.objects.bulk_create(
+        prepared.insert([row])
+        steps = [
             SagaStepExecution(
                 execution=row, index=i, step_id=step.step_id, step_name=step.step_name[:200], status=run.steps[i].status.value
             )
             for i, step in enumerate(spec.steps)
-        )
+        ]
+        prepared.insert(steps)
         if spec.on_lock == "refuse":
             locks.insert(row)
         _write_history(row.pk, spec, (Change(step=None, old="", new=run.status.value),), now, "")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sagas import store
 from sagas.models import SagaExecution, SagaStepExecution, SagaTransition
+from sagas.spec import from_dict
 from sagas.states import ACTIVE
 from tests.sagas.history import Definition, Entry, History, Move, Need, Saga, Submission
 
@@ -40,7 +40,7 @@ def _name(row: SagaExecution) -> str:
 
 
 def _definition(row: SagaExecution) -> Definition:
-    spec = store.spec_of(row.definition_id, row.definition)
+    spec = from_dict(row.definition.snapshot)
     return Definition(
         version=spec.version,
         steps=tuple(step.step_id for step in spec.steps),
