@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hub.embedded import free_port, wait_for_port
+from hub.testing import databases
 from hub.testing.rig import Rig
-from tests.chaos import databases
 from tests.chaos.ledgers import LedgerReader
 from tests.chaos.saga_samples import QUEUE, SERVICE
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.chaos import databases
+from hub.testing import databases
 from tests.processes import ROOT
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]

@@ -1,4 +1,4 @@
-"""The two databases of the harness, each with a way to be gone for a while."""
+"""A database of its own for a storm or a bench, SQLite or Postgres, each with a way to be gone for a while."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -32,6 +33,10 @@ class Sqlite:
 
     def remove(self) -> None:
         """Do nothing: the file stays."""
+
+    def pid(self) -> int | None:
+        """Return None: there is no server."""
+        return None
 
     def be_gone(self, seconds: float) -> str:
         """Hold the write lock that long and return the proof."""
@@ -68,6 +73,10 @@ class Postgres:
         options = f"-p {self.port} -h 127.0.0.1 -k . -c max_connections=100"
         self._run("pg_ctl", "-D", "data", "-w", "-l", "log", "-o", options, "start")
 
+    def pid(self) -> int | None:
+        """Return the process id of the server."""
+        return int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
+
     def stop(self) -> None:
         """Stop it at once."""
         with contextlib.suppress(subprocess.CalledProcessError):
@@ -87,9 +96,9 @@ class Postgres:
         return f"server gone for {time.monotonic() - since:.1f} s"
 
     def _run(self, program: str, *arguments: str) -> None:
-        user = {"user": self._user, "group": pwd.getpwnam(self._user).pw_gid, "extra_groups": []} if self._user else {}
+        user: dict[str, Any] = {"user": self._user, "group": pwd.getpwnam(self._user).pw_gid, "extra_groups": []} if self._user else {}
         command = [str(self._bin / program), *arguments]
-        subprocess.run(command, cwd=self.directory, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user)
+        subprocess.run(command, cwd=self.directory, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user)  # noqa: S603
 
 
 def _binaries() -> Path:
@@ -118,7 +127,7 @@ def is_installed(name: str) -> bool:
 @contextlib.contextmanager
 def started(name: str, directory: Path) -> Iterator[Sqlite | Postgres]:
     """Run the database while the block lasts."""
-    database = {"sqlite": Sqlite, "postgres": Postgres}[name](directory)
+    database: Sqlite | Postgres = Postgres(directory) if name == "postgres" else Sqlite(directory)
     try:
         database.start()
         yield database
