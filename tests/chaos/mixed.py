@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,10 @@ PLANS: tuple[dict[str, str], ...] = (
     {"e": "refuse", "c_undo": "lost once"},
     {"d": "refuse", "b_undo": "busy once", "c": "slow"},
 )
-SETTLE_SEC = 90.0
+SETTLE_SEC = 75.0
+"""Runs of which none moved for so long, three times the bound for recovery, count as stuck."""
+LONGEST_SETTLE_SEC = 240.0
+"""On a busy machine the work that the faults have piled up takes its time; so long at most."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,7 +107,8 @@ def _play(scene: Stage, callers: Callers, schedule: Schedule, sagas: int, chance
     began, wanted = time.monotonic(), 0
     span = schedule.span_sec()
     healed_at = 0.0
-    while not (healed_at and wanted >= sagas and (_is_quiet(callers) or time.monotonic() - healed_at > SETTLE_SEC)):
+    rest = Rest(callers)
+    while not (healed_at and wanted >= sagas and rest.has_come(healed_at)):
         if wanted < sagas and time.monotonic() - began >= span * wanted / sagas:
             callers.want(chance.choice(SAGAS), scene.context(**chance.choice(PLANS)))
             wanted += 1
@@ -116,18 +120,38 @@ def _play(scene: Stage, callers: Callers, schedule: Schedule, sagas: int, chance
     return healed_at
 
 
-def _is_quiet(callers: Callers) -> bool:
+class Rest:
+    """Watches for the moment at which nothing is left to happen, or nothing happens although something is left."""
+
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
+        self._moves, self._moved_at, self._looked_at = -1, time.monotonic(), 0.0
+
+    def has_come(self, healed_at: float) -> bool:
+        """Look twice a second at most."""
+        now = time.monotonic()
+        if now - self._looked_at < 0.5:
+            return False
+        self._looked_at = now
+        moves, active = _count()
+        if moves != self._moves:
+            self._moves, self._moved_at = moves, now
+        is_stuck = now - max(self._moved_at, healed_at) > SETTLE_SEC or now - healed_at > LONGEST_SETTLE_SEC
+        return is_stuck or (active == 0 and not self._callers.unanswered())
+
+
+def _count() -> tuple[int, int]:
+    """Return how many moves there were in all, and how many runs are under way; -1 each while the database is away."""
     from django.db import InterfaceError, OperationalError, connection
 
-    from sagas.models import SagaExecution
+    from sagas.models import SagaExecution, SagaTransition
     from sagas.states import ACTIVE
 
-    active = SagaExecution.objects.filter(status__in=[status.value for status in ACTIVE])
     try:
-        return not callers.unanswered() and not active.exists()
+        return SagaTransition.objects.count(), SagaExecution.objects.filter(status__in=[status.value for status in ACTIVE]).count()
     except (OperationalError, InterfaceError):
         connection.close()  # it was open when the database was gone
-        return False
+        return -1, -1
 
 
 def _report(scene: Stage, callers: Callers, schedule: Schedule, *, settled_sec: float) -> int:
@@ -135,12 +159,15 @@ def _report(scene: Stage, callers: Callers, schedule: Schedule, *, settled_sec: 
     from tests.sagas.checker import check
     from tests.sagas.history import Need
 
+    _count()  # drops a connection from before the database was gone
     counts = Counter(fault.kind for fault in schedule.faults)
     need = Need(faults=len(schedule.faults), sagas=len(callers.starts))
     history = histories.collect(scene.ledger.read(), submissions=list(callers.submissions()), faults=counts, need=need)
     judgement, waits = check(history), recovery.stand_stills(schedule.faults)
     for fault in schedule.faults:
         print(f"{fault.kind:22} {fault.ended - fault.began:5.1f} s  {fault.proof}")
+    for line in _left(scene, callers):
+        print(line)
     for error in schedule.errors:
         print(f"FAULT BROKE DOWN {error}")
     print(f"faults {sum(counts.values())}: {dict(sorted(counts.items()))}")
@@ -154,6 +181,23 @@ def _report(scene: Stage, callers: Callers, schedule: Schedule, *, settled_sec: 
         print(f"runs stood still after a fault: {len(waits)} times, p50 {waits[len(waits) // 2]:.1f} s, max {waits[-1]:.1f} s")
     print(f"all at rest {settled_sec:.1f} s after the last fault was put right")
     return 0 if judgement.valid and not schedule.errors else 1
+
+
+def _left(scene: Stage, callers: Callers) -> Iterator[str]:
+    """Say what has not come to its end, and what lies in the queues."""
+    from redis import Redis
+
+    from sagas.models import SagaExecution
+    from sagas.states import ACTIVE
+
+    active = SagaExecution.objects.filter(status__in=[status.value for status in ACTIVE])
+    names = ("status", "hints", "revision", "blocked_reason", "next_wake_at", "cause")
+    for row in active.order_by("created_at").values("id", "saga_name", *names)[:10]:
+        yield f"NOT AT ITS END {row}"
+    client = Redis.from_url(scene.rig.redis_url)
+    yield f"queues: { ({name: client.llen(name) for name in ('hub', 'hub.sagas', 'hub.control', 'chaos-layer')}) }"
+    if callers.unanswered():
+        yield f"{len(callers.unanswered())} starts were never answered"
 
 
 _LIES = "COMPLETED_WITHOUT_EFFECT COMPLETED_BUT_UNDONE NOT_UNDONE HIDDEN_EFFECT CLAIMED_DONE CLAIMED_UNDONE ILLEGAL_MOVE"
