@@ -10,8 +10,9 @@ import random
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 
+from hub.crashpoints import crash_point
 from hub.error_codes import ErrorCode
 from hub.telemetry import metrics
 from sagas import aftermath, calls, chain, clock, engine, events, handover, store
@@ -89,7 +90,10 @@ def _was_given_up(before: StepState, after: StepState) -> bool:
 
 def _put_aside(execution_id: str) -> None:
     try:
-        SagaExecution.objects.filter(pk=execution_id).update(next_wake_at=clock.moment(clock.now()) + POISON_PAUSE)
+        with transaction.atomic():
+            SagaExecution.objects.filter(pk=execution_id).update(next_wake_at=clock.moment(clock.now()) + POISON_PAUSE)
+            crash_point("aside.before_commit", execution_id)
+        crash_point("aside.after_commit", execution_id)
     except DatabaseError:
         log.exception("saga could not be put aside", extra={"execution_id": execution_id})
 

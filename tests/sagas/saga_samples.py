@@ -122,3 +122,5 @@ with_tools = SagaDefinition.create(
     ],
     timeout_sec=60,
 )
+careful = SagaDefinition.create("careful", steps("a"), input_types={"app": str}, strict=True)
+retired = SagaDefinition.create("retired", steps("a"), retired=True)
