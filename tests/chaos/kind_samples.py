@@ -11,12 +11,13 @@ from tests.chaos.saga_samples import function, http, task
 
 SIGNAL, TOPIC = "go", "chaos.happened"
 WAIT_SEC = 60
+ASK_SEC = 10
 
 
 def ask_target(context: dict[str, Any]) -> str:
     """Ask the service itself whether the step's effect took place: an author's `verify`."""
     key = context["_saga"]["idempotency_key"]
-    answer = requests.get(f"{context['target']}/applied", params={"key": key}, timeout=2)
+    answer = requests.get(f"{context['target']}/applied", params={"key": key}, timeout=ASK_SEC)
     return {200: "happened", 404: "did_not"}.get(answer.status_code, "unknown")
 
 
@@ -44,5 +45,6 @@ chaos_pivot = SagaDefinition.create(
 chaos_verify = SagaDefinition.create("chaos_verify", [function("a"), function("b", verify=ask_target), function("c")])
 chaos_locks = SagaDefinition.create("chaos_locks", [function("a"), function("b")], locks=["order:{order}"])
 chaos_inline = SagaDefinition.create("chaos_inline", [function("a"), function("b"), function("c")], inline=True)
-chaos_money = SagaDefinition.create("chaos_money", [function("pay", verify=ask_target, max_retries=2), function("ship")], timeout_sec=120)
+_pay = function("pay", verify=ask_target, max_retries=2, timeout_sec=30)
+chaos_money = SagaDefinition.create("chaos_money", [_pay, function("ship")], timeout_sec=300)
 chaos_storm = SagaDefinition.create("chaos_storm", [http("a", compensation_timeout_sec=10), function("b")], timeout_sec=600)

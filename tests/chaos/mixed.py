@@ -1,8 +1,11 @@
 """Many sagas while everything breaks: processes, Redis, the database, messages.
 
     python -m tests.chaos.mixed --sagas 300 --faults 70 --database sqlite|postgres [--seed N] [--small]
+    python -m tests.chaos.mixed --spaced --faults 14
 
-Prints every fault with its proof, what the checker says, and how long runs stood still. Ends with 0 when nothing is wrong.
+With `--spaced` each fault has the stage to itself: the next one falls when every run has gone on after it, and a saga starts
+every `--pace` seconds meanwhile. So what recovery takes is seen fault by fault. Prints every fault with its proof, what the
+checker says, and how long runs stood still. Ends with 0 when nothing is wrong.
 """
 
 # ruff: noqa: T201
@@ -26,6 +29,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "hub.settings"
 
 from hub.embedded import free_port
 from hub.testing.rig import SHORT_WAITS
+from tests.chaos import recovery
 from tests.chaos.callers import Callers
 from tests.chaos.faultproxy import Remote
 from tests.chaos.nemesis import Nemesis
@@ -68,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--every-sec", type=float, default=2.2, help="seconds between faults")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="kinds of faults, comma-separated")
+    parser.add_argument("--spaced", action="store_true", help="no fault before the one before it has been got over")
+    parser.add_argument("--pace", type=float, default=1.5, help="seconds between the starts of a spaced run")
     parser.add_argument("--small", action="store_true", help="short waits and a sweeper of its own instead of beat")
     parser.add_argument("--aof", action="store_true", help="Redis writes an append-only file, and so keeps its data")
     parser.add_argument("--dir", default="", help="where logs and data stay")
@@ -97,19 +103,24 @@ def run(asked: Any, directory: Path) -> int:
             start_typo=lambda: f"saga {callers.want('chaos_typo', scene.context())} names chaos.no_such_task",
         )
         kinds = {name: fall for name, fall in nemesis.kinds().items() if not asked.only or name in asked.only.split(",")}
-        schedule = Schedule(kinds, count=asked.faults, every_sec=asked.every_sec, log=directory / "faults.jsonl", chance=chance)
-        healed_at = _play(scene, callers, schedule, asked.sagas, chance)
+        over = recovery.is_over_it if asked.spaced else None
+        log = directory / "faults.jsonl"
+        schedule = Schedule(kinds, count=asked.faults, every_sec=asked.every_sec, log=log, chance=chance, is_over_it=over)
+        healed_at = _play(scene, callers, schedule, asked, chance)
         return _report(scene, callers, schedule, settled_sec=time.monotonic() - healed_at)
 
 
-def _play(scene: Stage, callers: Callers, schedule: Schedule, sagas: int, chance: random.Random) -> float:
+def _play(scene: Stage, callers: Callers, schedule: Schedule, asked: Any, chance: random.Random) -> float:
     """Start sagas evenly over the time of the faults; return when the last fault was put right, after all has come to rest."""
-    began, wanted = time.monotonic(), 0
-    span = schedule.span_sec()
-    healed_at = 0.0
+    began, wanted, healed_at = time.monotonic(), 0, 0.0
+    gap_sec = asked.pace if asked.spaced else schedule.span_sec() / asked.sagas
     rest = Rest(callers)
-    while not (healed_at and wanted >= sagas and rest.has_come(healed_at)):
-        if wanted < sagas and time.monotonic() - began >= span * wanted / sagas:
+
+    def are_enough() -> bool:
+        return healed_at > 0 if asked.spaced else wanted >= asked.sagas
+
+    while not (healed_at and are_enough() and rest.has_come(healed_at)):
+        if not are_enough() and time.monotonic() - began >= gap_sec * wanted:
             callers.want(chance.choice(SAGAS), scene.context(**chance.choice(PLANS)))
             wanted += 1
         callers.tick()
@@ -155,7 +166,7 @@ def _count() -> tuple[int, int]:
 
 
 def _report(scene: Stage, callers: Callers, schedule: Schedule, *, settled_sec: float) -> int:
-    from tests.chaos import histories, recovery
+    from tests.chaos import histories
     from tests.sagas.checker import check
     from tests.sagas.history import Need
 
@@ -163,9 +174,10 @@ def _report(scene: Stage, callers: Callers, schedule: Schedule, *, settled_sec: 
     counts = Counter(fault.kind for fault in schedule.faults)
     need = Need(faults=len(schedule.faults), sagas=len(callers.starts))
     history = histories.collect(scene.ledger.read(), submissions=list(callers.submissions()), faults=counts, need=need)
-    judgement, waits = check(history), recovery.stand_stills(schedule.faults)
-    for fault in schedule.faults:
-        print(f"{fault.kind:22} {fault.ended - fault.began:5.1f} s  {fault.proof}")
+    judgement, waits = check(history), recovery.by_fault(schedule.faults)
+    for fault, stood in waits:
+        longest = f"{stood[-1]:5.1f} s" if stood else "    -  "
+        print(f"{fault.kind:22} {fault.ended - fault.began:5.1f} s, {len(stood):3} runs under way, all on after {longest}  {fault.proof}")
     for line in _left(scene, callers):
         print(line)
     for error in schedule.errors:
@@ -177,10 +189,18 @@ def _report(scene: Stage, callers: Callers, schedule: Schedule, *, settled_sec: 
         print(f"  {kind}: {len(texts)}: {texts[:5]}")
     figures = {name: sum(len(texts) for kind, texts in judgement.violations.items() if kind.name in kinds) for name, kinds in SHORT.items()}
     print(" · ".join(f"{name} {count}" for name, count in figures.items()))
-    if waits:
-        print(f"runs stood still after a fault: {len(waits)} times, p50 {waits[len(waits) // 2]:.1f} s, max {waits[-1]:.1f} s")
+    _print_recovery("from a fault until a run under way moved", [seconds for _, stood in waits for seconds in stood])
+    _print_recovery("from a fault until every run under way had moved", [stood[-1] for _, stood in waits if stood])
     print(f"all at rest {settled_sec:.1f} s after the last fault was put right")
     return 0 if judgement.valid and not schedule.errors else 1
+
+
+def _print_recovery(what: str, seconds: Sequence[float]) -> None:
+    times = sorted(seconds)
+    if times:
+        print(
+            f"{what}: {len(times)} times, p50 {times[len(times) // 2]:.1f} s, p95 {times[len(times) * 95 // 100]:.1f} s, max {times[-1]:.1f} s"
+        )
 
 
 def _left(scene: Stage, callers: Callers) -> Iterator[str]:
