@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import DatabaseError, transaction
 
 from hub.crashpoints import crash_point
@@ -18,12 +20,14 @@ from hub.telemetry import metrics
 from sagas import aftermath, calls, chain, clock, engine, events, handover, store
 from sagas.models import SagaExecution
 from sagas.states import ACTIVE, SagaStatus, StepState
+from sagas.store import Loaded
 
 log = logging.getLogger(__name__)
 
 BATCH = 200
 CROWDED = 100
 """From this many waiting messages on, the queue counts as crowded."""
+LONGEST_SWEEPS = 2
 POISON_PAUSE = timedelta(minutes=1)
 
 
@@ -39,30 +43,40 @@ class Sweep:
 def sweep(limit: int = BATCH) -> Sweep:
     """Look at every run whose `next_wake_at` has come, oldest first, at most `limit` of them.
 
-    Any number of sweepers may do this at once: each run is moved by whoever saves first, and messages are only hints.
+    Any number of sweepers may do this at once: each run is moved by whoever saves first, and messages are only hints. One
+    that takes longer than a few sweeps leaves the rest to the next, or slow sweeps would pile up and keep every worker busy.
     """
+    give_up_at = time.monotonic() + LONGEST_SWEEPS * settings.HUB.saga_sweep_sec
     due = SagaExecution.objects.filter(status__in=[s.value for s in ACTIVE], next_wake_at__lte=clock.moment(clock.now()))
     ids = [str(pk) for pk in due.order_by("next_wake_at").values_list("pk", flat=True)[:limit]]
-    sent = failed = 0
+    looked_at = sent = failed = 0
     crowded = bool(ids) and chain.backlog() > CROWDED
     for execution_id in ids:
+        if time.monotonic() > give_up_at:
+            break
+        looked_at += 1
         try:
             sent += wake(execution_id, crowded=crowded)
         except Exception:  # One broken run must not keep the others from being rescued: it is put aside and said.
             failed += 1
             log.exception("saga could not be swept, put aside for a minute", extra={"execution_id": execution_id})
             _put_aside(execution_id)
-    return Sweep(looked_at=len(ids), sent=sent, failed=failed)
+    return Sweep(looked_at=looked_at, sent=sent, failed=failed)
 
 
 def wake(execution_id: str, *, crowded: bool = False) -> bool:
     """Let time work on a run (leases, due times, deadline), then send the rest of its chain; return whether one was sent.
 
-    Where the queue is `crowded`, what was not picked up most likely waits in it: only every fourth look sends it again,
-    or repeats would crowd out the first copies.
+    A run that is not due any more was seen to by another sweeper since the list was made. Where the queue is `crowded`, what
+    was not picked up most likely waits in it: only every fourth look sends it again, or repeats would crowd out the first
+    copies.
     """
-    _look_after_children(execution_id)
-    applied = store.dispatch(execution_id, events.Tick(now=clock.now(), jitter=random.random()))  # noqa: S311
+    loaded = store.load(execution_id)
+    wake_at = loaded.row.next_wake_at
+    if wake_at is None or wake_at > clock.moment(clock.now()):
+        return False
+    _look_after_children(loaded)
+    applied = store.dispatch(execution_id, events.Tick(now=clock.now(), jitter=random.random()), loaded=loaded)  # noqa: S311
     if applied.ignored:
         return False
     lost = [i for i, step in enumerate(applied.before.steps) if _was_given_up(step, applied.run.steps[i])]
@@ -76,12 +90,11 @@ def wake(execution_id: str, *, crowded: bool = False) -> bool:
     return chain.send_rest(execution_id, applied.spec, applied.run, now=clock.now())
 
 
-def _look_after_children(execution_id: str) -> None:
+def _look_after_children(loaded: Loaded) -> None:
     """See whether a child has ended whose word was lost."""
-    loaded = store.load(execution_id)
     for index, step in enumerate(loaded.run.steps):
         if step.lease_until is not None and loaded.spec.steps[index].do.kind == "saga":
-            handover.child_ended(execution_id, index)
+            handover.child_ended(str(loaded.row.pk), index)
 
 
 def _was_given_up(before: StepState, after: StepState) -> bool:
