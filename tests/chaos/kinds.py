@@ -41,11 +41,17 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def wanted(matrix: Matrix, scene: Stage, names: Sequence[str], scopes: Sequence[Scope]) -> Iterator[Plan]:
-    """Return a kill for every passage of every step of these kinds, each direction of each saga."""
+def wanted(
+    matrix: Matrix, scene: Stage, names: Sequence[str], scopes: Sequence[Scope], *, points: Mapping[str, tuple[str, ...]]
+) -> Iterator[Plan]:
+    """Return a kill for every passage of every step of these kinds, each direction of each saga.
+
+    `points` limits a kind to points that begin so.
+    """
     for name in names:
         found = [*_one_way(matrix, scene, KINDS[name].saga, "do", KINDS[name].forward, scopes)]
         found += _one_way(matrix, scene, KINDS[name].saga, "undo", KINDS[name].back, scopes)
+        found = [plan for plan in found if plan.passage.point.startswith(points.get(name, ("",)))]
         # Two neighbours share an entity, so that one of them waits for the other's lock.
         yield from (replace(plan, context={**plan.context, "order": number // 2}) for number, plan in enumerate(found))
 

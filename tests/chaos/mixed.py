@@ -198,9 +198,8 @@ def _report(scene: Stage, callers: Callers, schedule: Schedule, *, settled_sec: 
 def _print_recovery(what: str, seconds: Sequence[float]) -> None:
     times = sorted(seconds)
     if times:
-        print(
-            f"{what}: {len(times)} times, p50 {times[len(times) // 2]:.1f} s, p95 {times[len(times) * 95 // 100]:.1f} s, max {times[-1]:.1f} s"
-        )
+        p50, p95 = times[len(times) // 2], times[len(times) * 95 // 100]
+        print(f"{what}: {len(times)} times, p50 {p50:.1f} s, p95 {p95:.1f} s, max {times[-1]:.1f} s")
 
 
 def _left(scene: Stage, callers: Callers) -> Iterator[str]:
