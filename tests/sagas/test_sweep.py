@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sagas import accept, catalog, clock, recovery
-from sagas.models import SagaExecution
+from sagas import accept, catalog, children, clock, engine, recovery, store
+from sagas.models import SagaExecution, SagaTransition
+from sagas.states import Direction
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,3 +38,32 @@ def test_a_slow_sweep_leaves_the_rest_to_the_next(due, settings):
     settings.HUB = settings.HUB.model_copy(update={"saga_sweep_sec": -1.0})
 
     assert recovery.sweep().looked_at == 0
+
+
+@pytest.fixture
+def about_to_start_a_child(no_worker):
+    """A parent whose child is about to be started, by a process that is still busy with it."""
+    row, _ = accept.accept(catalog.find("outer"), accept.Request(context={"plan": {}}))
+    engine.perform(str(row.pk), 0, Direction.DO)
+    return engine.claim(store.load(row.pk), 1, Direction.DO)
+
+
+def let_time_pass(attempt, seconds):
+    """Move the claim into the past, and the moment at which somebody looks at the run."""
+    past = clock.moment(clock.now() - seconds)
+    SagaTransition.objects.filter(execution=attempt.execution_id, step_id="child").update(at=past)
+    SagaExecution.objects.filter(pk=attempt.execution_id).update(next_wake_at=past)
+
+
+def test_a_parent_whose_child_was_never_started_does_not_wait_for_the_childs_whole_time(about_to_start_a_child):
+    attempt = about_to_start_a_child
+    recovery.wake(attempt.execution_id)
+    assert store.load(attempt.execution_id).run.steps[1].status == "running"
+
+    let_time_pass(attempt, 20)
+    recovery.wake(attempt.execution_id)
+
+    step = store.load(attempt.execution_id).run.steps[1]
+    assert (step.status, step.error["code"]) == ("waiting", "E11442")
+    assert children.ask(attempt) is None
+    assert not SagaExecution.objects.filter(parent=attempt.execution_id).exists()
