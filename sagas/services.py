@@ -33,10 +33,12 @@ def start(
     timeout_sec: float | None = None,
     version: str | None = None,
     correlation_id: str | None = None,
+    message_id: str | None = None,
 ) -> dict[str, Any]:
     """Accept a run of a known saga and send its first message; return ``{execution_id, status}``.
 
-    The same `idempotency_key` gives the same run. Errors, before anything is written: E11420, E11421 (unknown saga or
+    The same `idempotency_key` gives the same run; without one, the same message does, so that a broker that delivers it
+    twice starts one run. Errors, before anything is written: E11420, E11421 (unknown saga or
     version), E11427, E11901, E11411, E11462 (see `entrance`), E11902, E11905, E11906, E11461 (context), E11414 (timeout),
     E11306 (key), E11424 (key used with other input), E11435 and E11405 (see `preflight`).
     """
@@ -46,7 +48,8 @@ def start(
     entrance.check(catalog.definition_of(spec), context, idempotency_key)
     if spec.preflight:
         preflight.check(spec, timeout_sec or spec.timeout_sec)
-    request = Request(context=context, idempotency_key=idempotency_key, timeout_sec=timeout_sec, correlation_id=correlation_id)
+    key = f"message:{message_id}" if idempotency_key is None and message_id else idempotency_key
+    request = Request(context=context, idempotency_key=key, timeout_sec=timeout_sec, correlation_id=correlation_id)
     row, is_new = accept(spec, request)
     if is_new:
         set_off(row)

@@ -11,7 +11,7 @@ from django.db.models.signals import pre_save
 
 from hub.celery import app
 from hub.errors import IntegrationError
-from sagas import services
+from sagas import services, tasks
 from sagas.models import SagaExecution, SagaVersion
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -114,6 +114,15 @@ def test_a_layer_that_sends_a_wrong_start_reads_the_code_in_the_failure(worker, 
         result.get(timeout=20)
 
     assert not SagaExecution.objects.exists()
+
+
+def test_a_message_that_comes_twice_starts_one_run():
+    kwargs = {"saga_name": "three_steps", "context": {"plan": {}}}
+
+    first, copy, other = (tasks.start.apply(kwargs=kwargs, task_id=name).get() for name in ("m-1", "m-1", "m-2"))
+
+    assert first == copy
+    assert first != other
 
 
 @pytest.fixture

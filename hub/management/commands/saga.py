@@ -16,9 +16,11 @@ from rich.table import Table
 from hub.console.saga import actions, story
 from hub.errors import IntegrationError
 from sagas import deploys, services, store
-from sagas.models import SagaTransition
+from sagas.models import SagaLock, SagaTransition
 from sagas.states import SagaStatus
 from sagas.store import Loaded
+
+LOCKS_SHOWN = 50
 
 
 class Command(BaseCommand):
@@ -167,6 +169,9 @@ def in_words(loaded: Loaded) -> Iterator[str]:
         steps = getattr(told, name)
         if steps:
             yield f"{name.replace('_', ' ')}: {', '.join(steps)}"
+    held = [lock.name for lock in SagaLock.objects.filter(execution=loaded.row.pk).order_by("name")[:LOCKS_SHOWN]]
+    if held:
+        yield f"holds: {', '.join(held)}"
     yield told.what_next
     for name, explains in _offered(loaded).items():
         yield f"  manage.py saga {name} {loaded.row.pk} --reason ...   {explains}"
