@@ -8,14 +8,19 @@ from __future__ import annotations
 import logging
 import random
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
+from redis.exceptions import RedisError
 
 from hub.crashpoints import crash_point
 from hub.error_codes import ErrorCode
+from hub.redis_client import client
 from hub.telemetry import metrics
 from sagas import aftermath, calls, chain, clock, engine, events, handover, store
 from sagas.models import SagaExecution
@@ -28,6 +33,7 @@ BATCH = 200
 CROWDED = 100
 """From this many waiting messages on, the queue counts as crowded."""
 LONGEST_SWEEPS = 2
+_SWEEPING_KEY = "hub:sagas:sweeping"
 POISON_PAUSE = timedelta(minutes=1)
 
 
@@ -43,9 +49,31 @@ class Sweep:
 def sweep(limit: int = BATCH) -> Sweep:
     """Look at every run whose `next_wake_at` has come, oldest first, at most `limit` of them.
 
-    Any number of sweepers may do this at once: each run is moved by whoever saves first, and messages are only hints. One
-    that takes longer than a few sweeps leaves the rest to the next, or slow sweeps would pile up and keep every worker busy.
+    Any number of sweepers may be there: one sweeps at a time, for at most two sweeps' time, and leaves the rest to the next.
+    Slow sweeps would otherwise pile up and keep every worker busy. That is thrift, no lock: each run is moved by whoever
+    saves first, and messages are only hints.
     """
+    with _alone() as is_alone:
+        return _sweep(limit) if is_alone else Sweep(looked_at=0, sent=0, failed=0)
+
+
+@contextmanager
+def _alone() -> Iterator[bool]:
+    """Tell whether nobody else sweeps now. A sweeper that dies is forgotten in a moment; without Redis everybody sweeps."""
+    token, longest_ms = uuid.uuid4().hex, max(1, int(LONGEST_SWEEPS * settings.HUB.saga_sweep_sec * 1000))
+    try:
+        is_alone = bool(client().set(_SWEEPING_KEY, token, nx=True, px=longest_ms))
+    except (RedisError, OSError):
+        is_alone = True
+    try:
+        yield is_alone
+    finally:
+        with suppress(RedisError, OSError):
+            if is_alone and client().get(_SWEEPING_KEY) == token:
+                client().delete(_SWEEPING_KEY)
+
+
+def _sweep(limit: int) -> Sweep:
     give_up_at = time.monotonic() + LONGEST_SWEEPS * settings.HUB.saga_sweep_sec
     due = SagaExecution.objects.filter(status__in=[s.value for s in ACTIVE], next_wake_at__lte=clock.moment(clock.now()))
     ids = [str(pk) for pk in due.order_by("next_wake_at").values_list("pk", flat=True)[:limit]]

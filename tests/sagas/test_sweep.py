@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from hub.redis_client import client
 from sagas import accept, catalog, children, clock, engine, recovery, store
 from sagas.models import SagaExecution, SagaTransition
 from sagas.states import Direction
+from tests.processes import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,6 +34,15 @@ def test_a_sweep_sends_what_nobody_picked_up_and_does_not_look_at_it_again_at_on
 
     assert (first.looked_at, first.sent) == (1, 1)
     assert second.looked_at == 0
+
+
+def test_one_sweeper_sweeps_at_a_time_and_one_that_died_is_forgotten(due):
+    client().set("hub:sagas:sweeping", "somebody else", px=300)
+
+    assert recovery.sweep().looked_at == 0
+
+    wait_until(lambda: recovery.sweep().looked_at == 1, what="a sweep after the other sweeper's time")
+    assert not client().exists("hub:sagas:sweeping")
 
 
 def test_a_slow_sweep_leaves_the_rest_to_the_next(due, settings):
