@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import signal
 import sys
 import tempfile
@@ -33,6 +34,7 @@ from tests.chaos import kinds, upkeep
 from tests.chaos.stage import Stage, stage
 
 END_SEC = 90.0
+BATCH = 32
 SMALL = ("accept.after_commit", "chain.before_send", "saga.", "claim.after", "call.after", "link.before_send", "layer.after_send")
 SMALL_KINDS = {
     "signal": ("signal.before",),
@@ -58,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scope", action="append", choices=["process", "group"], help="who dies (default: both for chaos_functions)")
     parser.add_argument("--saga", action="append", help="chaos_functions, chaos_http, chaos_tasks (default: all)")
     parser.add_argument("--kinds", default="", help=f"all, or some of {', '.join(kinds.KINDS)}")
+    parser.add_argument("--minutes", type=float, default=0, help="begin no further kill after so long; they come in a random order then")
+    parser.add_argument("--seed", type=int, default=1, help="of that order")
     parser.add_argument("--upkeep", action="store_true", help="kill the sweeper and the pruning")
     parser.add_argument("--small", action="store_true", help="a subset that takes half a minute")
     parser.add_argument("--dir", default="", help="where logs and data stay")
@@ -79,7 +83,7 @@ def run(asked: Any, directory: Path) -> int:
         wanted = [plan for plan in wanted if not asked.small or _is_small(plan)]
         wanted += kinds.wanted(matrix, scene, names, asked.scope or ["process"], points=SMALL_KINDS if asked.small else {})
         wanted.sort(key=lambda plan: plan.scope, reverse=True)  # a whole worker that dies disturbs the others' runs
-        cases = (_with_groups_judged(scene, case) for case in matrix.run(wanted))
+        cases = (_with_groups_judged(scene, case) for case in _in_time(matrix, wanted, asked, began))
         report = Report(cases=tuple(_told(cases, len(wanted))))
         complaints = upkeep.kill(scene) if asked.upkeep else []
         judgement = _judge(scene)
@@ -89,6 +93,19 @@ def run(asked: Any, directory: Path) -> int:
     print(f"{asked.database}: {time.monotonic() - began:.0f} s")
     is_well = (report.ok or not wanted) and judgement.valid and not complaints
     return 0 if is_well else 1
+
+
+def _in_time(matrix: Matrix, wanted: list[Plan], asked: Any, began: float) -> Iterator[Case]:
+    """Make all kills, or as many as there is time for."""
+    if not asked.minutes:
+        yield from matrix.run(wanted)
+        return
+    random.Random(asked.seed).shuffle(wanted)
+    for first in range(0, len(wanted), BATCH):
+        if time.monotonic() - began > 60 * asked.minutes:
+            print(f"time is over: {len(wanted) - first} of {len(wanted)} kills were not made")
+            return
+        yield from matrix.run(sorted(wanted[first : first + BATCH], key=lambda plan: plan.scope, reverse=True))
 
 
 def _default_sagas(asked: Any) -> list[str]:
