@@ -72,6 +72,7 @@ class HubSettings(BaseSettings):
     saga_orphan_sec: float = Field(default=15, gt=0)
     saga_version_wait_sec: float = Field(default=60, gt=0)
     saga_max_undos_per_target: int = Field(default=10, ge=1)
+    saga_max_active: int = Field(default=100_000, ge=1)
     saga_max_context_bytes: int = Field(default=262_144, ge=1)
     saga_retention_days: int = Field(default=30, ge=1)
 

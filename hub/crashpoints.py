@@ -4,7 +4,8 @@ That directory holds orders. The file named like a saga's execution id, or ``any
 whoever comes to that point for the nth time while it works on that saga takes the order away and dies, alone
 (``process``) or with its whole process group (``group``: a worker with all its children). So exactly one dies, once.
 
-Where ``<execution id>.trace`` exists, every passage is written to it instead: ``point direction step``.
+Where ``<execution id>.trace`` exists, every passage is written to it: ``point direction step``. What is done for a child
+saga counts as done for its outermost parent, so that one order reaches the whole family; its steps are written as ``+step``.
 """
 
 from __future__ import annotations
@@ -23,20 +24,32 @@ POINTS: Mapping[str, str] = {
     "chain.after_send": "the rest of the chain is with the broker",
     "saga.before_commit": "a change of a run is written, not committed",
     "saga.after_commit": "a change of a run is committed, nothing followed yet",
+    "lock.before_commit": "the locks of a run are written, not committed",
+    "lock.after_commit": "a run has its locks, its first step is not claimed",
+    "slot.after_commit": "an undo has its slot, and is not claimed",
+    "signal.before": "a signal, or an event that runs wait for, has come; nothing is written",
+    "signal.after": "a signal is worked in and the rest of the chain is sent, its sender was not told",
     "claim.after": "a step is claimed, its call has not begun",
     "call.before": "the call is about to begin",
     "call.after": "the call has ended, nothing is recorded",
     "layer.before_send": "a layer's task is about to be sent",
     "layer.after_send": "a layer's task is with the broker",
     "result.after": "how the call ended is recorded",
+    "note.before_commit": "the note of a late reply is written, not committed",
+    "note.after_commit": "the note of a late reply is committed",
     "link.after": "the link has ended, Celery has not sent the next one",
     "link.before_send": "Celery is about to send the next link, or the error callback",
     "link.after_send": "the next link, or the error callback, is with the broker",
+    "aside.before_commit": "a run that cannot be swept is put aside, not committed",
+    "aside.after_commit": "a run that cannot be swept is put aside, others wait for the rest of the sweep",
+    "prune.before_commit": "a batch of old runs is deleted, not committed",
+    "prune.after_commit": "a batch of old runs is deleted, more may be left",
 }
 """Every commit and every send of a saga, just before and just after it: the point's name and what stands there."""
 
 ANY = "any"
 _TAKEN = ".taken"
+_FAMILY = ".family"
 
 _orders = Path(os.environ["HUB_CRASH_DIR"]) if os.environ.get("HUB_CRASH_DIR") else None
 
@@ -46,10 +59,31 @@ def _pass(point: str, execution_id: object = "", direction: str = "", step: int 
 
 
 def _obey(point: str, execution_id: object = "", direction: str = "", step: int | None = None) -> None:
-    for name in (str(execution_id), ANY):
-        if name and _orders is not None:
-            _trace(_orders / f"{name}.trace", f"{point} {direction or '-'} {'-' if step is None else step}\n")
-            _look(_orders / name, point)
+    if _orders is None:
+        return
+    own = str(execution_id)
+    eldest = _eldest(_orders, own)
+    place = "-" if step is None else step if eldest == own else f"+{step}"
+    for name in filter(None, (eldest, ANY)):
+        _trace(_orders / f"{name}.trace", f"{point} {direction or '-'} {place}\n")
+        _look(_orders / name, point)
+
+
+def _eldest(orders: Path, execution_id: str) -> str:
+    try:
+        return (orders / f"{execution_id}{_FAMILY}").read_text()
+    except FileNotFoundError:
+        return execution_id
+
+
+def _adopt(child: object, parent: object) -> None:
+    """Let what is done for a child count as done for its outermost parent."""
+    if _orders is not None:
+        (_orders / f"{child}{_FAMILY}").write_text(_eldest(_orders, str(parent)))
+
+
+def _leave(child: object, parent: object) -> None:
+    """Do nothing: no test runs."""
 
 
 def _trace(path: Path, line: str) -> None:
@@ -81,5 +115,7 @@ def _die(scope: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+adopt = _adopt if _orders else _leave
+"""Call it with the ids of a child saga and its parent, before the child passes its first point."""
 crash_point = _obey if _orders else _pass
 """Call it with the name of the place and, where they are known, the saga, the direction and the index of the step."""

@@ -22,6 +22,8 @@ from sagas.states import RunState
 
 MAX_KEY = 128
 MAX_TIMEOUT_SEC = 30 * 24 * 3600
+STORE_TRIES = 3
+"""An insert that fails though no other run was first: pruning took the version's snapshot away just before it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,11 +57,15 @@ def accept(spec: SagaSpec, request: Request) -> tuple[SagaExecution, bool]:
     if spec.on_lock == "refuse":
         locks.refuse_if_held(lock_names)
     with tracing.span(f"saga {spec.saga_name}", kind="producer", attributes={"hub.saga.name": spec.saga_name}):
-        row = _store(spec, context, request, {"request_hash": request_hash, "lock_names": lock_names})
-    if row is None:
-        return _winner(spec, request, request_hash, lock_names), False
-    metrics.increment("hub_sagas_started_total", saga=spec.saga_name)
-    return row, True
+        for _ in range(STORE_TRIES):
+            row = _store(spec, context, request, {"request_hash": request_hash, "lock_names": lock_names})
+            if row is not None:
+                metrics.increment("hub_sagas_started_total", saga=spec.saga_name)
+                return row, True
+            winner = _winner(spec, request, request_hash, lock_names)
+            if winner is not None:
+                return winner, False
+    raise IntegrationError(ErrorCode.CONFLICT, f"saga {spec.saga_name!r} could not be stored", recovery_suggestion="send it again")
 
 
 def _store(spec: SagaSpec, context: Mapping[str, Any], request: Request, columns: dict[str, Any]) -> SagaExecution | None:
@@ -77,12 +83,12 @@ def _store(spec: SagaSpec, context: Mapping[str, Any], request: Request, columns
         return None
 
 
-def _winner(spec: SagaSpec, request: Request, request_hash: str, lock_names: list[str]) -> SagaExecution:
+def _winner(spec: SagaSpec, request: Request, request_hash: str, lock_names: list[str]) -> SagaExecution | None:
+    """Return the run that was first with this key, if that is why the insert failed; refuse where another has the locks."""
     found = _by_key(spec, request.idempotency_key, request_hash)
-    if found is not None:
-        return found
-    locks.refuse_if_held(lock_names)
-    raise IntegrationError(ErrorCode.CONFLICT, f"saga {spec.saga_name!r} could not be stored", recovery_suggestion="send it again")
+    if found is None and spec.on_lock == "refuse":
+        locks.refuse_if_held(lock_names)
+    return found
 
 
 def _trace(request: Request) -> dict[str, str]:

@@ -10,6 +10,7 @@ import uuid
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from hub.crashpoints import crash_point
 from sagas import clock
 from sagas.models import UndoSlot
 from sagas.spec import Call
@@ -36,6 +37,7 @@ def _insert(target: str, number: int, execution_id: str, index: int, lease_until
             UndoSlot.objects.create(target=target, number=number, execution_id=execution_id, step_index=index, lease_until=until)
     except IntegrityError:
         return False
+    crash_point("slot.after_commit", execution_id, "undo", index)
     return True
 
 

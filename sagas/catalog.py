@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 
@@ -11,19 +13,47 @@ from django.conf import settings
 from django.utils.module_loading import module_has_submodule
 
 from hub.errors import ErrorCode, IntegrationError
+from sagas import lint
 from sagas.definitions import SagaDefinition
 from sagas.spec import SagaSpec
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Catalog:
+    """Definitions by (name, version), in the order in which they were defined: as data, and as their authors wrote them."""
+
+    specs: Mapping[tuple[str, str], SagaSpec]
+    definitions: Mapping[tuple[str, str], SagaDefinition]
+
+
 @cache
-def specs() -> dict[tuple[str, str], SagaSpec]:
-    """Return the definitions by (name, version), loaded once per process; E11931 when a module cannot be imported."""
-    found: dict[tuple[str, str], SagaSpec] = {}
-    for module in _modules():
+def catalog() -> Catalog:
+    """Return the definitions that this process knows, loaded once; E11931 when a module cannot be imported."""
+    return collect(_modules())
+
+
+def collect(modules: Iterable[ModuleType]) -> Catalog:
+    """Return every definition at the modules' top level; E11422 for one defined twice, E11410 for a circle of children."""
+    specs: dict[tuple[str, str], SagaSpec] = {}
+    definitions: dict[tuple[str, str], SagaDefinition] = {}
+    for module in modules:
         for value in vars(module).values():
             if isinstance(value, SagaDefinition):
-                _add(found, value.spec(), module.__name__)
-    return found
+                spec = value.spec()
+                _add(specs, spec, module.__name__)
+                definitions[spec.saga_name, spec.version] = value
+    lint.check_circles({spec.saga_name: [step.do.target for step in spec.steps if step.do.kind == "saga"] for spec in specs.values()})
+    return Catalog(specs=specs, definitions=definitions)
+
+
+def specs() -> Mapping[tuple[str, str], SagaSpec]:
+    """Return the definitions as data by (name, version)."""
+    return catalog().specs
+
+
+def definition_of(spec: SagaSpec) -> SagaDefinition:
+    """Return what the author wrote for a definition that `find` returned."""
+    return catalog().definitions[spec.saga_name, spec.version]
 
 
 def _modules() -> list[ModuleType]:

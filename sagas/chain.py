@@ -51,9 +51,10 @@ def backlog() -> int:
         return 0
 
 
-def send_control(name: str, **kwargs: Any) -> bool:
+def send_control(name: str, execution_id: str, **kwargs: Any) -> bool:
     """Send one of the hub's own saga tasks that is not a link, such as word from a child."""
-    return publish([app.signature(f"hub.sagas.{name}", kwargs=kwargs, immutable=True, queue=SAGAS, ignore_result=True)], str(kwargs))
+    given = {"execution_id": execution_id, **kwargs}
+    return publish([app.signature(f"hub.sagas.{name}", kwargs=given, immutable=True, queue=SAGAS, ignore_result=True)], execution_id)
 
 
 def publish(signatures: list[Signature], execution_id: str) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import string
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from hub.errors import ErrorCode, IntegrationError
@@ -44,8 +46,28 @@ def check_locks(locks: Any, on_lock: Any) -> None:
     """Refuse locks that are no list of names (E11902): one name alone would be taken letter by letter."""
     if not isinstance(locks, list | tuple) or not all(isinstance(name, str) and name for name in locks):
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"locks must be a list of names such as 'order:{{id}}', not {_show(locks)}")
+    for name in locks:
+        _check_lock(name)
     if on_lock not in get_args(OnLock):
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"on_lock must be one of {', '.join(get_args(OnLock))}, not {_show(on_lock)}")
+
+
+def _check_lock(template: str) -> None:
+    """Refuse a lock whose fields are more than names (E11412): it is filled from the context, nothing else is looked up."""
+    try:
+        fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError:
+        fields = [""]
+    if not all(name.isidentifier() for name in fields):
+        raise IntegrationError(ErrorCode.STEP_REFERENCE_UNKNOWN, f"lock {_show(template)}: a field in braces must be a plain name")
+
+
+def checked_input_types(types: Any) -> dict[str, type]:
+    """Return what the context must have; E11902 when it is no mapping from names to types."""
+    given = {} if types is None else types
+    if not isinstance(given, Mapping) or not all(isinstance(k, str) and isinstance(v, type) for k, v in given.items()):
+        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"input_types must map names to types, not {_show(types)}")
+    return dict(given)
 
 
 def _check_steps(saga_name: str, steps: tuple[SagaStep, ...]) -> None:
@@ -59,6 +81,7 @@ def _check_steps(saga_name: str, steps: tuple[SagaStep, ...]) -> None:
         if step.step_id in seen:
             raise IntegrationError(ErrorCode.STEP_ID_DUPLICATE, f"step id {step.step_id!r} is used twice")
         seen.add(step.step_id)
+    lint.check_circles({saga_name: [step.saga for step in steps if step.saga]})
     lint.check_groups(steps)
     lint.check_pivot(steps)
 

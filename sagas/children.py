@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from django.conf import settings
+
 from hub.errors import ErrorCode, IntegrationError
 from sagas import accept, calls, catalog, chain, clock, engine, events, plan, store
 from sagas.calls import Ended
 from sagas.engine import Attempt
-from sagas.models import SagaExecution
+from sagas.models import SagaExecution, SagaTransition
 from sagas.states import ACTIVE, Direction, SagaStatus
 from sagas.store import Loaded
 
@@ -24,6 +26,8 @@ def ask(attempt: Attempt) -> Ended | None:
 def _start(attempt: Attempt) -> Ended | None:
     parent, call = attempt.applied.row, attempt.applied.spec.steps[attempt.index].do
     child = latest(parent, attempt.index)
+    if child is None and _is_given_up(attempt):
+        return None  # others count this process as dead, so it must not start a child that nobody would wait for
     if child is None or child.status in (SagaStatus.COMPENSATED.value, SagaStatus.FAILED.value):
         try:
             child = _accept(attempt, call.target, count=_count(parent, attempt.index))
@@ -32,6 +36,11 @@ def _start(attempt: Attempt) -> Ended | None:
     loaded = store.load(child.pk)
     chain.send_rest(str(child.pk), loaded.spec, loaded.run, now=clock.now())
     return _forward(loaded)
+
+
+def _is_given_up(attempt: Attempt) -> bool:
+    now = store.load(attempt.execution_id).run.steps[attempt.index]
+    return now.epoch != attempt.epoch or now.lease_until is None
 
 
 def _accept(attempt: Attempt, saga_name: str, *, count: int) -> SagaExecution:
@@ -81,9 +90,21 @@ def look(parent: Loaded, index: int) -> Ended | None:
     """Return how the child of a step ended, or None while it goes on."""
     child = latest(parent.row, index)
     if child is None:
-        return None
+        return _lost_at_its_start(parent, index)
     loaded = store.load(child.pk)
     return _backward(loaded) if plan.is_undoing(parent.run.steps[index]) else _forward(loaded)
+
+
+def _lost_at_its_start(parent: Loaded, index: int) -> Ended | None:
+    """Return that nobody started the child for so long that the process which was to do it must be dead.
+
+    The step's own lease is the child's whole time, far too long to wait for that.
+    """
+    claims = SagaTransition.objects.filter(execution=parent.row.pk, step_id=parent.spec.steps[index].step_id, new="running")
+    claimed_at = claims.order_by("-id").values_list("at", flat=True).first()
+    if claimed_at is None or clock.now() - claimed_at.timestamp() < settings.HUB.saga_orphan_sec:
+        return None
+    return Ended(outcome="lost", error=calls.as_error(ErrorCode.STEP_OUTCOME_UNKNOWN, "the process that was to start the child died"))
 
 
 def _forward(child: Loaded) -> Ended | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from sagas import checks
+from sagas import checks, lint
 from sagas.spec import OnLock, SagaSpec, digest
 from sagas.steps import Action, SagaStep, local_target, reference, step_spec
 
@@ -26,6 +26,9 @@ class SagaDefinition:
     on_lock: OnLock = "wait"
     inline: bool = False
     preflight: bool = False
+    input_types: Mapping[str, type] = field(default_factory=dict)
+    strict: bool = False
+    retired: bool = False
 
     @classmethod
     def create(
@@ -39,12 +42,20 @@ class SagaDefinition:
         on_lock: OnLock = "wait",
         inline: bool = False,
         preflight: bool = False,
+        input_types: Mapping[str, type] | None = None,
+        strict: bool = False,
+        retired: bool = False,
     ) -> SagaDefinition:
         """Return the definition, or refuse it with the code of what is wrong (E11401-E11416, E11460, E11482, E11902).
 
         `locks`: entities, such as ``order:{id}`` with fields of the context, that one run works on at a time; another
         run waits for them or, with ``on_lock="refuse"``, is refused. `inline`: consecutive steps run in one task, each
         move committed as before. `preflight`: a start is refused while a task, queue or service it needs is away.
+
+        What decides about new starts only, and is no part of the version: `input_types`, such as ``{"app": str}``: fields
+        that the context must have (E11411). `strict`: each step says how it is undone, or why it need not be
+        (`no_compensation`, E11406), and each start has an idempotency key (E11901). `retired`: no new starts (E11427); kept
+        for the runs in flight.
         """
         steps = tuple(steps) if isinstance(steps, list | tuple) else ()
         checks.check_locks(locks, on_lock)
@@ -58,9 +69,14 @@ class SagaDefinition:
             on_lock=on_lock,
             inline=inline,
             preflight=preflight,
+            input_types=checks.checked_input_types(input_types),
+            strict=strict,
+            retired=retired,
         )
         checks.check(built.saga_name, built.steps, built.timeout_sec)
         checks.check_version(built.version)
+        if strict:
+            lint.check_undoable(built.steps)
         return built
 
     def spec(self) -> SagaSpec:

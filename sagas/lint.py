@@ -1,8 +1,8 @@
-"""What a list of steps must keep as a whole: the order around a pivot (S12) and neighbourhood in a group (pure)."""
+"""What steps must keep as a whole: the order around a pivot (S12), neighbourhood in a group, no circle of children (pure)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import get_args
 
@@ -17,6 +17,39 @@ def check_groups(steps: Sequence[SagaStep]) -> None:
     twice = next((name for name in runs if runs.count(name) > 1), None)
     if twice:
         raise IntegrationError(ErrorCode.PARALLEL_GROUP_INVALID, f"the steps of parallel group {twice!r} are not neighbours")
+
+
+def check_undoable(steps: Sequence[SagaStep]) -> None:
+    """Refuse a step that could be undone, is not, and does not say why (E11406)."""
+    for step in steps:
+        if step.kind == "compensatable" and not step.has_undo() and not step.no_compensation:
+            message = f"step {step.step_id!r} needs a compensation, or no_compensation with the reason"
+            raise IntegrationError(ErrorCode.STEP_COMPENSATION_MISSING, message)
+
+
+def check_circles(children: Mapping[str, Sequence[str]]) -> None:
+    """Refuse sagas that run each other as children in a circle (E11410): they would never begin to end.
+
+    `children`: names of the sagas that each saga runs as steps.
+    """
+    for name in children:
+        path = _circle(name, children)
+        if path:
+            raise IntegrationError(ErrorCode.STEP_GRAPH_CYCLE, f"sagas run each other in a circle: {' -> '.join(path)}")
+
+
+def _circle(start: str, children: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the way from a saga back to itself, or nothing."""
+    ways, seen = [[start]], set()
+    while ways:
+        way = ways.pop()
+        for child in children.get(way[-1], ()):
+            if child == start:
+                return [*way, child]
+            if child not in seen:
+                seen.add(child)
+                ways.append([*way, child])
+    return []
 
 
 def check_pivot(steps: Sequence[SagaStep]) -> None:

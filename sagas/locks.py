@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
 from sagas import clock
 from sagas.models import SagaExecution, SagaLock
@@ -51,8 +52,10 @@ def acquire(row: SagaExecution) -> SagaLock | None:
     try:
         with transaction.atomic():
             insert(row, without=mine)
+            crash_point("lock.before_commit", row.pk)
     except IntegrityError:
         return SagaLock.objects.filter(name__in=row.lock_names).exclude(execution=row).first()
+    crash_point("lock.after_commit", row.pk)
     return None
 
 

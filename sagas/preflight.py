@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from statistics import median
 
 from hub.errors import ErrorCode, IntegrationError
@@ -15,25 +16,39 @@ PAST_RUNS = 50
 ENOUGH_RUNS = 10
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """What one call lacks."""
+
+    text: str
+    is_unknown_service: bool = False
+
+
 def check(spec: SagaSpec, timeout_sec: float) -> None:
-    """Refuse a start (E11435) with everything that is missing: tasks, queues, services, functions, time."""
+    """Refuse a start (E11435) with everything that is missing: tasks, queues, services, functions, time.
+
+    Where nothing is missing but services that were never registered, it is the definition that is wrong (E11405).
+    """
     needed = [call for step in spec.steps for call in (step.do, step.undo) if call]
-    problems = [problem for call in dict.fromkeys(needed) if (problem := _problem(call))]
-    problems += _too_little_time(spec, timeout_sec)
-    if problems:
-        raise IntegrationError(
-            ErrorCode.PREFLIGHT_FAILED,
-            f"saga {spec.saga_name!r} cannot be carried out now: {'; '.join(problems)}",
-            {"problems": problems},
-            "start it again when these are there",
-        )
+    found = [problem for call in dict.fromkeys(needed) if (problem := _problem(call))]
+    late = _too_little_time(spec, timeout_sec)
+    problems = [*dict.fromkeys(problem.text for problem in found), *late]
+    if not problems:
+        return
+    is_for_ever = not late and all(problem.is_unknown_service for problem in found)
+    raise IntegrationError(
+        ErrorCode.STEP_ACTION_INVALID if is_for_ever else ErrorCode.PREFLIGHT_FAILED,
+        f"saga {spec.saga_name!r} cannot be carried out now: {'; '.join(problems)}",
+        {"problems": problems},
+        "register the service, or correct its name" if is_for_ever else "start it again when these are there",
+    )
 
 
-def _problem(call: Call) -> str:
+def _problem(call: Call) -> Problem | None:
     try:
         if call.kind == "task":
             missing = roster.missing(call.target, call.where)
-            return str(missing.error["message"]) if missing else ""
+            return Problem(text=str(missing.error["message"])) if missing else None
         if call.kind == "http":
             lookup.choose(call.where)
         elif call.kind == "saga":
@@ -41,8 +56,8 @@ def _problem(call: Call) -> str:
         elif call.kind == "function":
             calls.resolve(call.target)
     except IntegrationError as exc:
-        return exc.message
-    return ""
+        return Problem(text=exc.message, is_unknown_service=exc.code is ErrorCode.SERVICE_NOT_FOUND)
+    return None
 
 
 def _too_little_time(spec: SagaSpec, timeout_sec: float) -> list[str]:

@@ -7,22 +7,33 @@ from __future__ import annotations
 
 import logging
 import random
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import DatabaseError
+from django.conf import settings
+from django.db import DatabaseError, transaction
+from redis.exceptions import RedisError
 
+from hub.crashpoints import crash_point
 from hub.error_codes import ErrorCode
+from hub.redis_client import client
 from hub.telemetry import metrics
 from sagas import aftermath, calls, chain, clock, engine, events, handover, store
 from sagas.models import SagaExecution
 from sagas.states import ACTIVE, SagaStatus, StepState
+from sagas.store import Loaded
 
 log = logging.getLogger(__name__)
 
 BATCH = 200
 CROWDED = 100
 """From this many waiting messages on, the queue counts as crowded."""
+LONGEST_SWEEPS = 2
+_SWEEPING_KEY = "hub:sagas:sweeping"
 POISON_PAUSE = timedelta(minutes=1)
 
 
@@ -38,30 +49,62 @@ class Sweep:
 def sweep(limit: int = BATCH) -> Sweep:
     """Look at every run whose `next_wake_at` has come, oldest first, at most `limit` of them.
 
-    Any number of sweepers may do this at once: each run is moved by whoever saves first, and messages are only hints.
+    Any number of sweepers may be there: one sweeps at a time, for at most two sweeps' time, and leaves the rest to the next.
+    Slow sweeps would otherwise pile up and keep every worker busy. That is thrift, no lock: each run is moved by whoever
+    saves first, and messages are only hints.
     """
+    with _alone() as is_alone:
+        return _sweep(limit) if is_alone else Sweep(looked_at=0, sent=0, failed=0)
+
+
+@contextmanager
+def _alone() -> Iterator[bool]:
+    """Tell whether nobody else sweeps now. A sweeper that dies is forgotten in a moment; without Redis everybody sweeps."""
+    token, longest_ms = uuid.uuid4().hex, max(1, int(LONGEST_SWEEPS * settings.HUB.saga_sweep_sec * 1000))
+    try:
+        is_alone = bool(client().set(_SWEEPING_KEY, token, nx=True, px=longest_ms))
+    except (RedisError, OSError):
+        is_alone = True
+    try:
+        yield is_alone
+    finally:
+        with suppress(RedisError, OSError):
+            if is_alone and client().get(_SWEEPING_KEY) == token:
+                client().delete(_SWEEPING_KEY)
+
+
+def _sweep(limit: int) -> Sweep:
+    give_up_at = time.monotonic() + LONGEST_SWEEPS * settings.HUB.saga_sweep_sec
     due = SagaExecution.objects.filter(status__in=[s.value for s in ACTIVE], next_wake_at__lte=clock.moment(clock.now()))
     ids = [str(pk) for pk in due.order_by("next_wake_at").values_list("pk", flat=True)[:limit]]
-    sent = failed = 0
+    looked_at = sent = failed = 0
     crowded = bool(ids) and chain.backlog() > CROWDED
     for execution_id in ids:
+        if time.monotonic() > give_up_at:
+            break
+        looked_at += 1
         try:
             sent += wake(execution_id, crowded=crowded)
         except Exception:  # One broken run must not keep the others from being rescued: it is put aside and said.
             failed += 1
             log.exception("saga could not be swept, put aside for a minute", extra={"execution_id": execution_id})
             _put_aside(execution_id)
-    return Sweep(looked_at=len(ids), sent=sent, failed=failed)
+    return Sweep(looked_at=looked_at, sent=sent, failed=failed)
 
 
 def wake(execution_id: str, *, crowded: bool = False) -> bool:
     """Let time work on a run (leases, due times, deadline), then send the rest of its chain; return whether one was sent.
 
-    Where the queue is `crowded`, what was not picked up most likely waits in it: only every fourth look sends it again,
-    or repeats would crowd out the first copies.
+    A run that is not due any more was seen to by another sweeper since the list was made. Where the queue is `crowded`, what
+    was not picked up most likely waits in it: only every fourth look sends it again, or repeats would crowd out the first
+    copies.
     """
-    _look_after_children(execution_id)
-    applied = store.dispatch(execution_id, events.Tick(now=clock.now(), jitter=random.random()))  # noqa: S311
+    loaded = store.load(execution_id)
+    wake_at = loaded.row.next_wake_at
+    if wake_at is None or wake_at > clock.moment(clock.now()):
+        return False
+    _look_after_children(loaded)
+    applied = store.dispatch(execution_id, events.Tick(now=clock.now(), jitter=random.random()), loaded=loaded)  # noqa: S311
     if applied.ignored:
         return False
     lost = [i for i, step in enumerate(applied.before.steps) if _was_given_up(step, applied.run.steps[i])]
@@ -75,12 +118,11 @@ def wake(execution_id: str, *, crowded: bool = False) -> bool:
     return chain.send_rest(execution_id, applied.spec, applied.run, now=clock.now())
 
 
-def _look_after_children(execution_id: str) -> None:
+def _look_after_children(loaded: Loaded) -> None:
     """See whether a child has ended whose word was lost."""
-    loaded = store.load(execution_id)
     for index, step in enumerate(loaded.run.steps):
         if step.lease_until is not None and loaded.spec.steps[index].do.kind == "saga":
-            handover.child_ended(execution_id, index)
+            handover.child_ended(str(loaded.row.pk), index)
 
 
 def _was_given_up(before: StepState, after: StepState) -> bool:
@@ -89,7 +131,10 @@ def _was_given_up(before: StepState, after: StepState) -> bool:
 
 def _put_aside(execution_id: str) -> None:
     try:
-        SagaExecution.objects.filter(pk=execution_id).update(next_wake_at=clock.moment(clock.now()) + POISON_PAUSE)
+        with transaction.atomic():
+            SagaExecution.objects.filter(pk=execution_id).update(next_wake_at=clock.moment(clock.now()) + POISON_PAUSE)
+            crash_point("aside.before_commit", execution_id)
+        crash_point("aside.after_commit", execution_id)
     except DatabaseError:
         log.exception("saga could not be put aside", extra={"execution_id": execution_id})
 

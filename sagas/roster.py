@@ -19,7 +19,9 @@ from sagas.calls import as_error
 FRESH_SEC = 5
 ASK_TIMEOUT_SEC = 1.0
 PATIENT_TIMEOUT_SEC = 3.0
-_KEY = "hub:roster"
+JUST_SEC = 2
+"""For so long a patient answer stands: many runs that miss the same task need not ask the same question one after another."""
+_KEY, _ASKED_KEY = "hub:roster", "hub:roster:asked-patiently"
 
 Roster = dict[str, dict[str, Any]]
 """Worker name -> {"queues": [...], "tasks": [...]}."""
@@ -37,14 +39,16 @@ def missing(task: str, queue: str) -> Missing | None:
     """Return why `task` cannot be sent to `queue`, or None when a live worker there knows it."""
     for look in (_remembered, ask, _ask_patiently):
         found = _judge(look(), task, queue)
-        if found is None:
-            return None
+        if found is None or (look is _remembered and client().exists(_ASKED_KEY)):
+            return found
     return found
 
 
 def _ask_patiently() -> Roster:
     """Ask once more with time: workers on a busy machine answer late, and parking a run for that would be a pity."""
-    return ask(PATIENT_TIMEOUT_SEC)
+    roster = ask(PATIENT_TIMEOUT_SEC)
+    client().set(_ASKED_KEY, "1", ex=JUST_SEC)
+    return roster
 
 
 def _judge(roster: Roster, task: str, queue: str) -> Missing | None:

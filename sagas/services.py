@@ -9,10 +9,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 
+from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
-from sagas import aftermath, catalog, chain, clock, events, plan, preflight, store
+from sagas import aftermath, catalog, chain, clock, entrance, events, plan, preflight, store
 from sagas.accept import Request, accept
 from sagas.models import SagaExecution, SagaStepExecution, SagaVersion
 from sagas.spec import SagaSpec
@@ -31,18 +33,23 @@ def start(
     timeout_sec: float | None = None,
     version: str | None = None,
     correlation_id: str | None = None,
+    message_id: str | None = None,
 ) -> dict[str, Any]:
     """Accept a run of a known saga and send its first message; return ``{execution_id, status}``.
 
-    The same `idempotency_key` gives the same run. Errors, before anything is written: E11420, E11421 (unknown saga or
-    version), E11902, E11905, E11906, E11461 (context), E11414 (timeout), E11306 (key), E11424 (key used with other input).
+    The same `idempotency_key` gives the same run; without one, the same message does, so that a broker that delivers it
+    twice starts one run. Errors, before anything is written: E11420, E11421 (unknown saga or
+    version), E11427, E11901, E11411, E11462 (see `entrance`), E11902, E11905, E11906, E11461 (context), E11414 (timeout),
+    E11306 (key), E11424 (key used with other input), E11435 and E11405 (see `preflight`).
     """
     if not isinstance(saga_name, str):
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"saga_name must be a string, not {type(saga_name).__name__}")
     spec = catalog.find(saga_name, None if version is None else str(version))
+    entrance.check(catalog.definition_of(spec), context, idempotency_key)
     if spec.preflight:
         preflight.check(spec, timeout_sec or spec.timeout_sec)
-    request = Request(context=context, idempotency_key=idempotency_key, timeout_sec=timeout_sec, correlation_id=correlation_id)
+    key = f"message:{message_id}" if idempotency_key is None and message_id else idempotency_key
+    request = Request(context=context, idempotency_key=key, timeout_sec=timeout_sec, correlation_id=correlation_id)
     row, is_new = accept(spec, request)
     if is_new:
         set_off(row)
@@ -193,7 +200,14 @@ def signal(execution_id: str, name: str, payload: Any = None) -> dict[str, Any]:
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"signal name {ascii(name)[:80]} must match {_SIGNAL.pattern}")
     most = settings.HUB.saga_max_context_bytes
     check_json(payload, what="payload", max_bytes=most, too_large=ErrorCode.SAGA_CONTEXT_TOO_LARGE)
-    return _ask(execution_id, events.Signal(name=f"signal:{name}", now=clock.now(), payload=payload), "")
+    return _give(execution_id, events.Signal(name=f"signal:{name}", now=clock.now(), payload=payload))
+
+
+def _give(execution_id: str, event: events.Signal) -> dict[str, Any]:
+    crash_point("signal.before", execution_id)
+    answer = _ask(execution_id, event, "")
+    crash_point("signal.after", execution_id)
+    return answer
 
 
 def event_came(topic: str, payload: Any, *, correlation_id: str | None = None) -> int:
@@ -203,7 +217,7 @@ def event_came(topic: str, payload: Any, *, correlation_id: str | None = None) -
     meant = [pk for pk, known in waiting if correlation_id and known == correlation_id] or [pk for pk, _ in waiting]
     for execution_id in meant:
         with contextlib.suppress(IntegrationError):  # it ended between the look and the word
-            _ask(str(execution_id), events.Signal(name=name, now=clock.now(), payload=payload, keep=False), "")
+            _give(str(execution_id), events.Signal(name=name, now=clock.now(), payload=payload, keep=False))
     return len(meant)
 
 
@@ -256,6 +270,14 @@ def prune(batch: int = 500) -> int:
     ended = SagaExecution.objects.filter(finished_at__lt=oldest, status__in=_FINAL).exclude(status=SagaStatus.NEEDS_OPERATOR.value)
     deleted = 0
     while ids := list(ended.order_by("finished_at").values_list("pk", flat=True)[:batch]):
-        deleted += SagaExecution.objects.filter(pk__in=ids).delete()[1].get("sagas.SagaExecution", 0)
+        deleted += _delete(ids)
     SagaVersion.objects.filter(executions__isnull=True).delete()
     return deleted
+
+
+def _delete(ids: list[uuid.UUID]) -> int:
+    with transaction.atomic():
+        _, counts = SagaExecution.objects.filter(pk__in=ids).delete()
+        crash_point("prune.before_commit")
+    crash_point("prune.after_commit")
+    return counts.get("sagas.SagaExecution", 0)

@@ -31,7 +31,7 @@ class SagaStep:
     Neighbours with one `parallel_group` run side by side. After an ambiguous end `verify`, a function of the context, says
     ``happened`` (go on), ``did_not`` (safe to retry) or ``unknown``. A wait for a signal or an event is given up after
     `timeout_sec`; what it brings is merged into the context. A child that fails undoes itself; a completed one is undone
-    as a whole.
+    as a whole. `no_compensation` says to the reader, and to a strict definition, why a step need not be undone.
     """
 
     step_id: str
@@ -58,6 +58,7 @@ class SagaStep:
     wait_for: str | None = None
     saga: str | None = None
     verify: Action | None = None
+    no_compensation: str = ""
 
     def has_compensation(self) -> bool:
         return any(undo is not None for undo in (self.compensation, self.compensation_endpoint, self.compensation_task))

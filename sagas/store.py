@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 
 from hub import prepared
-from hub.crashpoints import crash_point
+from hub.crashpoints import adopt, crash_point
 from hub.errors import ErrorCode, IntegrationError
 from sagas import clock, locks, machine, plan
 from sagas.events import Event
@@ -229,7 +229,11 @@ def _keep_note(loaded: Loaded, event: Event, why: str, actor: str) -> None:
     if why != "late reply" or step is None:
         return
     status = loaded.run.steps[step].status.value
-    _write_history(loaded.row.pk, loaded.spec, (Change(step=step, old=status, new=status, reason=why),), event.now, actor)
+    direction = "undo" if loaded.run.status is SagaStatus.COMPENSATING else "do"
+    with transaction.atomic():
+        _write_history(loaded.row.pk, loaded.spec, (Change(step=step, old=status, new=status, reason=why),), event.now, actor)
+        crash_point("note.before_commit", loaded.row.pk, direction, step)
+    crash_point("note.after_commit", loaded.row.pk, direction, step)
 
 
 def note(pk: uuid.UUID, text: str, actor: str) -> None:
@@ -254,6 +258,8 @@ def create(spec: SagaSpec, run: RunState, *, now: float, **columns: Any) -> Saga
             for i, step in enumerate(spec.steps)
         ]
         prepared.insert(steps)
+        if row.parent_id is not None:
+            adopt(row.pk, row.parent_id)
         if spec.on_lock == "refuse":
             locks.insert(row)
         _write_history(row.pk, spec, (Change(step=None, old="", new=run.status.value),), now, "")

@@ -33,6 +33,7 @@ def start(
         idempotency_key=idempotency_key,
         timeout_sec=timeout_sec,
         version=version,
+        message_id=self.request.id,
         correlation_id=(self.request.headers or {}).get("x-correlation-id"),
     )
 

@@ -49,11 +49,26 @@ class _Run:
     give_up_at: float
 
 
-class Matrix:
-    """Kills of sagas on one rig. `read_book` gives a run's book of effects; the tool's own by default."""
+def _leave_alone(execution_id: str) -> None:
+    """Most sagas need nobody."""
 
-    def __init__(self, rig: Rig, *, end_sec: float, read_book: Callable[[str], Sequence[Line]] = book.read) -> None:
-        self.rig, self.end_sec, self.read_book = rig, end_sec, read_book
+
+class Matrix:
+    """Kills of sagas on one rig.
+
+    `read_book` gives a run's book of effects; the tool's own by default. `nudge` is called again and again with the id of
+    every run under way: it gives the run what it waits for from outside, such as a signal.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        *,
+        end_sec: float,
+        read_book: Callable[[str], Sequence[Line]] = book.read,
+        nudge: Callable[[str], None] = _leave_alone,
+    ) -> None:
+        self.rig, self.end_sec, self.read_book, self.nudge = rig, end_sec, read_book, nudge
         self._keeps_book: dict[str, frozenset[str]] = {}
 
     def passages(self, saga_name: str, context: Mapping[str, Any]) -> list[Passage]:
@@ -65,7 +80,7 @@ class Matrix:
 
     def _trace(self, saga_name: str, context: Mapping[str, Any]) -> list[Passage]:
         run = self._accept(Plan(saga_name=saga_name, context=context, passage=_NOWHERE, scope="process"), trace=True)
-        wait_until(lambda: self._status(run) in _FINAL, timeout_sec=self.end_sec, what=f"end of {saga_name} without any kill")
+        wait_until(lambda: self._has_ended(run), timeout_sec=self.end_sec, what=f"end of {saga_name} without any kill")
         self._keeps_book[saga_name] = frozenset(line["step"] for line in self.read_book(run.execution_id) if line["kind"] == "action")
         trace = self._orders / f"{run.execution_id}.trace"
         return passages.read(trace.read_text(), [step.step_id for step in _loaded(run.execution_id).spec.steps])
@@ -126,7 +141,13 @@ class Matrix:
         return _Run(plan, execution_id, self._orders / execution_id, time.monotonic() + self.end_sec)
 
     def _is_over(self, run: _Run) -> bool:
-        return self._status(run) in _FINAL or time.monotonic() > run.give_up_at
+        return self._has_ended(run) or time.monotonic() > run.give_up_at
+
+    def _has_ended(self, run: _Run) -> bool:
+        if self._status(run) in _FINAL:
+            return True
+        self.nudge(run.execution_id)
+        return False
 
     def _status(self, run: _Run) -> str:
         from sagas.models import SagaExecution
@@ -161,10 +182,16 @@ _NOWHERE = Passage(point="", nth=1, direction="do", step="", position="")
 
 
 def plans(
-    saga_name: str, context: Mapping[str, Any], found: Sequence[Passage], *, scopes: Sequence[Scope], directions: Sequence[str]
+    saga_name: str,
+    context: Mapping[str, Any],
+    found: Sequence[Passage],
+    *,
+    scopes: Sequence[Scope],
+    directions: Sequence[str],
+    everywhere: bool = False,
 ) -> list[Plan]:
-    """Return a kill for every passage at the first, a middle and the last step of these directions."""
-    wanted = [passage for passage in found if passage.direction in directions and passage.position]
+    """Return a kill for every passage at the first, a middle and the last step of these directions, or at every step."""
+    wanted = [passage for passage in found if passage.direction in directions and (passage.position or everywhere)]
     return [
         Plan(saga_name=saga_name, context=context, passage=passage, scope=scope)
         for passage in wanted

@@ -14,7 +14,8 @@ _UNKNOWN: _Mark = ("-", "-")
 def read(trace: str, step_ids: Sequence[str]) -> list[Passage]:
     """Return the passages in order; `trace` has one line ``point direction step`` each, ``-`` where a point cannot know.
 
-    A commit or a send that does not know its step belongs to the next one named, anything else to the last one.
+    A commit or a send that does not know its step belongs to the next one named, anything else to the last one. The steps
+    of a child saga (``+0``) come between those of its parent.
     """
     lines = [(point, (direction, index)) for point, direction, index in (line.split() for line in trace.splitlines())]
     marks = _fill([point for point, _ in lines], [mark for _, mark in lines])
@@ -23,9 +24,16 @@ def read(trace: str, step_ids: Sequence[str]) -> list[Passage]:
     found = []
     for (point, _), mark in zip(lines, marks, strict=True):
         count[point] += 1
-        step = step_ids[int(mark[1])] if mark[1] != "-" else ""
+        step = _named(mark[1], step_ids)
         found.append(Passage(point=point, nth=count[point], direction=mark[0], step=step, position=positions.get(mark, "")))
     return found
+
+
+def _named(index: str, step_ids: Sequence[str]) -> str:
+    """Return the step's id; a step of a child saga goes by its number there."""
+    if index == "-":
+        return ""
+    return f"child's {index.removeprefix('+')}" if index.startswith("+") else step_ids[int(index)]
 
 
 def _fill(points: Sequence[str], marks: Sequence[_Mark]) -> list[_Mark]:
@@ -35,7 +43,7 @@ def _fill(points: Sequence[str], marks: Sequence[_Mark]) -> list[_Mark]:
 def _of_neighbour(i: int, point: str, marks: Sequence[_Mark]) -> _Mark:
     before = [mark for mark in reversed(marks[:i]) if mark != _UNKNOWN]
     after = [mark for mark in marks[i + 1 :] if mark != _UNKNOWN]
-    ahead = point.startswith(("chain.", "saga."))
+    ahead = point.startswith(("chain.", "saga.", "lock.", "accept.", "signal."))
     return next(iter(after + before if ahead else before + after), _UNKNOWN)
 
 

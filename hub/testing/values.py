@@ -99,14 +99,14 @@ def summary(report: Report) -> str:
 
 
 def _table(cases: Sequence[Case]) -> str:
-    columns = [(direction, position) for direction in ("do", "undo") for position in ("first", "middle", "last")]
+    columns = [(direction, position) for direction in ("do", "undo") for position in ("first", "middle", "last", "")]
     names, points = list(dict.fromkeys(case.saga_name for case in cases)), list(POINTS)
     rows = sorted(
         {(case.saga_name, case.passage.point, case.scope) for case in cases},
         key=lambda row: (names.index(row[0]), points.index(row[1]), row[2]),
     )
     width = max((len(_row_name(row)) for row in rows), default=0)
-    lines = [" " * width + "".join(f"{d + ' ' + p:>13}" for d, p in columns)]
+    lines = [" " * width + "".join(f"{d + ' ' + (p or 'other'):>13}" for d, p in columns)]
     for row in rows:
         mine = [case for case in cases if (case.saga_name, case.passage.point, case.scope) == row]
         lines.append(f"{_row_name(row):{width}}" + "".join(f"{_cell(mine, *column):>13}" for column in columns))

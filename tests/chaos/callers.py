@@ -16,7 +16,8 @@ from redis.exceptions import RedisError
 
 from tests.sagas.history import Submission
 
-PATIENCE_SEC = 5.0
+PATIENCE_SEC, MOST_PATIENCE_SEC = 5.0, 60.0
+"""How long a caller waits for its answer before it asks again: twice as long each time, or callers alone would fill the queues."""
 AWAY = (RedisError, KombuError, OSError)
 
 
@@ -31,6 +32,11 @@ class Start:
     asks: int = 0
     execution_id: str = ""
     message_id: str = ""
+
+    def is_to_be_asked(self) -> bool:
+        """Tell whether the caller has waited long enough for an answer."""
+        patience_sec = min(PATIENCE_SEC * 2 ** max(0, self.asks - 1), MOST_PATIENCE_SEC)
+        return not self.execution_id and time.monotonic() - self.asked_at > patience_sec
 
 
 class Callers:
@@ -55,7 +61,7 @@ class Callers:
         """Read answers, and ask (again) for what has none in time."""
         for start in self.unanswered():
             self._read(start)
-            if not start.execution_id and time.monotonic() - start.asked_at > PATIENCE_SEC:
+            if start.is_to_be_asked():
                 self._ask(start)
 
     def unanswered(self) -> list[Start]:

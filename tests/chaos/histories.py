@@ -46,6 +46,9 @@ def _definition(row: SagaExecution) -> Definition:
         steps=tuple(step.step_id for step in spec.steps),
         undoable=frozenset(step.step_id for step in spec.steps if step.undo is not None),
         optional=frozenset(step.step_id for step in spec.steps if not step.required),
+        silent=frozenset(step.step_id for step in spec.steps if step.do.kind in ("wait", "saga")),
+        groups={step.step_id: step.parallel_group for step in spec.steps if step.parallel_group},
+        pivot=next((step.step_id for step in spec.steps if step.kind == "pivot"), ""),
     )
 
 

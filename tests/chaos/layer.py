@@ -18,10 +18,12 @@ __all__ = ["Refused", "app"]
 
 @app.task(name="chaos.act")
 def act(context: dict[str, Any]) -> dict[str, Any]:
-    order = context.get("plan", {}).get(f"{context['_saga']['step_id']}.layer", "")
+    order, _, once = context.get("plan", {}).get(f"{context['_saga']['step_id']}.layer", "").partition(" ")
+    if once and context["_saga"]["attempt"] > 1:
+        order = ""
     if order == "fail":
         raise ValueError("the layer is broken")
-    if order == "die once" and context["_saga"]["attempt"] == 1:
+    if order == "die":
         os.kill(os.getpid(), 9)
     if order == "sleep":
         time.sleep(1.5)

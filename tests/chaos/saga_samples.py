@@ -31,7 +31,7 @@ def _call(context: dict[str, Any], *, undo: bool) -> dict[str, Any]:
 
 
 def function(name: str, **other: Any) -> SagaStep:
-    return SagaStep(step_id=name, action=act, compensation=undo, **{**OPTIONS, **other})
+    return SagaStep(**{"step_id": name, "action": act, "compensation": undo, **OPTIONS, **other})
 
 
 def http(name: str, **other: Any) -> SagaStep:

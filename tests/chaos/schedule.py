@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,10 +34,23 @@ class Fault:
 
 
 class Schedule:
-    """`count` faults of these kinds in a random order, as even as it goes; every fourth period is quiet."""
+    """`count` faults of these kinds in a random order, as even as it goes; every fourth period is quiet.
 
-    def __init__(self, kinds: Mapping[str, Callable[[], str]], *, count: int, every_sec: float, log: Path, chance: random.Random) -> None:
+    With `is_over_it`, a question about the faults so far, no fault falls before the answer is yes.
+    """
+
+    def __init__(
+        self,
+        kinds: Mapping[str, Callable[[], str]],
+        *,
+        count: int,
+        every_sec: float,
+        log: Path,
+        chance: random.Random,
+        is_over_it: Callable[[Sequence[Fault]], bool] | None = None,
+    ) -> None:
         self._kinds, self._every_sec, self._log, self._chance = kinds, every_sec, log, chance
+        self._is_spaced, self._is_over_it = is_over_it is not None, is_over_it or (lambda faults: True)
         self._left = self._shuffled(count)
         self._wanted = count
         self._tries = Counter[str]()
@@ -53,13 +66,17 @@ class Schedule:
 
     def tick(self) -> None:
         """Start the next fault if its time has come."""
-        if time.monotonic() < self._next_at or not self._left:
+        if time.monotonic() < self._next_at or not self._left or self.is_held():
             return
         self._period += 1
         self._next_at = time.monotonic() + self._every_sec * (2 if self._period % 4 == 0 else 1)
         thread = threading.Thread(target=self._fall, args=(self._left.pop(0),), daemon=True)
         self._running.append(thread)
         thread.start()
+
+    def is_held(self) -> bool:
+        """Tell whether the next fault has to wait: in a spaced run until the one before it has been got over."""
+        return self._is_spaced and (any(thread.is_alive() for thread in self._running) or not self._is_over_it(self.faults))
 
     def span_sec(self) -> float:
         """Return about how long the faults will take to fall."""

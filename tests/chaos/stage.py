@@ -15,7 +15,7 @@ from hub.testing.rig import Rig
 from tests.chaos.ledgers import LedgerReader
 from tests.chaos.saga_samples import QUEUE, SERVICE
 
-MODULES = ("tests.chaos.saga_samples",)
+MODULES = ("tests.chaos.saga_samples", "tests.chaos.kind_samples")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

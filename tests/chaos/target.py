@@ -4,8 +4,10 @@
 
 It honours the idempotency key and keeps a tombstone per undone step, so that a late action is turned away; with
 ``ignores`` it does neither. What else it does is asked of the caller's context: ``{"plan": {"c": "refuse"}}``, for the undo
-of a step ``{"c.undo": ...}``: refuse, busy, lost (acts, then resets), hang (acts, then is silent), slow; with `` once``
-only at the first attempt.
+of a step ``{"c.undo": ...}``: refuse, busy, lost (acts, then resets), vanish (resets without acting), toss (lost or vanish,
+by chance), hang (acts, then is silent), slow, brief; with `` once`` only at the first attempt.
+
+``GET /applied?key=...`` says whether that took effect (200 or 404), ``GET /most_undos`` how many undos ran at once at most.
 """
 
 from __future__ import annotations
@@ -17,10 +19,13 @@ import struct
 import sys
 import threading
 import time
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
-HANG_SEC, SLOW_SEC = 20.0, 0.7
+PAUSES_SEC = {"hang": 20.0, "slow": 0.7, "brief": 0.15}
+SILENT = ("lost", "vanish")
 
 
 class Ledger:
@@ -31,6 +36,7 @@ class Ledger:
         self._honours, self._lock, self._seq = honours_keys, threading.Lock(), 0
         self._applied: set[str] = set()
         self._undone: set[tuple[str, str]] = set()
+        self._undos, self.most_undos = 0, 0
 
     def take(self, about: dict[str, str], *, answer: str) -> bool:
         """Write the request and what became of it; return whether it is accepted."""
@@ -39,9 +45,20 @@ class Ledger:
             self._write(about, ["received"] if verdict == "none" else ["received", verdict])
             return verdict in ("applied", "replayed")
 
+    def has_applied(self, key: str) -> bool:
+        """Tell whether that took effect at least once."""
+        with self._lock:
+            return key in self._applied
+
+    def undo_runs(self, change: int) -> None:
+        """Count an undo that begins (1) or has ended (-1)."""
+        with self._lock:
+            self._undos += change
+            self.most_undos = max(self.most_undos, self._undos)
+
     def _judge(self, about: dict[str, str], answer: str) -> str:
         step = (about["saga"], about["step"])
-        if answer == "busy":
+        if answer in ("busy", "vanish"):
             return "none"
         if answer == "refuse":
             return "rejected"
@@ -71,15 +88,24 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
         about = self._about()
         answer = self._answer(body.get("context", {}).get("plan", {}), about)
+        is_undo = about["direction"] == "undo"
+        self.ledger.undo_runs(is_undo)
         accepted = self.ledger.take(about, answer=answer)
-        if answer == "lost":
+        time.sleep(PAUSES_SEC.get(answer, 0))
+        self.ledger.undo_runs(-is_undo)
+        if answer in SILENT:
             self._reset()
-            return
-        time.sleep({"hang": HANG_SEC, "slow": SLOW_SEC}.get(answer, 0))
-        self._say(200 if accepted else 503 if answer == "busy" else 409)
+        else:
+            self._say(200 if accepted else 503 if answer == "busy" else 409)
 
     def do_GET(self) -> None:
-        self._say(200)
+        asked = urlsplit(self.path)
+        if asked.path == "/most_undos":
+            self._say(200, str(self.ledger.most_undos))
+        elif asked.path == "/applied":
+            self._say(200 if self.ledger.has_applied(parse_qs(asked.query)["key"][0]) else 404)
+        else:
+            self._say(200)
 
     def _about(self) -> dict[str, str]:
         direction = "undo" if self.headers["X-Hub-Kind"] == "compensation" else "do"
@@ -88,6 +114,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, plan: dict[str, str], about: dict[str, str]) -> str:
         word, _, once = plan.get(about["step"] + (".undo" if about["direction"] == "undo" else ""), "").partition(" ")
+        if word == "toss":
+            return SILENT[zlib.crc32(f"{about['key']} {about['attempt']}".encode()) % 2]
         return "" if once and about["attempt"] != "1" else word
 
     def _reset(self) -> None:
@@ -95,13 +123,13 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.close()
 
-    def _say(self, status: int) -> None:
+    def _say(self, status: int, text: str = "{}") -> None:
         try:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", "2")
+            self.send_header("Content-Length", str(len(text)))
             self.end_headers()
-            self.wfile.write(b"{}")
+            self.wfile.write(text.encode())
         except OSError:
             self.close_connection = True
 

@@ -35,6 +35,22 @@ def test_every_saga_survives_a_kill_at_any_of_these_points(tmp_path):
     assert "checker: valid True" in said
 
 
+def test_every_kind_of_step_survives_a_kill_at_some_points(tmp_path):
+    code, said = play("kill_matrix", "--small", "--kinds", "all", "--upkeep", tmp_path=tmp_path)
+
+    assert code == 0, said
+    assert "stuck 0 · lied 0 · doubled 0 · out of order 0" in said
+    assert "checker: valid True" in said
+    assert re.search(r"^prune.after_commit .* ok$", said, re.MULTILINE), said
+
+
+def test_money_adds_up_though_every_reply_to_a_payment_is_lost(tmp_path):
+    code, said = play("lost_replies", "--sagas", "40", tmp_path=tmp_path)
+
+    assert code == 0, said
+    assert "wrong 0" in said
+
+
 def test_every_saga_survives_a_storm_of_faults(tmp_path):
     code, said = play("mixed", "--small", "--sagas", "30", "--faults", "8", "--every-sec", "1.5", tmp_path=tmp_path)
 

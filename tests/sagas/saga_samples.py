@@ -120,5 +120,7 @@ with_tools = SagaDefinition.create(
         SagaStep(step_id="tools", task="tools.reserve", compensation_task="tools.release", queue="tools", timeout_sec=10),
         *steps("b", max_retries=0),
     ],
-    timeout_sec=60,
+    timeout_sec=300,
 )
+careful = SagaDefinition.create("careful", steps("a"), input_types={"app": str}, strict=True)
+retired = SagaDefinition.create("retired", steps("a"), retired=True)

@@ -51,12 +51,14 @@ def test_functions_of_a_version_that_is_gone_are_named(capsys):
     assert "which this code does not define" in capsys.readouterr().out
 
 
-def test_runs_whose_task_was_renamed_park_with_its_name_and_go_on_when_it_is_back(worker, sweeper, layer_worker):
+@pytest.mark.parametrize("runs", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.timeout(300)
+def test_runs_whose_task_was_renamed_park_with_its_name_and_go_on_when_it_is_back(worker, sweeper, layer_worker, runs):
     new = layer_worker("tests.sagas.layer_new", "tools")
-    ids = [services.start("with_tools", {})["execution_id"] for _ in range(5)]
+    ids = [services.start("with_tools", {})["execution_id"] for _ in range(runs)]
 
     for execution_id in ids:
-        found = ended(execution_id, timeout_sec=40)
+        found = ended(execution_id, timeout_sec=100)
         assert (found["status"], found["error"]["code"]) == ("needs_operator", "E11431")
         assert "knows the task 'tools.reserve'" in found["error"]["message"]
 
@@ -66,7 +68,7 @@ def test_runs_whose_task_was_renamed_park_with_its_name_and_go_on_when_it_is_bac
     def all_completed():
         return SagaExecution.objects.filter(status="completed").count() == len(ids)
 
-    wait_until(all_completed, timeout_sec=60, what="the parked runs to go on")
+    wait_until(all_completed, timeout_sec=150, what="the parked runs to go on")
 
 
 def test_a_layers_task_is_a_step_that_is_done_and_undone_in_its_own_queue(worker, sweeper, layer_worker):

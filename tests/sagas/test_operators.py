@@ -43,6 +43,22 @@ def test_retry_of_an_incomplete_rollback_tries_the_failed_undo_again(worker, swe
     assert ledger.effects(found["execution_id"])[-2:] == ["a.undo", "b.undo"]
 
 
+def test_the_shell_says_what_stands_what_was_undone_and_what_can_be_done(worker, sweeper, capsys):
+    found = run("patient", b_undo="fail", c="refuse")
+
+    call_command("saga", "show", found["execution_id"])
+
+    said = capsys.readouterr().out
+    assert "undone: Step a\n" in said
+    assert "not undone: Step b\n" in said
+    assert "Nothing happens until somebody decides." in said
+    offered = [line.split()[2] for line in said.splitlines() if line.startswith("  manage.py saga ")]
+    assert sorted(offered) == ["rerun", "resolve", "retry", "skip"]
+    for verb in offered:
+        with pytest.raises(CommandError, match="reason"):
+            call_command("saga", verb, found["execution_id"])
+
+
 def test_a_failed_saga_is_undone_on_demand(worker, sweeper):
     found = run("no_undo", b="fail")
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from uuid import UUID
 
 import pytest
 from django.db import connections
+from django.db.models.signals import pre_save
 
 from hub.celery import app
 from hub.errors import IntegrationError
-from sagas import services
-from sagas.models import SagaExecution
+from sagas import services, tasks
+from sagas.models import SagaExecution, SagaVersion
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -112,3 +114,33 @@ def test_a_layer_that_sends_a_wrong_start_reads_the_code_in_the_failure(worker, 
         result.get(timeout=20)
 
     assert not SagaExecution.objects.exists()
+
+
+def test_a_message_that_comes_twice_starts_one_run():
+    kwargs = {"saga_name": "three_steps", "context": {"plan": {}}}
+
+    first, copy, other = (tasks.start.apply(kwargs=kwargs, task_id=name).get() for name in ("m-1", "m-1", "m-2"))
+
+    assert first == copy
+    assert first != other
+
+
+@pytest.fixture
+def pruned_just_before():
+    """Let the snapshot of a version be pruned between the look for it and the insert of the run that needs it."""
+    pruned = []
+
+    def prune(sender, instance, **_):
+        if not pruned:
+            pruned.append(SagaVersion.objects.all().delete())
+
+    pre_save.connect(prune, sender=SagaExecution)
+    yield pruned
+    pre_save.disconnect(prune, sender=SagaExecution)
+
+
+def test_a_run_is_stored_although_its_version_was_pruned_just_before(pruned_just_before):
+    execution_id = services.start("three_steps", {})["execution_id"]
+
+    assert pruned_just_before
+    assert SagaExecution.objects.get().pk == UUID(execution_id)

@@ -5,16 +5,22 @@ from __future__ import annotations
 import getpass
 import json
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
+from hub.console.saga import actions, story
 from hub.errors import IntegrationError
-from sagas import deploys, services
-from sagas.models import SagaTransition
+from sagas import deploys, services, store
+from sagas.models import SagaLock, SagaTransition
 from sagas.states import SagaStatus
+from sagas.store import Loaded
+
+LOCKS_SHOWN = 50
 
 
 class Command(BaseCommand):
@@ -68,9 +74,11 @@ class Command(BaseCommand):
 
     def _show(self, options: dict[str, Any]) -> None:
         found = services.status(options["execution_id"])
+        loaded = store.load(found["execution_id"])
         if options["json"]:
-            return self.stdout.write(json.dumps(found, indent=2))
+            return self.stdout.write(json.dumps({**found, "story": asdict(_told(loaded)), "can_be_done": _offered(loaded)}, indent=2))
         self.stdout.write(headline(found))
+        self.stdout.write("\n".join(in_words(loaded)))
         table = Table("step", "status", "tries", "undo tries", "error")
         for step in found["steps"]:
             table.add_row(step["step_id"], step["status"], str(step["attempts"]), str(step["undo_attempts"]), _error(step))
@@ -152,6 +160,34 @@ def headline(found: dict[str, Any]) -> str:
     if found["blocked"]:
         lines.append(f"waits: {found['blocked']}")
     return "\n".join(lines)
+
+
+def in_words(loaded: Loaded) -> Iterator[str]:
+    """Say what stands, what was undone, what is in doubt, and what can be done, in the words of the saga's page."""
+    told = _told(loaded)
+    for name in ("stands", "undone", "in_doubt", "not_undone", "under_way"):
+        steps = getattr(told, name)
+        if steps:
+            yield f"{name.replace('_', ' ')}: {', '.join(steps)}"
+    held = [lock.name for lock in SagaLock.objects.filter(execution=loaded.row.pk).order_by("name")[:LOCKS_SHOWN]]
+    if held:
+        yield f"holds: {', '.join(held)}"
+    yield told.what_next
+    for name, explains in _offered(loaded).items():
+        yield f"  manage.py saga {name} {loaded.row.pk} --reason ...   {explains}"
+
+
+def _told(loaded: Loaded) -> story.Story:
+    return story.tell(loaded.spec, loaded.run)
+
+
+VERBS = {"retry-undo": "retry"}
+"""Actions of the page that the shell calls by another name."""
+
+
+def _offered(loaded: Loaded) -> dict[str, str]:
+    """Return what the machine would accept now, by the name of its command, with what it does."""
+    return {VERBS.get(action.name, action.name): action.explains for action, _ in actions.offered(loaded, may=lambda _: True)}
 
 
 def _error(step: dict[str, Any]) -> str:
