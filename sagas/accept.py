@@ -14,7 +14,7 @@ from django.db import IntegrityError
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
 from hub.routing.context import RequestContext
-from hub.telemetry import metrics, tracing
+from hub.telemetry import conventions, tracing
 from sagas import clock, listening, locks, machine, store
 from sagas.models import SagaExecution
 from sagas.spec import SagaSpec
@@ -54,12 +54,8 @@ def accept(spec: SagaSpec, request: Request) -> tuple[SagaExecution, bool]:
     listening.listen_for(spec)
     if spec.on_lock == "refuse":
         locks.refuse_if_held(lock_names)
-    with tracing.span(f"saga {spec.saga_name}", kind="producer", attributes={"hub.saga.name": spec.saga_name}):
-        row = _store(spec, context, request, {"request_hash": request_hash, "lock_names": lock_names})
-    if row is None:
-        return _winner(spec, request, request_hash, lock_names), False
-    metrics.increment("hub_sagas_started_total", saga=spec.saga_name)
-    return row, True
+    row = _store(spec, context, request, {"request_hash": request_hash, "lock_names": lock_names})
+    return (_winner(spec, request, request_hash, lock_names), False) if row is None else (row, True)
 
 
 def _store(spec: SagaSpec, context: Mapping[str, Any], request: Request, columns: dict[str, Any]) -> SagaExecution | None:
@@ -70,9 +66,13 @@ def _store(spec: SagaSpec, context: Mapping[str, Any], request: Request, columns
     run: RunState = machine.start(
         spec, input=dict(context), now=now, timeout_sec=timeout_sec, owner_until=owner_until, from_step=request.from_step
     )
-    columns |= {"idempotency_key": request.idempotency_key, **_trace(request), **_family(request)}
+    name, attributes = f"saga {spec.saga_name}", {conventions.SAGA_NAME: spec.saga_name}
+    # The span that stands for the saga ends before the row is written, and goes with it in one commit.
+    with tracing.collected() as spans, tracing.span(name, kind="producer", attributes=attributes):
+        trace = _trace(request)
+    columns |= {"idempotency_key": request.idempotency_key, **trace, **_family(request)}
     try:
-        return store.create(spec, run, now=now, **columns)
+        return store.create(spec, run, now=now, spans=spans, **columns)
     except IntegrityError:
         return None
 

@@ -67,7 +67,7 @@ def route(
 
 def _send(run: Run) -> RouteResult:
     ending = endings.conclude(run)
-    history.record([ending.row], breaker_moved=run.breaker_moved)
+    history.record([ending], breaker_moved=run.breaker_moved)
     return ending.value()
 
 

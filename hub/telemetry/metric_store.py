@@ -96,9 +96,9 @@ def _add_script() -> Script:
     return client().register_script(_ADD)
 
 
-def add(sender: str, number: int, samples: Iterable[dict[str, Any]]) -> None:
-    """Add a process's batch `number`; a number that was added before changes nothing."""
-    arguments: list[str | int] = [number, settings.HUB.metric_max_series, SENDER_TTL_SEC, json.dumps(list(samples))]
+def add(sender: str, number: int, samples: Iterable[dict[str, Any]], *, ttl_sec: int = SENDER_TTL_SEC) -> None:
+    """Add a sender's batch `number`; a number that was added before, within `ttl_sec`, changes nothing."""
+    arguments: list[str | int] = [number, settings.HUB.metric_max_series, ttl_sec, json.dumps(list(samples))]
     _add_script()(keys=[f"hub:metrics:sender:{sender}"], args=arguments, client=client())
 
 

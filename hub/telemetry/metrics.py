@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
 import redis
+from django.conf import settings
 
 from hub.telemetry import metric_store, tracing
 from hub.telemetry.background import Ticker
@@ -44,7 +46,9 @@ class _Aggregator:
         self._begin()
         self._spans = Counter(tracing.counts())
 
-    def add(self, kind: str, name: str, value: float, labels: dict[str, Any]) -> None:
+    def add(self, kind: str, name: str, value: float, labels: Mapping[str, Any]) -> None:
+        if is_off():
+            return
         try:
             texts = {label: str(text)[:128] for label, text in labels.items()}
             Metric(name, kind, value, texts)
@@ -115,6 +119,16 @@ def observe(name: str, value: float, **labels: Any) -> None:
 def set_gauge(name: str, value: float, **labels: Any) -> None:
     """Set a gauge; of several processes the last one wins."""
     _aggregator.add("gauge", name, value, labels)
+
+
+def add(sample: Metric) -> None:
+    """Count a sample."""
+    _aggregator.add(sample.metric_type, sample.metric_name, sample.value, sample.labels)
+
+
+def is_off() -> bool:
+    """Tell whether the deployment does without traces and metrics."""
+    return not settings.HUB.telemetry_enabled
 
 
 def flush() -> None:
