@@ -81,6 +81,8 @@ class KeptAnswer(models.Model):
         indexes: ClassVar = [
             # retention
             models.Index(fields=["created_at"], name="answer_created"),
+            # "what became of the request under this key?", asked by who knows nothing but the key
+            models.Index(fields=["key"], name="answer_by_key"),
         ]
         constraints: ClassVar = [
             # also the index by which a key is found
