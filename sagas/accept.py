@@ -15,6 +15,7 @@ from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
 from hub.routing.context import RequestContext
 from hub.telemetry import conventions, tracing
+from hub.telemetry.secrets import redactor
 from sagas import clock, listening, locks, machine, store
 from sagas.models import SagaExecution
 from sagas.spec import SagaSpec
@@ -87,7 +88,11 @@ def _winner(spec: SagaSpec, request: Request, request_hash: str, lock_names: lis
 
 def _trace(request: Request) -> dict[str, str]:
     known = request.correlation_id or tracing.correlation_id() or RequestContext.create().correlation_id
-    return {"traceparent": tracing.traceparent() or "", "trace_id": tracing.trace_id() or "", "correlation_id": known[:128]}
+    return {
+        "traceparent": tracing.traceparent() or "",
+        "trace_id": tracing.trace_id() or "",
+        "correlation_id": redactor().text(known)[:128],
+    }
 
 
 def _family(request: Request) -> dict[str, Any]:
@@ -103,6 +108,8 @@ def _check(context: Any, request: Request) -> str:
     check_json(context, what="context", max_bytes=settings.HUB.saga_max_context_bytes, too_large=ErrorCode.SAGA_CONTEXT_TOO_LARGE)
     if key is not None and (not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY or not key.isprintable()):
         raise IntegrationError(ErrorCode.IDEMPOTENCY_KEY_INVALID, f"idempotency_key {ascii(key)[:80]} must have 1 to {MAX_KEY} characters")
+    if key is not None and redactor().hides(key):
+        raise IntegrationError(ErrorCode.IDEMPOTENCY_KEY_INVALID, "idempotency_key looks like a secret; keys are kept and shown")
     if timeout_sec is not None and not _is_timeout(timeout_sec):
         raise IntegrationError(ErrorCode.SAGA_TIMEOUT_INVALID, f"timeout_sec {ascii(timeout_sec)[:80]} must be above 0, at most 30 days")
     known_timeout = None if request.parent else timeout_sec  # a child's is what its parent has left, not part of the request

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
 from hub.telemetry import committed
+from hub.telemetry.secrets import redactor
 from hub.telemetry.values import Metric
 from sagas import clock, locks, machine, plan
 from sagas.events import Event
@@ -227,7 +228,7 @@ def _write_history(pk: uuid.UUID, spec: SagaSpec, changes: tuple[Change, ...], n
             step_id="" if change.step is None else spec.steps[change.step].step_id,
             old=change.old,
             new=change.new,
-            reason=change.reason[:_REASON_LENGTH],
+            reason=redactor().text(change.reason)[:_REASON_LENGTH],
             actor=actor or process_name(),
         )
         for change in changes
@@ -245,7 +246,9 @@ def _keep_note(loaded: Loaded, event: Event, why: str, actor: str) -> None:
 
 def note(pk: uuid.UUID, text: str, actor: str) -> None:
     """Write a line into the history of a run without moving it."""
-    SagaTransition.objects.create(execution_id=pk, at=clock.moment(clock.now()), old="", new="", reason=text[:_REASON_LENGTH], actor=actor)
+    SagaTransition.objects.create(
+        execution_id=pk, at=clock.moment(clock.now()), old="", new="", reason=redactor().text(text)[:_REASON_LENGTH], actor=actor
+    )
 
 
 def create(spec: SagaSpec, run: RunState, *, now: float, spans: Sequence[ReadableSpan] = (), **columns: Any) -> SagaExecution:

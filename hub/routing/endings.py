@@ -15,6 +15,7 @@ from hub.routing.attempts import Run
 from hub.routing.models import RoutedRequest
 from hub.routing.values import Answer, RouteResult
 from hub.telemetry import conventions, tracing
+from hub.telemetry.secrets import redactor
 from hub.telemetry.values import Metric
 
 MAX_STORED_PATH = 512
@@ -97,14 +98,14 @@ def _row(run: Run, decision: dict[str, Any], *, outcome: str, status_code: int |
         service_name=request.service_name,
         service_id=run.attempts[-1].service_id if run.attempts else "",
         method=request.method,
-        path=request.path[:MAX_STORED_PATH],
+        path=redactor().text(request.path)[:MAX_STORED_PATH],
         status_code=status_code,
         code=code,
         outcome=outcome,
         attempts=len(run.attempts),
         duration_ms=_elapsed_ms(run),
         trace_id=run.context.trace_id,
-        correlation_id=run.context.correlation_id,
+        correlation_id=redactor().text(run.context.correlation_id)[:128],
         idempotency_key=request.idempotency_key,
         decision=decision,
     )

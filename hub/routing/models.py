@@ -7,6 +7,8 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
+from hub.telemetry.fields import SealedJSONField
+
 
 class RoutedRequest(models.Model):
     """One routed request, written when it ended; neither bodies, headers nor queries are kept."""
@@ -73,7 +75,7 @@ class KeptAnswer(models.Model):
     fingerprint = models.CharField(max_length=64)
     status = models.CharField(max_length=16, choices=Status.choices)
     lease_until = models.DateTimeField(null=True, blank=True)
-    answer = models.JSONField(null=True, blank=True)
+    answer = SealedJSONField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -15,9 +15,8 @@ from typing import Any
 from celery import Signature, current_task, signals
 from opentelemetry.trace import Span, Status, StatusCode
 
-from hub.telemetry import background, conventions, tracing
-from hub.telemetry.redaction import Redactor
-from hub.telemetry.secrets import known_secrets
+from hub.telemetry import background, conventions, logs, tracing
+from hub.telemetry.secrets import redactor
 
 log = logging.getLogger(__name__)
 
@@ -153,9 +152,8 @@ def close_span(task_id: str, **_: Any) -> None:
 
 def redact_arguments(request: Any, **_: Any) -> None:
     """Take secrets out of the arguments that events show to Flower: the sender may be a plain Celery client."""
-    redactor = Redactor(known_secrets())
-    request._argsrepr = redactor.text(request.argsrepr or "")
-    request._kwargsrepr = redactor.text(request.kwargsrepr or "")
+    request._argsrepr = redactor().text(request.argsrepr or "")
+    request._kwargsrepr = redactor().text(request.kwargsrepr or "")
 
 
 def flush(**_: Any) -> None:
@@ -167,6 +165,8 @@ def connect() -> None:
     """Listen to Celery's signals; called once, when Django is ready."""
     signals.before_task_publish.connect(carry_context, weak=False)
     signals.task_received.connect(redact_arguments, weak=False)
+    signals.after_setup_logger.connect(logs.use_own_format, weak=False)
+    signals.after_setup_task_logger.connect(logs.use_own_format, weak=False)
     signals.task_prerun.connect(open_span, weak=False)
     signals.task_retry.connect(mark_retried, weak=False)
     signals.task_failure.connect(mark_failed, weak=False)

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
@@ -19,12 +20,20 @@ from django.conf import settings
 
 from hub.telemetry import metric_store, tracing
 from hub.telemetry.background import Ticker
+from hub.telemetry.secrets import redactor
 from hub.telemetry.series import Batch
-from hub.telemetry.values import Metric
+from hub.telemetry.values import MAX_LABEL_LENGTH, Metric
 
 log = logging.getLogger(__name__)
 INTERVAL_SEC = 1.0
 MAX_WAITING_BATCHES = 30
+
+
+@lru_cache(maxsize=4_096)
+def _label(name: str, text: str) -> str:
+    """Return a label's value as it may be shown, cut to what is allowed."""
+    clean: str = redactor().value(text, key=name)
+    return clean[:MAX_LABEL_LENGTH]
 
 
 class _Aggregator:
@@ -50,7 +59,7 @@ class _Aggregator:
         if is_off():
             return
         try:
-            texts = {label: str(text)[:128] for label, text in labels.items()}
+            texts = {label: _label(label, str(text)) for label, text in labels.items()}
             Metric(name, kind, value, texts)
             exemplar = tracing.trace_id() if kind == "histogram" else None
             with self._lock:

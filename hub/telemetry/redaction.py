@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 REDACTED = "[redacted]"
+SEALED = "$sealed"
+"""The one key of an object that stands for a sealed value."""
 MIN_SECRET_LENGTH = 6
 MAX_DEPTH = 64
 
@@ -44,7 +46,7 @@ class Redactor:
 
     def value(self, value: Any, *, key: str = "", depth: int = 0) -> Any:
         """Return `value` with every secret replaced; containers are copied, never changed."""
-        if key and is_secret_key(key):
+        if is_sealed(value) or (key and is_secret_key(key)):
             return REDACTED
         if isinstance(value, str):
             return self.text(value)
@@ -65,6 +67,15 @@ class Redactor:
         for pattern, replacement in _SHAPES:
             text = pattern.sub(replacement, text)
         return text
+
+    def hides(self, text: str) -> bool:
+        """Tell whether there is something to hide in a text."""
+        return self.text(text) != text
+
+
+def is_sealed(value: Any) -> bool:
+    """Tell whether `value` stands for a sealed one."""
+    return isinstance(value, dict) and len(value) == 1 and SEALED in value
 
 
 def is_secret_key(key: str) -> bool:

@@ -23,7 +23,7 @@ from tests.telemetry.saga_samples import QUEUE, SERVICE, TOPIC
 from tests.telemetry.test_celery_headers import send
 from tests.telemetry.trees import tree_problems
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
