@@ -1,14 +1,12 @@
-"""How Flower shows tasks: without secrets, also where a layer's own worker told of them (``--conf``)."""
+"""Flower's configuration (``--conf``): it reads task events without the secrets that layers' own workers tell.
+
+Flower names Celery's reader of events itself, and keeps what it read in a file: so the reader is replaced, not the pages.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from flower import events
 
-from hub.telemetry.amqp import SHOWN, without_secrets
+from hub.telemetry.amqp import RedactingReceiver
 
-
-def format_task(task: Any) -> Any:
-    """Redact what a page shows of a task."""
-    for name, text in without_secrets({name: getattr(task, name, None) for name in SHOWN}).items():
-        setattr(task, name, text)
-    return task
+events.EventReceiver = RedactingReceiver

@@ -7,6 +7,7 @@ from typing import Any
 from celery.app.amqp import AMQP
 from celery.app.events import Events
 from celery.events.dispatcher import EventDispatcher
+from celery.events.receiver import EventReceiver
 from celery.utils.saferepr import saferepr
 
 from hub.telemetry.secrets import redactor
@@ -44,6 +45,15 @@ class RedactingDispatcher(EventDispatcher):  # type: ignore[misc]
     def send(self, type: str, *rest: Any, **fields: Any) -> Any:
         """Send an event."""
         return super().send(type, *rest, **without_secrets(fields))
+
+
+class RedactingReceiver(EventReceiver):  # type: ignore[misc]
+    """Celery's reader of events, for Flower: a layer's own worker tells of its tasks as it likes."""
+
+    def event_from_message(self, *args: Any, **options: Any) -> Any:
+        """Return the type and the fields of an event that came."""
+        type, fields = super().event_from_message(*args, **options)
+        return type, without_secrets(fields)
 
 
 class RedactingEvents(Events):  # type: ignore[misc]

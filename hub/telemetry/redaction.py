@@ -27,14 +27,15 @@ _SHAPES = (
     # password=..., "api_key": "..." inside of a longer text, such as an error message or the repr of arguments.
     (
         re.compile(
-            r"([\"']?\b[\w.-]*(?:passw\w*|secret|api[-_]?key|token|credential)[\"']?\s*[=:]\s*)([\"'][^\"']*[\"']|[^\s,;&)\]}]+)",
+            r"([\"']?\b[\w.-]*(?:passw\w*|passphrase|passcode|secret|(?:api|access|private|signing|encryption)[-_.]?key|token"
+            r"|credential|authori[sz]ation|cookie|session[-_.]?(?:id|key))[\"']?\s*[=:]\s*)([\"'][^\"']*[\"']|[^\s,;&)\]}]+)",
             re.IGNORECASE,
         ),
         rf"\1{REDACTED}",
     ),
 )
 # One search that nearly every harmless text fails, instead of five replacements that change nothing.
-_SUSPICIOUS = re.compile(r"bearer|basic|token|passw|secret|api[-_]?key|credential|://|eyJ|PRIVATE KEY", re.IGNORECASE)
+_SUSPICIOUS = re.compile(r"bearer|basic|token|pass[wpc]|secret|key|credential|authori|cookie|session|://|eyJ", re.IGNORECASE)
 
 
 class Redactor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from hub import EventMessage, Refused, SagaDefinition, SagaStep
 from hub.events import bus
 
+log = logging.getLogger("hub.tests")
 SERVICE, QUEUE, TOPIC = "tree-target", "tree-layer", "tree.announced"
 OPTIONS: dict[str, Any] = {"timeout_sec": 20, "retry_delay_sec": 0.1}
 
@@ -57,4 +59,28 @@ counted = SagaDefinition.create(
         SagaStep(step_id="last", action=refuse_if_asked, **COUNTED),
     ],
     timeout_sec=300,
+)
+
+
+def log_in(context: dict[str, Any]) -> dict[str, Any]:
+    """Tell a secret to the log, return another, and fail with a third where the context says so."""
+    secrets = context["said"]
+    log.warning("logged in with password=%s", secrets["password"], extra={"api_key": secrets["api_key"]})
+    return {"session_token": secrets["session_token"], "text": f"Bearer {secrets['bearer_token']}"}
+
+
+def fail_with_secret(context: dict[str, Any]) -> None:
+    raise ValueError(f"could not log in: password={context['said']['password']}")
+
+
+canaries = SagaDefinition.create(
+    "canaries",
+    [
+        SagaStep(step_id="log-in", action=log_in, compensation=succeed, **OPTIONS),
+        SagaStep(step_id="ask", wait_for="signal:approved", timeout_sec=60),
+        SagaStep(step_id="tools", task="tree.keep", compensation_task="tree.keep", queue=QUEUE, **OPTIONS),
+        SagaStep(step_id="charge", service_name=SERVICE, endpoint="POST /secret", compensation_endpoint="POST /undo", **OPTIONS),
+        SagaStep(step_id="fail", action=fail_with_secret, max_retries=0, **{**OPTIONS}),
+    ],
+    timeout_sec=120,
 )
