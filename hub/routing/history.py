@@ -10,13 +10,13 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
+from hub import pruning
 from hub.circuits import history as circuit_history
 from hub.routing.endings import Ending
 from hub.routing.models import RoutedRequest
 from hub.telemetry import committed, metrics
 
 log = logging.getLogger(__name__)
-PRUNE_BATCH = 5_000
 
 
 def record(endings: Sequence[Ending], *, breaker_moved: bool = False) -> None:
@@ -37,12 +37,12 @@ def record(endings: Sequence[Ending], *, breaker_moved: bool = False) -> None:
         committed.without_record(counts, spans=spans)
 
 
-def prune() -> int:
-    """Delete what is older than the retention, in batches that do not hold up writers; return how many rows."""
+def expired() -> pruning.Expired:
+    """Return the requests beyond their retention."""
     before = timezone.now() - timedelta(days=settings.HUB.request_retention_days)
-    deleted = 0
-    while True:
-        ids = list(RoutedRequest.objects.filter(created_at__lt=before).values_list("pk", flat=True)[:PRUNE_BATCH])
-        deleted += RoutedRequest.objects.filter(pk__in=ids).delete()[0]
-        if len(ids) < PRUNE_BATCH:
-            return deleted
+    return {"requests": RoutedRequest.objects.filter(created_at__lt=before).order_by("created_at")}
+
+
+def prune() -> int:
+    """Delete requests beyond their retention; return how many."""
+    return sum(pruning.delete_all(expired()).values())
