@@ -12,13 +12,15 @@ claimed is moved by the next.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from django.db import transaction
+import redis
+from django.db import DatabaseError, transaction
 from opentelemetry.sdk.trace import ReadableSpan
 
 from hub.telemetry import metric_store, metrics, tracing
@@ -27,6 +29,7 @@ from hub.telemetry.models import CommittedCount
 from hub.telemetry.series import Batch
 from hub.telemetry.values import Metric
 
+log = logging.getLogger(__name__)
 INTERVAL_SEC = 1.0
 BATCH = 2_000
 ABANDONED = timedelta(seconds=10)
@@ -39,7 +42,7 @@ _is_due = threading.Event()
 
 def book(samples: Sequence[Metric], *, spans: Sequence[ReadableSpan] = ()) -> None:
     """Write counters and observations, and ended spans, within the caller's transaction."""
-    if metrics.is_off():
+    if metrics.is_off() or not (samples or spans):
         return
     trace_id = _trace_id(spans)
     CommittedCount.objects.create(samples=[_as_dict(sample, trace_id) for sample in samples])
@@ -78,7 +81,18 @@ def _soon() -> None:
 def _move_if_due() -> None:
     if _is_due.is_set():
         _is_due.clear()
+        if not move_if_possible():
+            _is_due.set()
+
+
+def move_if_possible() -> bool:
+    """Move what is booked; while the database or Redis is away it stays booked, and the answer is False."""
+    try:
         move()
+    except (DatabaseError, redis.RedisError) as exc:
+        log.warning("counts wait to be moved", extra={"error": type(exc).__name__})
+        return False
+    return True
 
 
 def move() -> int:

@@ -81,7 +81,7 @@ def metric_summary(name: str, labels: Mapping[str, str] | None = None) -> dict[s
     check_metric_name(name)
     check_labels(labels or {})
     metrics.flush()
-    committed.move()
+    committed.move_if_possible()
     wanted = (labels or {}).items()
     series = [one for one in metric_store.read([name])[name] if wanted <= one.labels.items()]
     kind = metric_store.types().get(name)

@@ -28,7 +28,7 @@ def metrics_page(request: HttpRequest) -> HttpResponse:
     try:
         _check_reader(request)
         metrics.flush()
-        committed.move()
+        committed.move_if_possible()
         body, content_type = exposition.render(request.headers.get("Accept", ""), extra=queues.families())
     except redis.RedisError as exc:
         return _refusal(IntegrationError(ErrorCode.BROKER_UNAVAILABLE, f"metrics cannot be read: {type(exc).__name__}"))

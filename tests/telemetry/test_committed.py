@@ -99,6 +99,21 @@ def test_a_process_that_is_killed_after_its_commit_has_counted():
     assert (value(), value("hub_remembered_total")) == (1, 0)
 
 
+def test_while_redis_is_away_counts_stay_booked_and_are_moved_later(monkeypatch):
+    committed.book(SOLD)
+
+    def away(*_, **__):
+        raise committed.redis.ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(metric_store, "add", away)
+        assert not committed.move_if_possible()
+    CommittedCount.objects.update(claimed_at=datetime.now(UTC) - 2 * committed.ABANDONED)
+
+    assert committed.move_if_possible()
+    assert value() == 1
+
+
 def test_nothing_is_booked_where_telemetry_is_off(settings):
     settings.HUB = settings.HUB.model_copy(update={"telemetry_enabled": False})
 
