@@ -35,7 +35,7 @@ def _beat_schedule() -> dict[str, Any]:
 
 
 # Announcements of sent tasks, which Flower shows, would carry their arguments as they are.
-app = Celery("hub", amqp="hub.telemetry.amqp:RedactingAMQP")
+app = Celery("hub", amqp="hub.telemetry.amqp:RedactingAMQP", events="hub.telemetry.amqp:RedactingEvents")
 app.conf.update(
     broker_url=settings.REDIS_URL,
     result_backend=settings.REDIS_URL,

@@ -89,6 +89,8 @@ class HubSettings(BaseSettings):
     trace_retention_days: int = Field(default=7, ge=1)
     trace_slow_sec: float = Field(default=5, gt=0)
     """A span at least this long marks its trace as slow: kept when others are thinned out."""
+    telemetry_enabled: bool = True
+    """Without it no span is made and nothing is counted; traces of others are still passed on."""
     telemetry_in_background: bool = True
     telemetry_token: str = ""
     """Bearer token of ``/metrics`` and ``/v1/traces``; without one, only this machine may use them."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from django.db import models
 from django.db.models import Exists, Max, OuterRef
 
+from hub import pruning
 from registry_app.models import HealthChange, Service
 
-BATCH = 500
 Kind = HealthChange.Kind
 
 
@@ -64,21 +62,20 @@ def _seen(change: HealthChange, moment: datetime) -> Seen:
     )
 
 
-def prune(*, now: datetime, keep_days: int) -> int:
-    """Delete what is older than the retention, in batches; return how many rows went.
+def expired(*, now: datetime, keep_days: int) -> pruning.Expired:
+    """Return what is older than the retention.
 
     The last change before the cut stays for each instance that is still there: without it the registry of the oldest
     kept moment would be unknown.
     """
     cut = now - timedelta(days=keep_days)
     later = HealthChange.objects.filter(service=OuterRef("service"), at__lte=cut, pk__gt=OuterRef("pk"))
-    superseded = HealthChange.objects.filter(Exists(later), at__lt=cut)
-    left = Service.objects.filter(deregistered_at__lt=cut)
-    return _delete_in_batches(superseded) + _delete_in_batches(left)
+    return {
+        "health_changes": HealthChange.objects.filter(Exists(later), at__lt=cut).order_by("pk"),
+        "services_left": Service.objects.filter(deregistered_at__lt=cut).order_by("pk"),
+    }
 
 
-def _delete_in_batches(rows: models.QuerySet[Any]) -> int:
-    deleted = 0
-    while keys := list(rows.values_list("pk", flat=True)[:BATCH]):
-        deleted += rows.model.objects.filter(pk__in=keys).delete()[0]
-    return deleted
+def prune(*, now: datetime, keep_days: int) -> int:
+    """Delete what is older than the retention; return how many rows went."""
+    return sum(pruning.delete_all(expired(now=now, keep_days=keep_days)).values())

@@ -13,6 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
+from hub.telemetry.redaction import Redactor, is_secret_key
 from registry_app import endpoints
 from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.json_fields import as_object, is_count
@@ -20,6 +21,7 @@ from registry_app.json_fields import as_object, is_count
 __all__ = ["HealthCheck", "HealthCheckType", "ServiceInfo", "ServiceStatus", "check_name", "instance_id"]
 
 MAX_METADATA_BYTES = 16_384
+_SECRETS = Redactor()
 MAX_LABELS = 64
 MAX_WEIGHT = 1_000
 
@@ -149,6 +151,8 @@ def _check_metadata(metadata: object) -> dict[str, Any]:
     if not isinstance(metadata, Mapping) or not all(isinstance(value, scalars) for value in metadata.values()):
         raise IntegrationError(ErrorCode.METADATA_INVALID, "metadata must be a flat object of strings, numbers and booleans")
     flat = dict(metadata)
+    if secret := next((str(name) for name, value in flat.items() if is_secret_key(str(name)) or _SECRETS.hides(str(value))), None):
+        raise IntegrationError(ErrorCode.METADATA_INVALID, f"metadata {secret[:80]!r} looks like a secret; everybody may read metadata")
     check_json(flat, what="metadata", max_bytes=MAX_METADATA_BYTES, too_large=ErrorCode.METADATA_TOO_LARGE)
     return flat
 

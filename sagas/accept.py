@@ -14,7 +14,8 @@ from django.db import IntegrityError
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
 from hub.routing.context import RequestContext
-from hub.telemetry import metrics, tracing
+from hub.telemetry import conventions, tracing
+from hub.telemetry.secrets import redactor
 from sagas import clock, listening, locks, machine, store
 from sagas.models import SagaExecution
 from sagas.spec import SagaSpec
@@ -56,15 +57,13 @@ def accept(spec: SagaSpec, request: Request) -> tuple[SagaExecution, bool]:
     listening.listen_for(spec)
     if spec.on_lock == "refuse":
         locks.refuse_if_held(lock_names)
-    with tracing.span(f"saga {spec.saga_name}", kind="producer", attributes={"hub.saga.name": spec.saga_name}):
-        for _ in range(STORE_TRIES):
-            row = _store(spec, context, request, {"request_hash": request_hash, "lock_names": lock_names})
-            if row is not None:
-                metrics.increment("hub_sagas_started_total", saga=spec.saga_name)
-                return row, True
-            winner = _winner(spec, request, request_hash, lock_names)
-            if winner is not None:
-                return winner, False
+    for _ in range(STORE_TRIES):
+        row = _store(spec, context, request, {"request_hash": request_hash, "lock_names": lock_names})
+        if row is not None:
+            return row, True
+        winner = _winner(spec, request, request_hash, lock_names)
+        if winner is not None:
+            return winner, False
     raise IntegrationError(ErrorCode.CONFLICT, f"saga {spec.saga_name!r} could not be stored", recovery_suggestion="send it again")
 
 
@@ -76,9 +75,13 @@ def _store(spec: SagaSpec, context: Mapping[str, Any], request: Request, columns
     run: RunState = machine.start(
         spec, input=dict(context), now=now, timeout_sec=timeout_sec, owner_until=owner_until, from_step=request.from_step
     )
-    columns |= {"idempotency_key": request.idempotency_key, **_trace(request), **_family(request)}
+    name, attributes = f"saga {spec.saga_name}", {conventions.SAGA_NAME: spec.saga_name}
+    # The span that stands for the saga ends before the row is written, and goes with it in one commit.
+    with tracing.collected() as spans, tracing.span(name, kind="producer", attributes=attributes):
+        trace = _trace(request)
+    columns |= {"idempotency_key": request.idempotency_key, **trace, **_family(request)}
     try:
-        return store.create(spec, run, now=now, **columns)
+        return store.create(spec, run, now=now, spans=spans, **columns)
     except IntegrityError:
         return None
 
@@ -93,7 +96,11 @@ def _winner(spec: SagaSpec, request: Request, request_hash: str, lock_names: lis
 
 def _trace(request: Request) -> dict[str, str]:
     known = request.correlation_id or tracing.correlation_id() or RequestContext.create().correlation_id
-    return {"traceparent": tracing.traceparent() or "", "trace_id": tracing.trace_id() or "", "correlation_id": known[:128]}
+    return {
+        "traceparent": tracing.traceparent() or "",
+        "trace_id": tracing.trace_id() or "",
+        "correlation_id": redactor().text(known)[:128],
+    }
 
 
 def _family(request: Request) -> dict[str, Any]:
@@ -109,6 +116,8 @@ def _check(context: Any, request: Request) -> str:
     check_json(context, what="context", max_bytes=settings.HUB.saga_max_context_bytes, too_large=ErrorCode.SAGA_CONTEXT_TOO_LARGE)
     if key is not None and (not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY or not key.isprintable()):
         raise IntegrationError(ErrorCode.IDEMPOTENCY_KEY_INVALID, f"idempotency_key {ascii(key)[:80]} must have 1 to {MAX_KEY} characters")
+    if key is not None and redactor().hides(key):
+        raise IntegrationError(ErrorCode.IDEMPOTENCY_KEY_INVALID, "idempotency_key looks like a secret; keys are kept and shown")
     if timeout_sec is not None and not _is_timeout(timeout_sec):
         raise IntegrationError(ErrorCode.SAGA_TIMEOUT_INVALID, f"timeout_sec {ascii(timeout_sec)[:80]} must be above 0, at most 30 days")
     known_timeout = None if request.parent else timeout_sec  # a child's is what its parent has left, not part of the request

@@ -62,9 +62,6 @@ def _call_children_off(applied: Applied) -> None:
 
 def _ended(applied: Applied) -> None:
     row = applied.row
-    metrics.increment("hub_sagas_total", saga=applied.spec.saga_name, status=applied.run.status.value)
-    if row.finished_at is not None:
-        metrics.observe("hub_saga_duration_seconds", (row.finished_at - row.created_at).total_seconds(), saga=applied.spec.saga_name)
     if row.parent_id is not None:
         chain.send_control("child_ended", execution_id=str(row.parent_id), index=row.parent_step)
     for waiter in locks.waiters(row.lock_names):

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from hub.celery import SAGAS, app
 from hub.crashpoints import crash_point
 from hub.redis_client import client
-from hub.telemetry import metrics
+from hub.telemetry import conventions, metrics, tracing
 from sagas import plan
 from sagas.spec import SagaSpec, StepSpec
 from sagas.states import Direction, RunState
@@ -38,7 +38,9 @@ def send_rest(execution_id: str, spec: SagaSpec, run: RunState, *, now: float) -
     work = plan.work(spec, run, now=now)
     if work is None or run.owner_until is not None:  # a run that its caller drives needs no messages
         return False
-    sent = [publish(links(execution_id, spec, branch, work.direction), execution_id) for branch in work.branches]
+    # A sweeper, an operator or another run may send this: its messages still belong to the run's own trace.
+    with tracing.rejoined(f"resume {spec.saga_name}", run.traceparent, attributes={conventions.SAGA_EXECUTION_ID: execution_id}):
+        sent = [publish(links(execution_id, spec, branch, work.direction), execution_id) for branch in work.branches]
     return any(sent)
 
 

@@ -10,6 +10,7 @@ import logging
 import math
 import random
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -18,11 +19,10 @@ from django.conf import settings
 
 from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
-from hub.telemetry import tracing
 from registry_app import lookup
-from sagas import aftermath, brake, calls, catalog, chain, clock, events, locks, plan, roster, store
+from sagas import aftermath, brake, calls, catalog, chain, clock, events, locks, plan, roster, spans, store
 from sagas.calls import Ended, Payload
-from sagas.spec import HONOURS, SagaSpec, StepSpec
+from sagas.spec import HONOURS, Call, SagaSpec, StepSpec
 from sagas.states import DONE, Direction, SagaStatus
 from sagas.store import Applied, Loaded
 
@@ -51,6 +51,10 @@ class Attempt:
     def limit_sec(self) -> float:
         """Return the seconds the call may still take: what the machine granted, cut at the saga's deadline."""
         return max(0.001, self.lease_until - settings.HUB.saga_lease_grace_sec - clock.now())
+
+    def span(self) -> AbstractContextManager[Callable[[Ended], None]]:
+        """Trace the attempt as part of its saga's trace; call what it yields with how it ended."""
+        return spans.of_attempt(self.applied, index=self.index, direction=self.direction, epoch=self.epoch)
 
     @property
     def lease_until(self) -> float:
@@ -98,16 +102,22 @@ def call_here(attempt: Attempt) -> Ended:
     call = attempt.applied.spec.steps[attempt.index].call(attempt.direction)
     if call is None:
         raise LookupError(f"step {attempt.index} of {attempt.execution_id} was claimed for {attempt.direction}, which it does not have")
-    with span(attempt):
-        if attempt.is_given_up():
-            # A process that was frozen since its claim: others count it as dead, so it must not act any more.
-            return Ended(outcome="failed", error=calls.as_error(ErrorCode.FENCING_STALE, "the lease ended before the call began"))
-        known = verified(attempt)
-        if known is not None:
-            return known
-        crash_point("call.before", attempt.execution_id, attempt.direction, attempt.index)
-        ended = calls.run(call, payload(attempt), limit_sec=attempt.limit_sec, max_output_bytes=settings.HUB.saga_max_context_bytes)
-        crash_point("call.after", attempt.execution_id, attempt.direction, attempt.index)
+    with attempt.span() as say_outcome:
+        ended = _call(attempt, call)
+        say_outcome(ended)
+    return ended
+
+
+def _call(attempt: Attempt, call: Call) -> Ended:
+    if attempt.is_given_up():
+        # A process that was frozen since its claim: others count it as dead, so it must not act any more.
+        return Ended(outcome="failed", error=calls.as_error(ErrorCode.FENCING_STALE, "the lease ended before the call began"))
+    known = verified(attempt)
+    if known is not None:
+        return known
+    crash_point("call.before", attempt.execution_id, attempt.direction, attempt.index)
+    ended = calls.run(call, payload(attempt), limit_sec=attempt.limit_sec, max_output_bytes=settings.HUB.saga_max_context_bytes)
+    crash_point("call.after", attempt.execution_id, attempt.direction, attempt.index)
     return ended
 
 
@@ -284,17 +294,3 @@ def _can_run(spec: SagaSpec, index: int, direction: Direction) -> bool:
 def _missing(spec: SagaSpec) -> dict[str, Any]:
     message = f"no worker that was asked holds {spec.saga_name} version {spec.version} ({spec.hash})"
     return calls.as_error(ErrorCode.PINNED_VERSION_MISSING, message)
-
-
-def span(attempt: Attempt) -> Any:
-    """Trace an attempt as part of its saga's trace."""
-    step = attempt.applied.spec.steps[attempt.index]
-    attributes = {
-        "hub.saga.name": attempt.applied.spec.saga_name,
-        "hub.saga.execution_id": attempt.execution_id,
-        "hub.saga.step_id": step.step_id,
-        "hub.saga.direction": attempt.direction.value,
-        "hub.saga.epoch": attempt.epoch,
-    }
-    verb = "undo" if attempt.direction is Direction.UNDO else "step"
-    return tracing.span(f"{verb} {step.step_id}", attributes=attributes, traceparent=attempt.applied.row.traceparent or None)

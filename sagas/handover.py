@@ -32,9 +32,11 @@ def begin(execution_id: str, index: int, direction: Direction) -> Next:
     attempt = engine.claim(loaded, index, direction)
     if attempt is None:
         return Next.STOP
-    with engine.span(attempt):
+    with attempt.span() as say_outcome:
         known = engine.verified(attempt)
         ended = known or (children.ask(attempt) if call.kind == "saga" else _send(attempt))
+        if ended is not None:
+            say_outcome(ended)
     return Next.STOP if ended is None else engine.record(attempt, ended)
 
 

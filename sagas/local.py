@@ -82,7 +82,9 @@ async def _run(loaded: Loaded, index: int, direction: Direction, functions: Mapp
         ended = known
     elif call is not None and call.kind in ("local", "function"):
         function = functions.get(call.target) or calls.resolve(call.target)
-        ended = await _run_function(function, attempt)
+        with attempt.span() as say_outcome:
+            ended = await _run_function(function, attempt)
+            say_outcome(ended)
     else:
         ended = await in_thread(engine.call_here, attempt)
     await in_thread(engine.record, attempt, ended)

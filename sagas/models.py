@@ -7,6 +7,7 @@ import uuid
 from django.db import models
 from django.db.models import Q
 
+from hub.telemetry.fields import SealedJSONField
 from sagas.states import Cause, SagaStatus, StepStatus
 
 _SAGA_STATUSES = [(status.value, status.value.replace("_", " ")) for status in SagaStatus]
@@ -39,8 +40,8 @@ class SagaExecution(models.Model):
     status = models.CharField(max_length=16, choices=_SAGA_STATUSES, default=SagaStatus.PENDING.value)
     cause = models.CharField(max_length=16, choices=_CAUSES, blank=True)
     error = models.JSONField(null=True)
-    input = models.JSONField(default=dict)
-    context = models.JSONField(default=dict)
+    input = SealedJSONField(default=dict)
+    context = SealedJSONField(default=dict)
     revision = models.PositiveIntegerField(default=0)
     """Grows at each change; every write names the revision it was decided on (S15)."""
     started_count = models.PositiveSmallIntegerField(default=0)
@@ -48,7 +49,7 @@ class SagaExecution(models.Model):
     blocked_at = models.DateTimeField(null=True)
     blocked_reason = models.CharField(max_length=300, blank=True)
     owner_until = models.DateTimeField(null=True)
-    signals = models.JSONField(default=dict)
+    signals = SealedJSONField(default=dict)
     lock_names = models.JSONField(default=list)
     """The entities this run works on alone; `SagaLock` holds those it has."""
     parent = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="children")
@@ -114,7 +115,7 @@ class SagaStepExecution(models.Model):
     honours = models.CharField(max_length=20, blank=True)
     task_id = models.CharField(max_length=64, blank=True)
     served_by = models.CharField(max_length=64, blank=True)
-    output = models.JSONField(null=True)
+    output = SealedJSONField(null=True)
     error = models.JSONField(null=True)
     undo_error = models.JSONField(null=True)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
@@ -21,11 +22,11 @@ from redis.exceptions import RedisError
 from hub.crashpoints import crash_point
 from hub.error_codes import ErrorCode
 from hub.redis_client import client
-from hub.telemetry import metrics
+from hub.telemetry import conventions, metrics, tracing
 from sagas import aftermath, calls, chain, clock, engine, events, handover, store
 from sagas.models import SagaExecution
 from sagas.states import ACTIVE, SagaStatus, StepState
-from sagas.store import Loaded
+from sagas.store import Applied, Loaded
 
 log = logging.getLogger(__name__)
 
@@ -108,14 +109,23 @@ def wake(execution_id: str, *, crowded: bool = False) -> bool:
     if applied.ignored:
         return False
     lost = [i for i, step in enumerate(applied.before.steps) if _was_given_up(step, applied.run.steps[i])]
-    if lost:
-        metrics.increment("hub_saga_rescues_total", len(lost), saga=applied.spec.saga_name, cause="lease_ended")
-    elif applied.run.hints > 1:
-        metrics.increment("hub_saga_rescues_total", saga=applied.spec.saga_name, cause="not_picked_up")
+    cause = "lease_ended" if lost else "not_picked_up" if applied.run.hints > 1 else ""
+    if not cause:
+        return _go_on(applied)
+    metrics.increment("hub_saga_rescues_total", len(lost) or 1, saga=applied.spec.saga_name, cause=cause)
+    with _rescue_span(applied, cause):
+        return _go_on(applied, spare=crowded and applied.run.hints > 1 and applied.run.hints % 4 != 0)
+
+
+def _go_on(applied: Applied, *, spare: bool = False) -> bool:
     aftermath.moved(applied)
-    if crowded and applied.run.hints > 1 and applied.run.hints % 4:
-        return False
-    return chain.send_rest(execution_id, applied.spec, applied.run, now=clock.now())
+    return not spare and chain.send_rest(str(applied.row.pk), applied.spec, applied.run, now=clock.now())
+
+
+def _rescue_span(applied: Applied, cause: str) -> Any:
+    """Trace a rescue in the run's own trace, which is then kept when others are thinned out."""
+    attributes = {conventions.SAGA_EXECUTION_ID: str(applied.row.pk), conventions.ERROR_TYPE: cause, conventions.KEEP: True}
+    return tracing.span(f"rescue {applied.spec.saga_name}", attributes=attributes, traceparent=applied.row.traceparent or None)
 
 
 def _look_after_children(loaded: Loaded) -> None:

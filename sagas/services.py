@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 
+from hub import pruning
 from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
@@ -264,20 +264,13 @@ def executions(*, status: SagaStatus | str | None = None, saga_name: str | None 
     return [{"execution_id": str(row.pop("id")), **row, "created_at": row["created_at"].isoformat()} for row in found]
 
 
-def prune(batch: int = 500) -> int:
-    """Delete runs that ended longer ago than the retention, a batch at a time so that no writer waits long."""
+def expired() -> pruning.Expired:
+    """Return runs that ended longer ago than the retention, and versions that no run names; those before an operator stay."""
     oldest = clock.moment(clock.now()) - timedelta(days=settings.HUB.saga_retention_days)
     ended = SagaExecution.objects.filter(finished_at__lt=oldest, status__in=_FINAL).exclude(status=SagaStatus.NEEDS_OPERATOR.value)
-    deleted = 0
-    while ids := list(ended.order_by("finished_at").values_list("pk", flat=True)[:batch]):
-        deleted += _delete(ids)
-    SagaVersion.objects.filter(executions__isnull=True).delete()
-    return deleted
+    return {"sagas": ended.order_by("finished_at"), "saga_versions": SagaVersion.objects.filter(executions__isnull=True).order_by("pk")}
 
 
-def _delete(ids: list[uuid.UUID]) -> int:
-    with transaction.atomic():
-        _, counts = SagaExecution.objects.filter(pk__in=ids).delete()
-        crash_point("prune.before_commit")
-    crash_point("prune.after_commit")
-    return counts.get("sagas.SagaExecution", 0)
+def prune() -> int:
+    """Delete what is expired; return how many runs."""
+    return pruning.delete_all(expired())["sagas"]

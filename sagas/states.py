@@ -174,6 +174,8 @@ class RunState:
     """Signals that came before a step waited for them, by name."""
     owner_until: float | None = None
     """For a run that its caller drives: when the caller counts as dead."""
+    traceparent: str = ""
+    """Where its spans and messages belong; never changes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

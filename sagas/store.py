@@ -8,6 +8,7 @@ import random
 import socket
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -15,10 +16,14 @@ from typing import Any
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
+from opentelemetry.sdk.trace import ReadableSpan
 
 from hub import prepared
 from hub.crashpoints import adopt, crash_point
 from hub.errors import ErrorCode, IntegrationError
+from hub.telemetry import committed
+from hub.telemetry.secrets import redactor
+from hub.telemetry.values import Metric
 from sagas import clock, locks, machine, plan
 from sagas.events import Event
 from sagas.models import SagaExecution, SagaStepExecution, SagaTransition, SagaVersion
@@ -97,6 +102,7 @@ def _run_state(row: SagaExecution, steps: tuple[StepState, ...]) -> RunState:
         blocked_reason=row.blocked_reason,
         signals=row.signals,
         owner_until=clock.to_seconds(row.owner_until),
+        traceparent=row.traceparent,
     )
 
 
@@ -160,10 +166,20 @@ def save(loaded: Loaded, run: RunState, changes: tuple[Change, ...], *, now: flo
         _write_history(row.pk, loaded.spec, changes, now, actor)
         if run.status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.FAILED):
             locks.release(row)
+        if run.status is not old.status and run.status not in ACTIVE:
+            committed.book(_counts_at_end(row, run, now))
         crash_point("saga.before_commit", row.pk)
     crash_point("saga.after_commit", row.pk)
     _bring_up_to_date(row, values)
     return True
+
+
+def _counts_at_end(row: SagaExecution, run: RunState, now: float) -> list[Metric]:
+    lasted_sec = max(0.0, now - row.created_at.timestamp())
+    return [
+        Metric("hub_sagas_total", "counter", 1, {"saga": row.saga_name, "status": run.status.value}),
+        Metric("hub_saga_duration_seconds", "histogram", lasted_sec, {"saga": row.saga_name}),
+    ]
 
 
 def _bring_up_to_date(row: SagaExecution, values: dict[str, Any]) -> None:
@@ -178,13 +194,13 @@ def _run_values(spec: SagaSpec, run: RunState, now: float) -> dict[str, Any]:
     return {
         "status": run.status.value,
         "cause": run.cause.value if run.cause else "",
-        "error": run.error,
+        "error": redactor().value(run.error),
         "context": plan.context(spec, run),
         "deadline_at": clock.to_datetime(run.deadline_at),
         "started_count": run.started,
         "hints": run.hints,
         "blocked_at": clock.to_datetime(run.blocked_at),
-        "blocked_reason": run.blocked_reason[:300],
+        "blocked_reason": redactor().text(run.blocked_reason)[:300],
         "signals": run.signals,
         "owner_until": clock.to_datetime(run.owner_until),
         "next_wake_at": clock.to_datetime(wake),
@@ -215,7 +231,7 @@ def _write_history(pk: uuid.UUID, spec: SagaSpec, changes: tuple[Change, ...], n
             step_id="" if change.step is None else spec.steps[change.step].step_id,
             old=change.old,
             new=change.new,
-            reason=change.reason[:_REASON_LENGTH],
+            reason=redactor().text(change.reason)[:_REASON_LENGTH],
             actor=actor or process_name(),
         )
         for change in changes
@@ -238,11 +254,13 @@ def _keep_note(loaded: Loaded, event: Event, why: str, actor: str) -> None:
 
 def note(pk: uuid.UUID, text: str, actor: str) -> None:
     """Write a line into the history of a run without moving it."""
-    SagaTransition.objects.create(execution_id=pk, at=clock.moment(clock.now()), old="", new="", reason=text[:_REASON_LENGTH], actor=actor)
+    SagaTransition.objects.create(
+        execution_id=pk, at=clock.moment(clock.now()), old="", new="", reason=redactor().text(text)[:_REASON_LENGTH], actor=actor
+    )
 
 
-def create(spec: SagaSpec, run: RunState, *, now: float, **columns: Any) -> SagaExecution:
-    """Insert a run with its steps in one transaction: from this commit on it is accepted, and will end."""
+def create(spec: SagaSpec, run: RunState, *, now: float, spans: Sequence[ReadableSpan] = (), **columns: Any) -> SagaExecution:
+    """Insert a run with its steps, its count and its span in one transaction: from this commit on it is accepted, and will end."""
     version = _version_row(spec)
     crash_point("accept.version_stored")
     values = _run_values(spec, run, now)
@@ -263,6 +281,7 @@ def create(spec: SagaSpec, run: RunState, *, now: float, **columns: Any) -> Saga
         if spec.on_lock == "refuse":
             locks.insert(row)
         _write_history(row.pk, spec, (Change(step=None, old="", new=run.status.value),), now, "")
+        committed.book([Metric("hub_sagas_started_total", "counter", 1, {"saga": spec.saga_name})], spans=spans)
         crash_point("accept.before_commit", row.pk)
     crash_point("accept.after_commit", row.pk)
     return row

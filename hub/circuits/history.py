@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from hub import pruning
 from hub.circuits import store
 from hub.circuits.fleet import fleet
 from hub.circuits.models import CircuitTransition
@@ -20,7 +21,6 @@ from hub.telemetry import metrics
 log = logging.getLogger(__name__)
 BATCH = 100
 MAX_BATCHES = 50
-PRUNE_BATCH = 5_000
 
 
 def record_transitions() -> int:
@@ -38,14 +38,15 @@ def record_transitions() -> int:
     return recorded
 
 
+def expired() -> pruning.Expired:
+    """Return the transitions beyond their retention."""
+    before = timezone.now() - timedelta(days=settings.HUB.circuit_retention_days)
+    return {"circuit_transitions": CircuitTransition.objects.filter(at__lt=before).order_by("at")}
+
+
 def prune() -> int:
-    """Delete transitions beyond their retention, in batches; return how many rows."""
-    before, deleted = timezone.now() - timedelta(days=settings.HUB.circuit_retention_days), 0
-    while True:
-        ids = list(CircuitTransition.objects.filter(at__lt=before).values_list("pk", flat=True)[:PRUNE_BATCH])
-        deleted += CircuitTransition.objects.filter(pk__in=ids).delete()[0]
-        if len(ids) < PRUNE_BATCH:
-            return deleted
+    """Delete transitions beyond their retention; return how many."""
+    return sum(pruning.delete_all(expired()).values())
 
 
 def _insert(rows: list[CircuitTransition]) -> int:

@@ -15,6 +15,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from hub import pruning
 from hub.console.models import OperatorAction
 from hub.errors import ErrorCode, IntegrationError
 
@@ -72,10 +73,11 @@ def of(subject: str, subject_id: str, *, limit: int = 20) -> list[OperatorAction
     return list(OperatorAction.objects.filter(subject=subject, subject_id=subject_id)[:limit])
 
 
-def prune(batch: int = 500) -> int:
+def expired() -> pruning.Expired:
+    """Return the actions older than 400 days."""
+    return {"operator_actions": OperatorAction.objects.filter(at__lt=timezone.now() - KEEP).order_by("at")}
+
+
+def prune(batch: int = pruning.BATCH) -> int:
     """Delete what is older than 400 days, a batch at a time; return how many rows went."""
-    old = OperatorAction.objects.filter(at__lt=timezone.now() - KEEP)
-    deleted = 0
-    while ids := list(old.order_by("at").values_list("pk", flat=True)[:batch]):
-        deleted += OperatorAction.objects.filter(pk__in=ids).delete()[0]
-    return deleted
+    return sum(pruning.delete(rows, batch=batch) for rows in expired().values())

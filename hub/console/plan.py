@@ -12,6 +12,7 @@ from hub.console.processes import ProcessSpec
 
 QUEUES = "hub,hub.sagas,hub.events,hub.control"
 DEMO_SERVICES = ("runtime", "models", "planner")
+FLOWER_CONFIG = Path(__file__).with_name("flowerconfig.py")
 REDIS_STAGE, SERVICE_STAGE, HUB_STAGE, WATCHER_STAGE = range(4)
 
 
@@ -130,7 +131,7 @@ def _gunicorn(site: Site) -> tuple[str, ...]:
 def _flower(site: Site) -> tuple[str, ...]:
     listen = ("--address=127.0.0.1", f"--port={site.flower_port}")
     memory = ("--persistent=True", f"--db={site.var_dir / 'flower'}", "--state_save_interval=10000", "--max_tasks=10000")
-    return ("-m", "celery", "-A", "hub", "flower", *listen, *memory)
+    return ("-m", "celery", "-A", "hub", "flower", f"--conf={FLOWER_CONFIG}", *listen, *memory)
 
 
 def _flower_env(site: Site) -> dict[str, str]:

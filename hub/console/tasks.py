@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from hub.console import audit
-from hub.console.queues import readers
+from hub.telemetry import readers
 
 
 @shared_task(name="hub.control.prune_operator_actions", ignore_result=True)

@@ -23,6 +23,7 @@ from hub.events.fingerprints import fingerprint, hint
 from hub.events.models import DeadLetter, Delivery, Subscription
 from hub.events.retries import MAX_HISTORY, Decision, Next, RetryPolicy
 from hub.telemetry import metrics
+from hub.telemetry.secrets import redactor
 
 Status = Delivery.Status
 OPEN = (Status.PENDING, Status.SENDING)
@@ -92,7 +93,7 @@ def failed(delivery_id: int, attempt: int, *, error: str, code: ErrorCode | None
     age_sec = (now - row.created_at).total_seconds()
     jitter = random.random()  # noqa: S311  (no secret)
     decision = retries.after_failure(policy_of(row.subscription), attempts=attempt, age_sec=age_sec, code=code, jitter=jitter)
-    failure = Failure(row=row, error=error[:MAX_ERROR], code=code, now=now)
+    failure = Failure(row=row, error=redactor().text(error)[:MAX_ERROR], code=code, now=now)
     if not _end_attempt(failure, decision):
         return None
     metrics.increment("hub_event_deliveries_total", outcome=decision.next.value)

@@ -19,7 +19,7 @@ from hub.events import causes, deliveries, handlers, stream
 from hub.events.messages import CONTENT_TYPE, EventMessage
 from hub.events.models import Delivery, Subscription
 from hub.redis_client import client
-from hub.telemetry import tracing
+from hub.telemetry import conventions, tracing
 
 log = logging.getLogger(__name__)
 BATCH = 100
@@ -65,7 +65,11 @@ def _send_all(subscription: Subscription, claimed: Sequence[Delivery], *, now: d
 def send(subscription: Subscription, row: Delivery) -> None:
     """Send one claimed delivery as a Celery message; its answer comes back as another."""
     event = EventMessage.from_wire(row.event.body)
-    attributes = {"messaging.destination.name": event.topic, "hub.subscription": subscription.name, "hub.delivery.attempt": row.attempts}
+    attributes = {
+        conventions.MESSAGING_DESTINATION: event.topic,
+        conventions.SUBSCRIPTION: subscription.name,
+        conventions.DELIVERY_ATTEMPT: row.attempts,
+    }
     traceparent = event.metadata.traceparent or None
     with causes.handling(event), tracing.span(f"deliver {event.topic}", kind="producer", attributes=attributes, traceparent=traceparent):
         if subscription.kind == Subscription.Kind.HANDLER:

@@ -15,6 +15,8 @@ from hub.errors import ErrorCode, IntegrationError
 from hub.events.topics import check_topic
 from hub.json_values import check_json
 from hub.telemetry import context
+from hub.telemetry.redaction import SEALED
+from hub.telemetry.sealing import sealer
 
 PRIORITIES = ("low", "normal", "high", "critical")
 CONTENT_TYPE = "application/cloudevents+json"
@@ -190,8 +192,14 @@ def _check_metadata(meta: EventMetadata) -> None:
 
 
 def encode(event: EventMessage, *, max_bytes: int) -> str:
-    """Return the event as one JSON text; E11905 and E11906 for its payload, E11160 when larger than `max_bytes`."""
-    return check_json(event.to_wire(), what="event", max_bytes=max_bytes, too_large=ErrorCode.EVENT_TOO_LARGE)
+    """Return the event as one JSON text; E11905 and E11906 for its payload, E11160 when larger than `max_bytes`.
+
+    Redis and the outbox keep this text for a while: secrets in the payload are sealed, and opened by `decode`.
+    """
+    wire = event.to_wire()
+    text = check_json(wire, what="event", max_bytes=max_bytes, too_large=ErrorCode.EVENT_TOO_LARGE)
+    sealed = sealer().seal(wire["data"])
+    return text if sealed == wire["data"] else json.dumps({**wire, "data": sealed})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,7 +218,7 @@ def decode(text: str) -> EventMessage:
         wire = None
     if not isinstance(wire, dict):
         raise IntegrationError(ErrorCode.JSON_MALFORMED, "event is not a JSON object")
-    return EventMessage.from_wire(wire)
+    return EventMessage.from_wire(sealer().open(wire) if SEALED in text else wire)
 
 
 def caused_by(event: EventMessage, cause: EventMessage, *, max_hops: int = MAX_HOPS) -> EventMessage:

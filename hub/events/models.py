@@ -7,6 +7,8 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
+from hub.telemetry.fields import SealedJSONField
+
 
 class OutboxEvent(models.Model):
     """An event published inside a transaction, until it is in the stream; gone afterwards."""
@@ -101,7 +103,7 @@ class Event(models.Model):
     causation_id = models.CharField(max_length=128, blank=True)
     hops = models.PositiveIntegerField(default=0)
     position = models.CharField(max_length=41, blank=True, help_text="place in the stream, sortable as text")
-    body = models.JSONField(help_text="CloudEvents attributes and data")
+    body = SealedJSONField(help_text="CloudEvents attributes and data")
     time = models.DateTimeField()
     created_at = models.DateTimeField(auto_now_add=True)
 

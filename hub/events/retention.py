@@ -4,50 +4,40 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef
 
+from hub import pruning
 from hub.events import positions, stream
 from hub.events.models import DeadLetter, Delivery, Event, ReplayRun, Subscription, Topic
 from hub.redis_client import client
 from hub.telemetry import metrics
 
 log = logging.getLogger(__name__)
-BATCH = 500
-MAX_BATCHES = 200
 BEHIND_SEC = 60.0
 """An event that waits this long for the relay is an alarm."""
 
 
-def prune(*, now: datetime | None = None) -> dict[str, int]:
-    """Delete what is finished and older than the retention, in short transactions; returns counts per table."""
+def expired(*, now: datetime | None = None) -> pruning.Expired:
+    """Return what is finished and older than the retention."""
     before = (now or datetime.now(UTC)) - timedelta(days=settings.HUB.event_retention_days)
     letters = DeadLetter.objects.filter(decided_at__lt=before).exclude(status__in=[DeadLetter.Status.OPEN, DeadLetter.Status.REPLAYED])
     open_letter = DeadLetter.objects.filter(delivery=OuterRef("pk"))
-    finished = Delivery.objects.filter(~Exists(open_letter), finished_at__lt=before)
     wanted = Delivery.objects.filter(event=OuterRef("pk"))
     edited = DeadLetter.objects.filter(event=OuterRef("pk"))
     return {
-        "dead_letters": _delete(letters),
-        "deliveries": _delete(finished),
-        "events": _delete(Event.objects.filter(~Exists(wanted), ~Exists(edited), created_at__lt=before)),
-        "topics": _delete(Topic.objects.filter(last_at__lt=before)),
-        "replay_runs": _delete(ReplayRun.objects.filter(ended_at__lt=before)),
+        "dead_letters": letters.order_by("pk"),
+        "deliveries": Delivery.objects.filter(~Exists(open_letter), finished_at__lt=before).order_by("pk"),
+        "events": Event.objects.filter(~Exists(wanted), ~Exists(edited), created_at__lt=before).order_by("pk"),
+        "topics": Topic.objects.filter(last_at__lt=before).order_by("pk"),
+        "replay_runs": ReplayRun.objects.filter(ended_at__lt=before).order_by("pk"),
     }
 
 
-def _delete(rows: QuerySet[Any]) -> int:
-    """Delete `rows` a few hundred at a time: no transaction is long, so nobody waits for it."""
-    total = 0
-    for _ in range(MAX_BATCHES):
-        ids = list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH])
-        if not ids:
-            break
-        rows.model._default_manager.filter(pk__in=ids).delete()
-        total += len(ids)
-    return total
+def prune(*, now: datetime | None = None) -> dict[str, int]:
+    """Delete what is finished and older than the retention; returns counts per table."""
+    return pruning.delete_all(expired(now=now))
 
 
 def trim_stream(*, taken_over: str, now: datetime) -> None:

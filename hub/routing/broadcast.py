@@ -19,7 +19,7 @@ from hub.routing.attempts import Run
 from hub.routing.context import RequestContext
 from hub.routing.endings import Ending
 from hub.routing.values import BroadcastOutcome
-from hub.telemetry import tracing
+from hub.telemetry import conventions, tracing
 from registry_app import lookup
 from registry_app.values import check_name
 
@@ -58,14 +58,16 @@ def broadcast(
     until = time.monotonic() + services.time_allowed(request.timeout_sec, deadline)
     with (
         tracing.correlated(around.correlation_id),
-        tracing.span(f"broadcast {request.method} {request.path}", traceparent=around.traceparent, attributes={"hub.targets": len(names)}),
+        tracing.span(
+            f"broadcast {request.method} {request.path}", traceparent=around.traceparent, attributes={conventions.TARGETS: len(names)}
+        ),
     ):
         inner = around.child(tracing.traceparent())
         runs = [
             Run(request=replace(request, service_name=name), context=inner, deadline=until, queued_ms=queued_sec * 1000) for name in names
         ]
         endings_ = _side_by_side(runs, enough)
-    history.record([ending.row for ending in endings_.values()], breaker_moved=any(run.breaker_moved for run in runs))
+    history.record(list(endings_.values()), breaker_moved=any(run.breaker_moved for run in runs))
     return {name: _outcome(name, endings_.get(name)) for name in names}
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Span, Status, StatusCode
 
 from hub.errors import CircuitOpen, IntegrationError, RequestFailed
@@ -13,17 +14,21 @@ from hub.routing import attempts
 from hub.routing.attempts import Run
 from hub.routing.models import RoutedRequest
 from hub.routing.values import Answer, RouteResult
-from hub.telemetry import conventions, metrics, tracing
+from hub.telemetry import conventions, tracing
+from hub.telemetry.secrets import redactor
+from hub.telemetry.values import Metric
 
 MAX_STORED_PATH = 512
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ending:
-    """Either a result or an error, and the row that tells of it."""
+    """Either a result or an error, and what tells of it: the row, the counts and the spans."""
 
     row: RoutedRequest
     found: RouteResult | IntegrationError
+    counts: tuple[Metric, ...] = ()
+    spans: tuple[ReadableSpan, ...] = ()
 
     @property
     def result(self) -> RouteResult | None:
@@ -45,9 +50,10 @@ class Ending:
 def conclude(run: Run) -> Ending:
     """Perform a request to its end, whatever that is; what is raised here is a bug or the end of the process."""
     request = run.request
-    attributes = {conventions.HTTP_METHOD: request.method, "url.path": request.path, "hub.service": request.service_name}
+    attributes = {conventions.HTTP_METHOD: request.method, conventions.URL_PATH: request.path, conventions.SERVICE: request.service_name}
     with (
         tracing.correlated(run.context.correlation_id),
+        tracing.collected() as spans,
         tracing.span(
             f"{request.method} {request.service_name}", kind="client", attributes=attributes, traceparent=run.context.traceparent
         ) as span,
@@ -58,8 +64,7 @@ def conclude(run: Run) -> Ending:
         except IntegrationError as exc:
             ending = _failed(run, exc)
         _describe(span, run, ending)
-    _count(run, ending)
-    return ending
+    return replace(ending, counts=_counts(run, ending), spans=tuple(spans))
 
 
 def _answered(run: Run, answer: Answer) -> Ending:
@@ -93,14 +98,14 @@ def _row(run: Run, decision: dict[str, Any], *, outcome: str, status_code: int |
         service_name=request.service_name,
         service_id=run.attempts[-1].service_id if run.attempts else "",
         method=request.method,
-        path=request.path[:MAX_STORED_PATH],
+        path=redactor().text(request.path)[:MAX_STORED_PATH],
         status_code=status_code,
         code=code,
         outcome=outcome,
         attempts=len(run.attempts),
         duration_ms=_elapsed_ms(run),
         trace_id=run.context.trace_id,
-        correlation_id=run.context.correlation_id,
+        correlation_id=redactor().text(run.context.correlation_id)[:128],
         idempotency_key=request.idempotency_key,
         decision=decision,
     )
@@ -125,18 +130,21 @@ def _describe(span: Span, run: Run, ending: Ending) -> None:
     if row.status_code:
         span.set_attribute(conventions.HTTP_STATUS, row.status_code)
     if row.attempts > 1:
-        span.set_attribute("http.request.resend_count", row.attempts - 1)
+        span.set_attribute(conventions.HTTP_RESEND_COUNT, row.attempts - 1)
     if row.service_id:
-        span.set_attribute("hub.instance", row.service_id)
+        span.set_attribute(conventions.INSTANCE, row.service_id)
     if ending.error is not None:
         span.set_attribute(conventions.ERROR_TYPE, row.code)
         span.set_status(Status(StatusCode.ERROR, str(ending.error)[:500]))
 
 
-def _count(run: Run, ending: Ending) -> None:
+def _counts(run: Run, ending: Ending) -> tuple[Metric, ...]:
     service = run.request.service_name
-    metrics.increment("hub_requests_total", service=service, method=run.request.method, outcome=_kind(ending))
-    metrics.observe("hub_request_duration_seconds", time.monotonic() - run.started, service=service)
+    labels = {"service": service, "method": run.request.method, "outcome": _kind(ending)}
+    return (
+        Metric("hub_requests_total", "counter", 1, labels),
+        Metric("hub_request_duration_seconds", "histogram", time.monotonic() - run.started, {"service": service}),
+    )
 
 
 def _kind(ending: Ending) -> str:

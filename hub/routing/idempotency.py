@@ -18,6 +18,7 @@ from django.db import DatabaseError, IntegrityError, models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from hub import pruning
 from hub.errors import ErrorCode, IntegrationError
 from hub.routing.attempts import Run
 from hub.routing.models import KeptAnswer
@@ -27,7 +28,6 @@ log = logging.getLogger(__name__)
 
 LEASE_GRACE_SEC = 2.0
 FIRST_LOOK_SEC, LONGEST_LOOK_SEC = 0.02, 0.5
-PRUNE_BATCH = 5_000
 Status = KeptAnswer.Status
 
 
@@ -66,14 +66,15 @@ def keep(run: Run, answer: dict[str, Any] | None) -> None:
         log.exception("an answer could not be kept", extra={"service": run.request.service_name, "key": run.request.idempotency_key})
 
 
+def expired() -> pruning.Expired:
+    """Return the answers beyond their retention."""
+    before = timezone.now() - timedelta(hours=settings.HUB.request_key_hours)
+    return {"kept_answers": KeptAnswer.objects.filter(created_at__lt=before).order_by("created_at")}
+
+
 def prune() -> int:
-    """Delete answers beyond their retention, in batches; return how many."""
-    before, deleted = timezone.now() - timedelta(hours=settings.HUB.request_key_hours), 0
-    while True:
-        ids = list(KeptAnswer.objects.filter(created_at__lt=before).values_list("pk", flat=True)[:PRUNE_BATCH])
-        deleted += KeptAnswer.objects.filter(pk__in=ids).delete()[0]
-        if len(ids) < PRUNE_BATCH:
-            return deleted
+    """Delete answers beyond their retention; return how many."""
+    return sum(pruning.delete_all(expired()).values())
 
 
 def _take(run: Run) -> KeptAnswer | None:

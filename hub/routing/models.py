@@ -7,6 +7,8 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
+from hub.telemetry.fields import SealedJSONField
+
 
 class RoutedRequest(models.Model):
     """One routed request, written when it ended; neither bodies, headers nor queries are kept."""
@@ -73,7 +75,7 @@ class KeptAnswer(models.Model):
     fingerprint = models.CharField(max_length=64)
     status = models.CharField(max_length=16, choices=Status.choices)
     lease_until = models.DateTimeField(null=True, blank=True)
-    answer = models.JSONField(null=True, blank=True)
+    answer = SealedJSONField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -81,6 +83,8 @@ class KeptAnswer(models.Model):
         indexes: ClassVar = [
             # retention
             models.Index(fields=["created_at"], name="answer_created"),
+            # "what became of the request under this key?", asked by who knows nothing but the key
+            models.Index(fields=["key"], name="answer_by_key"),
         ]
         constraints: ClassVar = [
             # also the index by which a key is found

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from celery import current_task, signals
+from celery import Signature, current_task, signals
 from opentelemetry.trace import Span, Status, StatusCode
 
-from hub.telemetry import background, conventions, tracing
-from hub.telemetry.redaction import Redactor
-from hub.telemetry.secrets import known_secrets
+from hub.telemetry import background, conventions, logs, tracing
+from hub.telemetry.secrets import redactor
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +30,33 @@ MAX_WAIT_SEC = 7 * 86_400.0
 _running: dict[str, tuple[ExitStack, Span]] = {}
 
 
-def carry_context(headers: dict[str, Any] | None = None, **_: Any) -> None:
-    """Put the current trace and correlation into a message that has none."""
+def carry_context(headers: dict[str, Any] | None = None, body: Any = None, **_: Any) -> None:
+    """Put the current trace and correlation into a message that has none, and into what is sent after it."""
     if headers is None:
         return
     found = {**inherited_headers(), **tracing.headers()}
-    for name, value in found.items():
-        if not headers.get(name):
-            headers[name] = value
+    headers |= _missing(headers, found)
     headers[SENT_AT] = time.time()
+    if found and isinstance(body, tuple):
+        _carry_into_followers(body[2], found)
+
+
+def _missing(headers: Mapping[str, Any], found: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in found.items() if not headers.get(name)}
+
+
+def _carry_into_followers(embed: dict[str, Any], found: Mapping[str, str]) -> None:
+    """Let callbacks and the rest of a chain know their trace: a layer's worker, or a dead child's parent, sends them bare."""
+    for kind in ("callbacks", "errbacks", "chain"):
+        if embed.get(kind):
+            embed[kind] = [_with_headers(signature, found) for signature in embed[kind]]
+
+
+def _with_headers(signature: dict[str, Any], found: Mapping[str, str]) -> dict[str, Any]:
+    own = signature["options"].get("headers") or {}
+    bound = signature.clone() if isinstance(signature, Signature) else {**signature, "options": dict(signature["options"])}
+    bound["options"]["headers"] = {**own, **_missing(own, found)}
+    return bound
 
 
 def inherited_headers() -> dict[str, str]:
@@ -117,7 +135,7 @@ def _mark(task_id: str, reason: Any, outcome: str) -> None:
     if (found := _running.get(task_id)) is None:
         return
     span = found[1]
-    span.set_attribute("hub.task.outcome", outcome)
+    span.set_attribute(conventions.TASK_OUTCOME, outcome)
     span.set_attribute(conventions.ERROR_TYPE, type(reason).__name__)
     span.set_status(Status(StatusCode.ERROR, str(reason)[: tracing.MAX_ATTRIBUTE_LENGTH]))
 
@@ -134,9 +152,8 @@ def close_span(task_id: str, **_: Any) -> None:
 
 def redact_arguments(request: Any, **_: Any) -> None:
     """Take secrets out of the arguments that events show to Flower: the sender may be a plain Celery client."""
-    redactor = Redactor(known_secrets())
-    request._argsrepr = redactor.text(request.argsrepr or "")
-    request._kwargsrepr = redactor.text(request.kwargsrepr or "")
+    request._argsrepr = redactor().text(request.argsrepr or "")
+    request._kwargsrepr = redactor().text(request.kwargsrepr or "")
 
 
 def flush(**_: Any) -> None:
@@ -148,6 +165,8 @@ def connect() -> None:
     """Listen to Celery's signals; called once, when Django is ready."""
     signals.before_task_publish.connect(carry_context, weak=False)
     signals.task_received.connect(redact_arguments, weak=False)
+    signals.after_setup_logger.connect(logs.use_own_format, weak=False)
+    signals.after_setup_task_logger.connect(logs.use_own_format, weak=False)
     signals.task_prerun.connect(open_span, weak=False)
     signals.task_retry.connect(mark_retried, weak=False)
     signals.task_failure.connect(mark_failed, weak=False)

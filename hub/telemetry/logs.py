@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
-
-from hub.telemetry.redaction import Redactor
 
 MAX_TEXT = 8_000
 _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "asctime", "taskName", "data"}
@@ -33,18 +30,13 @@ def fields(record: logging.LogRecord) -> dict[str, Any]:
     }
 
 
-@cache
-def _redactor() -> Redactor:
-    from hub.telemetry.secrets import known_secrets
-
-    return Redactor(known_secrets())
-
-
 def _safe(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str, Any]:
     found = fields(record)
     if record.exc_info:
         found["error"] = formatter.formatException(record.exc_info)
-    redacted: dict[str, Any] = _redactor().value(found)
+    from hub.telemetry.secrets import redactor
+
+    redacted: dict[str, Any] = redactor().value(found)
     return redacted
 
 
@@ -68,6 +60,14 @@ class TextFormatter(logging.Formatter):
         line = " ".join([*head, *rest])
         # The lines of a traceback are indented, so that none of them can pass for an event.
         return f"{line}\n{_indented(str(error))}" if error else line
+
+
+def use_own_format(logger: logging.Logger, **_: Any) -> None:
+    """Give the lines of Celery's loggers the format of all others: one event a line, and no secret in an error's text."""
+    from django.conf import settings
+
+    for handler in logger.handlers:
+        handler.setFormatter(JsonFormatter() if settings.HUB.log_format == "json" else TextFormatter())
 
 
 def _indented(text: str) -> str:

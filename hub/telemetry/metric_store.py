@@ -10,9 +10,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +22,7 @@ from redis.commands.core import Script
 from hub.errors import ErrorCode, IntegrationError
 from hub.redis_client import client
 
+log = logging.getLogger(__name__)
 TYPES, HELP = "hub:metrics", "hub:metrics:help"
 FOLDED = "hub_metric_series_folded_total"
 CONFLICTS = "hub_metric_type_conflicts_total"
@@ -30,8 +32,9 @@ SENDER_TTL_SEC = 3_600
 _ADD = """
 local last = tonumber(redis.call('GET', KEYS[1]) or '0')
 local number = tonumber(ARGV[1])
-if number <= last then return 0 end
+if number <= last then return {} end
 local limit = tonumber(ARGV[2])
+local folded = {}
 
 local function own_series(sets, sample)
   if redis.call('SISMEMBER', sets, sample.labels) == 1 then return sample.labels end
@@ -39,6 +42,7 @@ local function own_series(sets, sample)
     redis.call('SADD', sets, sample.labels)
     return sample.labels
   end
+  folded[#folded + 1] = sample.name .. ' ' .. sample.folded
   redis.call('SADD', sets, sample.folded)
   redis.call('HSETNX', 'hub:metrics', '%(folded)s', 'counter')
   local key = 'hub:metric:%(folded)s'
@@ -76,7 +80,7 @@ end
 
 for _, sample in ipairs(cjson.decode(ARGV[4])) do add(sample) end
 redis.call('SET', KEYS[1], number, 'EX', ARGV[3])
-return 1
+return folded
 """ % {"folded": FOLDED, "conflicts": CONFLICTS}  # noqa: UP031  (braces are Lua's)
 
 
@@ -96,10 +100,22 @@ def _add_script() -> Script:
     return client().register_script(_ADD)
 
 
-def add(sender: str, number: int, samples: Iterable[dict[str, Any]]) -> None:
-    """Add a process's batch `number`; a number that was added before changes nothing."""
-    arguments: list[str | int] = [number, settings.HUB.metric_max_series, SENDER_TTL_SEC, json.dumps(list(samples))]
-    _add_script()(keys=[f"hub:metrics:sender:{sender}"], args=arguments, client=client())
+def add(sender: str, number: int, samples: Iterable[dict[str, Any]], *, ttl_sec: int = SENDER_TTL_SEC) -> None:
+    """Add a sender's batch `number`; a number that was added before, within `ttl_sec`, changes nothing.
+
+    A metric with more label sets than HUB_METRIC_MAX_SERIES counts the rest under ``other``, and a line of the log says so.
+    """
+    arguments: list[str | int] = [number, settings.HUB.metric_max_series, ttl_sec, json.dumps(list(samples))]
+    folded: list[str] = _add_script()(keys=[f"hub:metrics:sender:{sender}"], args=arguments, client=client())
+    for text in set(folded):
+        _say_folded(*text.split(" ", 1))
+
+
+@lru_cache(maxsize=1_000)
+def _say_folded(metric: str, labels: str) -> None:
+    """Say once in this process that a metric has too many label sets."""
+    extra = {"code": str(ErrorCode.TOO_MANY_SERIES), "metric": metric, "labels": sorted(json.loads(labels))}
+    log.warning("label values of a metric are counted under 'other'", extra=extra)
 
 
 def declare(name: str, kind: str, description: str = "") -> None:

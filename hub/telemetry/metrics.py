@@ -10,19 +10,30 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
 import redis
+from django.conf import settings
 
 from hub.telemetry import metric_store, tracing
 from hub.telemetry.background import Ticker
+from hub.telemetry.secrets import redactor
 from hub.telemetry.series import Batch
-from hub.telemetry.values import Metric
+from hub.telemetry.values import MAX_LABEL_LENGTH, Metric
 
 log = logging.getLogger(__name__)
 INTERVAL_SEC = 1.0
 MAX_WAITING_BATCHES = 30
+
+
+@lru_cache(maxsize=4_096)
+def _label(name: str, text: str) -> str:
+    """Return a label's value as it may be shown, cut to what is allowed."""
+    clean: str = redactor().value(text, key=name)
+    return clean[:MAX_LABEL_LENGTH]
 
 
 class _Aggregator:
@@ -44,9 +55,11 @@ class _Aggregator:
         self._begin()
         self._spans = Counter(tracing.counts())
 
-    def add(self, kind: str, name: str, value: float, labels: dict[str, Any]) -> None:
+    def add(self, kind: str, name: str, value: float, labels: Mapping[str, Any]) -> None:
+        if is_off():
+            return
         try:
-            texts = {label: str(text)[:128] for label, text in labels.items()}
+            texts = {label: _label(label, str(text)) for label, text in labels.items()}
             Metric(name, kind, value, texts)
             exemplar = tracing.trace_id() if kind == "histogram" else None
             with self._lock:
@@ -115,6 +128,16 @@ def observe(name: str, value: float, **labels: Any) -> None:
 def set_gauge(name: str, value: float, **labels: Any) -> None:
     """Set a gauge; of several processes the last one wins."""
     _aggregator.add("gauge", name, value, labels)
+
+
+def add(sample: Metric) -> None:
+    """Count a sample."""
+    _aggregator.add(sample.metric_type, sample.metric_name, sample.value, sample.labels)
+
+
+def is_off() -> bool:
+    """Tell whether the deployment does without traces and metrics."""
+    return not settings.HUB.telemetry_enabled
 
 
 def flush() -> None:

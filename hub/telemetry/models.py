@@ -56,3 +56,20 @@ class Span(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.service})" if self.service else self.name
+
+
+class CommittedCount(models.Model):
+    """What was counted in one transaction with what it counts, until it is in the fleet's metrics; then it is deleted."""
+
+    samples = models.JSONField()
+    batch = models.CharField(max_length=32, blank=True, help_text="the process that moves it, if one has begun to")
+    claimed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["batch"], name="count_batch"),  # what nobody moves yet, and what one mover took
+            models.Index(fields=["claimed_at"], name="count_claimed", condition=models.Q(claimed_at__isnull=False)),  # left by the dead
+        ]
+
+    def __str__(self) -> str:
+        return f"counts {self.pk}"

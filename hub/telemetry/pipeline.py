@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -20,6 +22,20 @@ Sink = Callable[[Sequence[TraceSpan]], None]
 QUEUE_LIMIT = 8_192
 BATCH = 512
 INTERVAL_SEC = 1.0
+DATABASE = "database"
+
+collecting: ContextVar[list[ReadableSpan] | None] = ContextVar("hub_collecting_spans", default=None)
+"""Where ended spans go instead of the queue, while somebody wants to write them himself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A span that is in the database already, and redacted."""
+
+    value: TraceSpan
+
+
+Queued = ReadableSpan | TraceSpan | Stored
 
 
 class SpanPipeline(SpanProcessor):
@@ -33,7 +49,7 @@ class SpanPipeline(SpanProcessor):
         self.written: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
         self._redactor = redactor
-        self._queue: deque[ReadableSpan | TraceSpan] = deque()
+        self._queue: deque[Queued] = deque()
         self._ticker = Ticker("hub-spans", self._drain, interval_sec=INTERVAL_SEC, forget=self._queue.clear)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -41,9 +57,20 @@ class SpanPipeline(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take a span that OpenTelemetry ended."""
-        self.put(span)
+        elsewhere = collecting.get()
+        if elsewhere is None:
+            self.put(span)
+        else:
+            elsewhere.append(span)
 
-    def put(self, span: ReadableSpan | TraceSpan) -> None:
+    def put_stored(self, spans: Sequence[TraceSpan]) -> None:
+        """Take spans that the caller has written to the database: the other sinks still want them."""
+        self.written[DATABASE] += len(spans)
+        if len(self.sinks) > 1:
+            for span in spans:
+                self.put(Stored(span))
+
+    def put(self, span: Queued) -> None:
         """Take a span; never waits, never raises."""
         if len(self._queue) >= QUEUE_LIMIT:
             self.lost["queue"] += 1
@@ -69,9 +96,14 @@ class SpanPipeline(SpanProcessor):
     def _drain(self) -> None:
         while self._queue:
             batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-            spans = [span for span in map(self._redacted, batch) if span is not None]
+            stored = [one.value for one in batch if isinstance(one, Stored)]
+            fresh = self.redacted([one for one in batch if not isinstance(one, Stored)])
             for name, sink in self.sinks.items():
-                self._write(name, sink, spans)
+                self._write(name, sink, fresh if name == DATABASE else [*fresh, *stored])
+
+    def redacted(self, spans: Sequence[ReadableSpan | TraceSpan]) -> list[TraceSpan]:
+        """Return spans as they may be kept; one that cannot be made safe is dropped and counted."""
+        return [span for span in map(self._redacted, spans) if span is not None]
 
     def _redacted(self, span: ReadableSpan | TraceSpan) -> TraceSpan | None:
         try:
@@ -84,6 +116,8 @@ class SpanPipeline(SpanProcessor):
             return None
 
     def _write(self, name: str, sink: Sink, spans: Sequence[TraceSpan]) -> None:
+        if not spans:
+            return
         try:
             sink(spans)
             self.written[name] += len(spans)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from prometheus_client import Metric as Family
 
 from hub.redis_client import client
+from hub.telemetry import readers
 from hub.telemetry.celery_headers import SENT_AT
 
 BINDINGS = "_kombu.binding."
 UNACKED = "unacked"
-MAX_QUEUES = 500
+MAX_QUEUES, MAX_HELD = 500, 2_000
 PRIVATE = (".pidbox", "celeryev", ".reply.")
 
 
@@ -26,6 +28,14 @@ class Queue:
     name: str
     ready: int
     oldest_sec: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """Messages of a queue that workers hold unacknowledged; of those, `scheduled` wait in a worker for their time (ETA)."""
+
+    unacked: int = 0
+    scheduled: int = 0
 
 
 def queues(also: Iterable[str] = ()) -> list[Queue]:
@@ -43,6 +53,27 @@ def queues(also: Iterable[str] = ()) -> list[Queue]:
 def unacknowledged() -> int:
     """Return how many messages workers hold that they have not acknowledged."""
     return int(client().hlen(UNACKED))  # type: ignore[arg-type]
+
+
+def held() -> dict[str, Held]:
+    """Return what workers hold of each queue, looked up among the first 2,000 messages they hold."""
+    found: dict[str, Held] = {}
+    entries: Any = islice(client().hscan_iter(UNACKED, count=500), MAX_HELD)
+    for _, text in entries:
+        message, queue = _unpacked(text)
+        if queue:
+            known = found.get(queue, Held())
+            found[queue] = Held(unacked=known.unacked + 1, scheduled=known.scheduled + bool((message.get("headers") or {}).get("eta")))
+    return found
+
+
+def _unpacked(text: str) -> tuple[dict[str, Any], str]:
+    """Return a held message and its queue, as kombu keeps them: ``[message, exchange, routing key]``."""
+    try:
+        message, _, queue = json.loads(text)
+    except (TypeError, ValueError):
+        return {}, ""
+    return (message, str(queue)) if isinstance(message, dict) else ({}, "")
 
 
 def _declared() -> set[str]:
@@ -63,13 +94,37 @@ def _age_sec(message: Any) -> float | None:
 
 
 def families() -> list[Family]:
-    """Return the queues as metrics."""
-    messages = Family("hub_queue_messages", "messages that wait in a queue", "gauge")
-    oldest = Family("hub_queue_oldest_message_age_seconds", "how long the oldest message of a queue has waited", "gauge")
-    for queue in queues():
-        messages.add_sample("hub_queue_messages", {"queue": queue.name}, queue.ready)
-        if queue.oldest_sec is not None:
-            oldest.add_sample("hub_queue_oldest_message_age_seconds", {"queue": queue.name}, queue.oldest_sec)
-    unacked = Family("hub_broker_unacked_messages", "messages that workers hold unacknowledged", "gauge")
-    unacked.add_sample("hub_broker_unacked_messages", {}, unacknowledged())
-    return [messages, oldest, unacked]
+    """Return the queues as metrics: all that were ever declared or read, also those that nobody reads now."""
+    known, held_now = readers.known(), held()
+    lines = queues(also={*held_now, *(name for names in known.queues.values() for name in names)})
+    named: dict[str, tuple[str, Mapping[str, float]]] = {
+        "hub_queue_messages": ("messages that wait in a queue", {one.name: one.ready for one in lines}),
+        "hub_queue_unacked_messages": (
+            "messages of a queue that workers hold",
+            {one.name: held_now.get(one.name, Held()).unacked for one in lines},
+        ),
+        "hub_queue_scheduled_messages": (
+            "of the held messages, those that wait for their time",
+            {one.name: held_now.get(one.name, Held()).scheduled for one in lines},
+        ),
+        "hub_queue_oldest_message_age_seconds": (
+            "how long the oldest message of a queue has waited",
+            {one.name: one.oldest_sec for one in lines if one.oldest_sec is not None},
+        ),
+    }
+    if known.asked_sec_ago is not None:  # else nobody knows who reads what
+        named["hub_queue_consumers"] = ("workers that read a queue", {one.name: len(known.of(one.name)) for one in lines})
+    return [*(_family(name, text, values) for name, (text, values) in named.items()), _unacked()]
+
+
+def _family(name: str, text: str, values: Mapping[str, float]) -> Family:
+    found = Family(name, text, "gauge")
+    for queue, value in values.items():
+        found.add_sample(name, {"queue": queue}, value)
+    return found
+
+
+def _unacked() -> Family:
+    found = Family("hub_broker_unacked_messages", "messages that workers hold unacknowledged", "gauge")
+    found.add_sample("hub_broker_unacked_messages", {}, unacknowledged())
+    return found

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 REDACTED = "[redacted]"
+SEALED = "$sealed"
+"""The one key of an object that stands for a sealed value."""
 MIN_SECRET_LENGTH = 6
 MAX_DEPTH = 64
 
@@ -25,14 +27,15 @@ _SHAPES = (
     # password=..., "api_key": "..." inside of a longer text, such as an error message or the repr of arguments.
     (
         re.compile(
-            r"([\"']?\b[\w.-]*(?:passw\w*|secret|api[-_]?key|token|credential)[\"']?\s*[=:]\s*)([\"'][^\"']*[\"']|[^\s,;&)\]}]+)",
+            r"([\"']?\b[\w.-]*(?:passw\w*|passphrase|passcode|secret|(?:api|access|private|signing|encryption)[-_.]?key|token"
+            r"|credential|authori[sz]ation|cookie|session[-_.]?(?:id|key))[\"']?\s*[=:]\s*)([\"'][^\"']*[\"']|[^\s,;&)\]}]+)",
             re.IGNORECASE,
         ),
         rf"\1{REDACTED}",
     ),
 )
 # One search that nearly every harmless text fails, instead of five replacements that change nothing.
-_SUSPICIOUS = re.compile(r"bearer|basic|token|passw|secret|api[-_]?key|credential|://|eyJ|PRIVATE KEY", re.IGNORECASE)
+_SUSPICIOUS = re.compile(r"bearer|basic|token|pass[wpc]|secret|key|credential|authori|cookie|session|://|eyJ", re.IGNORECASE)
 
 
 class Redactor:
@@ -44,7 +47,7 @@ class Redactor:
 
     def value(self, value: Any, *, key: str = "", depth: int = 0) -> Any:
         """Return `value` with every secret replaced; containers are copied, never changed."""
-        if key and is_secret_key(key):
+        if is_sealed(value) or (key and is_secret_key(key)):
             return REDACTED
         if isinstance(value, str):
             return self.text(value)
@@ -65,6 +68,15 @@ class Redactor:
         for pattern, replacement in _SHAPES:
             text = pattern.sub(replacement, text)
         return text
+
+    def hides(self, text: str) -> bool:
+        """Tell whether there is something to hide in a text."""
+        return self.text(text) != text
+
+
+def is_sealed(value: Any) -> bool:
+    """Tell whether `value` stands for a sealed one."""
+    return isinstance(value, dict) and len(value) == 1 and SEALED in value
 
 
 def is_secret_key(key: str) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
+from hub import pruning
 from hub.telemetry.models import Span
 from hub.telemetry.sampling import is_sampled
 
@@ -18,27 +19,40 @@ THIN_AFTER = timedelta(hours=1)
 THIN_WINDOW = timedelta(hours=1)
 
 
+def expired(*, now: datetime | None = None) -> pruning.Expired:
+    """Return the spans beyond their retention."""
+    before = (now or datetime.now(UTC)) - timedelta(days=settings.HUB.trace_retention_days)
+    return {"expired": Span.objects.filter(start__lt=before).order_by("start")}
+
+
+def due(*, now: datetime | None = None) -> dict[str, int]:
+    """Return how many spans `prune` would delete as things stand."""
+    now = now or datetime.now(UTC)
+    thinned = sum(Span.objects.filter(trace_id__in=some).count() for some in _in_batches(_to_be_thinned(now)))
+    return {**pruning.count_all(expired(now=now)), "thinned": thinned, "over_quota": max(0, _excess(now))}
+
+
 def prune(*, now: datetime | None = None) -> dict[str, int]:
     """Delete what is beyond retention, share and quota, in short transactions; returns how many spans each cost."""
     now = now or datetime.now(UTC)
-    too_old = Span.objects.filter(start__lt=now - timedelta(days=settings.HUB.trace_retention_days))
-    return {"expired": _delete(too_old), "thinned": thin(now=now), "over_quota": _enforce_quota(now=now)}
+    return {**pruning.delete_all(expired(now=now)), "thinned": thin(now=now), "over_quota": _enforce_quota(now=now)}
 
 
 def thin(*, now: datetime) -> int:
     """Delete unremarkable traces that are not in the kept share and ended between one and two hours ago."""
+    return _delete_traces(_to_be_thinned(now))
+
+
+def _to_be_thinned(now: datetime) -> set[str]:
     if settings.HUB.trace_sample_ratio >= 1:
-        return 0
+        return set()
     window = _plain_spans().filter(start__gte=now - THIN_AFTER - THIN_WINDOW, start__lt=now - THIN_AFTER)
-    dropped = {one for one in _trace_ids(window) if not is_sampled(one, settings.HUB.trace_sample_ratio)}
-    return _delete_traces(dropped)
+    return {one for one in _trace_ids(window) if not is_sampled(one, settings.HUB.trace_sample_ratio)}
 
 
 def _enforce_quota(*, now: datetime) -> int:
     """Delete the oldest unremarkable traces of the last day until it is within HUB_TRACE_MAX_SPANS_PER_DAY."""
-    yesterday = now - timedelta(days=1)
-    excess = Span.objects.filter(start__gte=yesterday).count() - settings.HUB.trace_max_spans_per_day
-    removed = 0
+    excess, removed = _excess(now), 0
     for _ in range(MAX_BATCHES):
         if removed >= excess:
             break
@@ -51,6 +65,10 @@ def _enforce_quota(*, now: datetime) -> int:
     return removed
 
 
+def _excess(now: datetime) -> int:
+    return Span.objects.filter(start__gte=now - timedelta(days=1)).count() - settings.HUB.trace_max_spans_per_day
+
+
 def _plain_spans() -> QuerySet[Span]:
     """Return spans of traces in which nothing is marked to be kept."""
     return Span.objects.filter(~Exists(Span.objects.filter(trace_id=OuterRef("trace_id"), kept=True)))
@@ -61,17 +79,9 @@ def _trace_ids(spans: QuerySet[Span]) -> Iterable[str]:
 
 
 def _delete_traces(trace_ids: Iterable[str]) -> int:
-    pending, removed = list(trace_ids), 0
-    for start in range(0, len(pending), BATCH):
-        removed += Span.objects.filter(trace_id__in=pending[start : start + BATCH]).delete()[0]
-    return removed
+    return sum(Span.objects.filter(trace_id__in=some).delete()[0] for some in _in_batches(trace_ids))
 
 
-def _delete(spans: QuerySet[Span]) -> int:
-    total = 0
-    for _ in range(MAX_BATCHES):
-        ids = list(spans.order_by("start").values_list("pk", flat=True)[:BATCH])
-        if not ids:
-            break
-        total += Span.objects.filter(pk__in=ids).delete()[0]
-    return total
+def _in_batches(trace_ids: Iterable[str]) -> Iterator[list[str]]:
+    pending = list(trace_ids)
+    return (pending[start : start + BATCH] for start in range(0, len(pending), BATCH))

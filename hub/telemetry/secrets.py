@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
+
+from hub.telemetry.redaction import Redactor
 
 
 def known_secrets() -> list[str]:
@@ -13,3 +16,13 @@ def known_secrets() -> list[str]:
     listed = [text.strip() for text in settings.HUB.redacted_values.split(",")]
     given = [text for password in passwords if password for text in (password, unquote(password))]
     return [text for text in [settings.SECRET_KEY, settings.HUB.telemetry_token, *given, *listed] if text]
+
+
+def redactor() -> Redactor:
+    """Return the redactor of this deployment."""
+    return _redactor(tuple(known_secrets()))
+
+
+@lru_cache(maxsize=4)
+def _redactor(secrets: tuple[str, ...]) -> Redactor:
+    return Redactor(secrets)

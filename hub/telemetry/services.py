@@ -9,7 +9,7 @@ from typing import Any
 
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
-from hub.telemetry import buckets, context, metric_store, metrics, store, tracing
+from hub.telemetry import buckets, committed, context, metric_store, metrics, store, tracing
 from hub.telemetry.values import MAX_SPAN_BYTES, Metric, TraceSpan, check_labels, check_metric_name
 
 MAX_FUTURE = timedelta(minutes=5)
@@ -81,6 +81,7 @@ def metric_summary(name: str, labels: Mapping[str, str] | None = None) -> dict[s
     check_metric_name(name)
     check_labels(labels or {})
     metrics.flush()
+    committed.move_if_possible()
     wanted = (labels or {}).items()
     series = [one for one in metric_store.read([name])[name] if wanted <= one.labels.items()]
     kind = metric_store.types().get(name)

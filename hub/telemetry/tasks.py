@@ -7,7 +7,7 @@ from typing import Any
 from celery import shared_task
 
 from hub.errors import IntegrationError
-from hub.telemetry import retention, services
+from hub.telemetry import committed, retention, services
 
 
 @shared_task(name="hub.telemetry.record_span", throws=(IntegrationError,))
@@ -20,6 +20,12 @@ def record_span(**span: Any) -> None:
 def record_metric(**metric: Any) -> None:
     """Add a sample to a metric; the arguments are those of `Metric`."""
     services.record_metric(services.metric_from(metric))
+
+
+@shared_task(name="hub.control.move_counts", ignore_result=True)
+def move_counts() -> None:
+    """Move into the metrics what processes that died had counted."""
+    committed.move()
 
 
 @shared_task(name="hub.control.prune_spans", ignore_result=True)

@@ -14,16 +14,18 @@ from functools import cache
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
-from hub.telemetry import conventions, store
+from hub.telemetry import context, conventions, store
 from hub.telemetry.jsonlines import JsonLinesSink
 from hub.telemetry.otel import KINDS, span_context_of, traceparent_of
-from hub.telemetry.pipeline import Sink, SpanPipeline
+from hub.telemetry.pipeline import DATABASE, Sink, SpanPipeline, collecting
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
 from hub.telemetry.values import MAX_ATTRIBUTES, TraceSpan
@@ -32,6 +34,7 @@ SERVICE_NAME = "L11_integration"
 MAX_ATTRIBUTE_LENGTH = 2_048
 
 _correlation_id: ContextVar[str] = ContextVar("hub_correlation_id", default="")
+_next_span_id: ContextVar[str] = ContextVar("hub_next_span_id", default="")
 
 
 @contextmanager
@@ -43,14 +46,18 @@ def span(
     traceparent: str | None = None,
     links: Sequence[str] = (),
     start_ns: int | None = None,
+    span_id: str = "",
 ) -> Iterator[otel_trace.Span]:
     """Trace the block as a span; an exception ends it as failed and goes on.
 
     The parent is `traceparent` if given (a malformed one starts a new trace, as W3C demands), else the current span.
     `links` are ``traceparent`` texts: what this work undoes or continues without being its child.
-    `kind` is internal, server, client, producer or consumer; `start_ns` are nanoseconds since 1970.
+    `kind` is internal, server, client, producer or consumer; `start_ns` are nanoseconds since 1970. A `span_id` that
+    follows from what is traced lets others link to the span without having heard of it.
     """
     parent = None if traceparent is None else context_of(traceparent)
+    if span_id:
+        _next_span_id.set(span_id)
     with _tracer().start_as_current_span(
         name,
         context=parent,
@@ -72,6 +79,17 @@ def trace_id() -> str | None:
     """Return the id of the current trace, or None outside of any."""
     span_context = otel_trace.get_current_span().get_span_context()
     return f"{span_context.trace_id:032x}" if span_context.is_valid else None
+
+
+@contextmanager
+def rejoined(name: str, into: str, *, attributes: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Run the block within the trace of the ``traceparent`` `into`; from another trace, in a new span that links back to it."""
+    wanted = context.parse(into)
+    if wanted is None or wanted.trace_id == trace_id():
+        yield
+        return
+    with span(name, kind="producer", attributes=attributes, traceparent=into, links=[traceparent() or ""]):
+        yield
 
 
 def correlation_id() -> str | None:
@@ -120,6 +138,26 @@ def flush() -> None:
     received().flush()
 
 
+@contextmanager
+def collected() -> Iterator[list[ReadableSpan]]:
+    """Hand the spans that end in the block to the caller, who writes them with his own record (`hub.telemetry.committed`)."""
+    spans: list[ReadableSpan] = []
+    token = collecting.set(spans)
+    try:
+        yield spans
+    finally:
+        collecting.reset(token)
+
+
+def write_with_caller(spans: Sequence[ReadableSpan]) -> None:
+    """Write ended spans to the database now, in the caller's transaction, and to the other sinks after its commit."""
+    if not spans:
+        return
+    values = pipeline().redacted(spans)
+    store.write(values)
+    transaction.on_commit(lambda: pipeline().put_stored(values), robust=True)
+
+
 def write_to_file(path: str) -> None:
     """Also append spans as JSON lines to `path` (``-`` is standard output) from now on."""
     pipeline().sinks["file"] = JsonLinesSink(path)
@@ -128,7 +166,7 @@ def write_to_file(path: str) -> None:
 @cache
 def pipeline() -> SpanPipeline:
     """Return the queue of this process behind which spans are written."""
-    sinks: dict[str, Sink] = {"database": store.write}
+    sinks: dict[str, Sink] = {DATABASE: store.write}
     if settings.HUB.observability_output_file:
         sinks["file"] = JsonLinesSink(settings.HUB.observability_output_file)
     if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
@@ -151,15 +189,29 @@ def counts() -> dict[tuple[str, str], int]:
 @cache
 def received() -> SpanPipeline:
     """Return the queue of spans from outside, which go to the database only."""
-    return SpanPipeline({"database": store.write}, Redactor(known_secrets()))
+    return SpanPipeline({DATABASE: store.write}, Redactor(known_secrets()))
+
+
+class _SpanIds(RandomIdGenerator):
+    """Random ids, but for a span whose id was chosen by whoever opens it."""
+
+    def generate_span_id(self) -> int:
+        chosen = _next_span_id.get()
+        if not chosen:
+            return super().generate_span_id()
+        _next_span_id.set("")
+        return int(chosen, 16)
 
 
 @cache
 def _tracer() -> otel_trace.Tracer:
     # What a layer does not record, the hub does: its own screen must not have holes.
     sampler = None if "OTEL_TRACES_SAMPLER" in os.environ else ALWAYS_ON
+    if not settings.HUB.telemetry_enabled:
+        sampler = ALWAYS_OFF
     provider = TracerProvider(
         sampler=sampler,
+        id_generator=_SpanIds(),
         resource=Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", SERVICE_NAME)}),
         span_limits=SpanLimits(max_attributes=MAX_ATTRIBUTES, max_events=32, max_links=32, max_attribute_length=MAX_ATTRIBUTE_LENGTH),
         shutdown_on_exit=False,  # the pipeline's ticker flushes at exit

@@ -16,10 +16,11 @@ from hub.circuits import services as circuits
 from hub.circuits.policy import CircuitState
 from hub.console import workers
 from hub.console.overview import pulse
-from hub.console.queues import board, readers
+from hub.console.queues import board
 from hub.events.models import DeadLetter, Delivery, Event, Subscription
 from hub.redis_client import client as redis_client
 from hub.routing.models import RoutedRequest
+from hub.telemetry import readers
 from registry_app.values import ServiceStatus
 from sagas.models import SagaExecution
 from tests.console.pages import failed_saga, parked_saga, person

@@ -277,4 +277,4 @@ def test_a_mass_failure_never_has_more_undos_in_flight_than_allowed(worker, star
     wait_until(all_ended, timeout_sec=60, what="all sagas to be undone")
 
     assert most == settings.HUB.saga_max_undos_per_target == 3
-    assert not UndoSlot.objects.exists()
+    wait_until(lambda: not UndoSlot.objects.exists(), what="the last slot to be given back")

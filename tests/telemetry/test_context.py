@@ -1,8 +1,21 @@
+from dataclasses import replace
+
 import pytest
 
 from hub.telemetry import context
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+def test_F3_a_traceparent_of_ours_is_valid_and_keeps_its_trace_on_every_hop():
+    """The first hub wrote 79 characters with dashes, which no hop could read: each began a trace of its own."""
+    text = context.format_traceparent(context.TraceContext(trace_id=TRACE, span_id=SPAN))
+
+    for hop in range(5):
+        received = context.parse(text)
+        assert received is not None
+        assert (len(text), received.trace_id) == (55, TRACE)
+        text = context.format_traceparent(replace(received, span_id=context.span_id_of("hop", hop)))
 
 
 def test_what_is_formatted_is_parsed_to_the_same():

@@ -12,6 +12,8 @@ from hub.telemetry.series import Sample
 from hub.telemetry.values import Metric
 from tests.processes import hub_environment
 
+pytestmark = pytest.mark.django_db
+
 
 @pytest.fixture(autouse=True)
 def _empty_redis():

@@ -4,12 +4,14 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from celery import Celery
+from django.conf import settings
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from hub.redis_client import client as redis_client
-from hub.telemetry import metrics, store, tracing
+from hub.telemetry import metrics, readers, store, tracing
 from hub.telemetry.models import Span
 from hub.telemetry.otel import to_otel
 from hub.telemetry.otlp import OtlpSink
@@ -54,9 +56,6 @@ def test_metrics_are_openmetrics_with_exact_buckets_and_exemplars(client):
 
 
 def test_the_queues_are_among_the_metrics_also_those_that_nobody_reads(client):
-    from celery import Celery
-    from django.conf import settings
-
     with Celery(broker=settings.REDIS_URL, set_as_current=False) as app:
         for _ in range(3):
             app.send_task("l99.run", queue="l99.unread")
@@ -66,6 +65,31 @@ def test_the_queues_are_among_the_metrics_also_those_that_nobody_reads(client):
     [waiting] = [one for one in found["hub_queue_messages"].samples if one.labels["queue"] == "l99.unread"]
     assert waiting.value == 3
     assert found["hub_queue_oldest_message_age_seconds"].samples[0].value < 60
+
+
+def test_what_workers_hold_and_who_reads_is_counted_per_queue(client):
+    redis_client().set(readers.ASKED_KEY, redis_client().time()[0])
+    redis_client().hset(readers.KEY, "w@1", json.dumps({"at": redis_client().time()[0], "queues": ["l99.held"]}))
+    with Celery(broker=settings.REDIS_URL, set_as_current=False) as app, app.connection() as connection:
+        app.send_task("l99.run", queue="l99.held", countdown=600)
+        app.send_task("l99.run", queue="l99.held")
+        app.send_task("l99.run", queue="l99.idle")
+        queue = connection.SimpleQueue("l99.held")
+        messages = [queue.get(timeout=5), queue.get(timeout=5)]
+
+        found = read(client)
+
+        assert {name: value_of(found[name], "l99.held") for name in OF_A_QUEUE} == dict(zip(OF_A_QUEUE, (0, 2, 1, 1), strict=True))
+        assert value_of(found["hub_queue_consumers"], "l99.idle") == 0
+        for message in messages:
+            message.ack()
+
+
+OF_A_QUEUE = ("hub_queue_messages", "hub_queue_unacked_messages", "hub_queue_scheduled_messages", "hub_queue_consumers")
+
+
+def value_of(family, queue):
+    return next(sample.value for sample in family.samples if sample.labels["queue"] == queue)
 
 
 def test_strangers_need_the_token(client, settings):

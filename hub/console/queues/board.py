@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from hub.celery import CONTROL, EVENTS, PUBLIC, SAGAS
 from hub.console import workers
-from hub.console.queues import readers
-from hub.telemetry import queues
+from hub.telemetry import queues, readers
 
 OURS = (PUBLIC, SAGAS, EVENTS, CONTROL)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django import template
 
 from hub.console.saga import drawing
+from hub.diagnosis import sagas as diagnosis
+from sagas.models import SagaExecution
 
 register = template.Library()
 
@@ -13,6 +15,12 @@ register = template.Library()
 def in_words(status: object) -> str:
     """Return a status as a person writes it."""
     return str(status or "").replace("_", " ")
+
+
+@register.filter
+def why(row: SagaExecution) -> str:
+    """Return why a saga stands where it stands."""
+    return str(diagnosis.why_saga_of(str(row.pk)))
 
 
 @register.filter

@@ -7,23 +7,29 @@ still counts for a while: one that is busy starting or stopping children may mis
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hub.celery import app
 from hub.redis_client import client
 
-KEY, ASKED_KEY = "hub:console:readers", "hub:console:readers:asked_at"
+KEY, ASKED_KEY, LAST_READ_KEY = "hub:console:readers", "hub:console:readers:asked_at", "hub:console:readers:last_read"
 ASK_TIMEOUT_SEC = 1.0
 STILL_COUNTS_SEC = 50.0
+REMEMBERED_SEC = 30 * 86_400.0
+"""So long it is known when a queue was last read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Readers:
-    """The queues of each worker, and how many seconds ago that was asked; None: never, or too long ago to believe."""
+    """The queues of each worker, and how many seconds ago that was asked; None: never, or too long ago to believe.
+
+    `last_read` says of each queue when somebody was last seen to read it, in seconds since 1970.
+    """
 
     queues: dict[str, list[str]]
     asked_sec_ago: float | None
+    last_read: dict[str, float] = field(default_factory=dict)
 
     def of(self, queue: str) -> list[str]:
         """Return the workers that read a queue."""
@@ -36,9 +42,14 @@ def ask() -> None:
     now = _now()
     said = {worker: json.dumps({"at": now, "queues": [queue["name"] for queue in queues]}) for worker, queues in answers.items()}
     gone = [worker for worker, text in _all().items() if worker not in said and now - json.loads(text)["at"] > STILL_COUNTS_SEC]
+    read = {queue["name"]: now for queues in answers.values() for queue in queues}
+    forgotten = [queue for queue, at in _last_read().items() if now - at > REMEMBERED_SEC]
     with client().pipeline() as pipe:
         if said:
             pipe.hset(KEY, mapping=said)
+            pipe.hset(LAST_READ_KEY, mapping=read)
+        if forgotten:
+            pipe.hdel(LAST_READ_KEY, *forgotten)
         if gone:
             pipe.hdel(KEY, *gone)
         pipe.set(ASKED_KEY, now, ex=int(STILL_COUNTS_SEC))
@@ -52,7 +63,12 @@ def known() -> Readers:
         return Readers(queues={}, asked_sec_ago=None)
     said = {worker: json.loads(text) for worker, text in _all().items()}
     fresh = {worker: one["queues"] for worker, one in said.items() if now - one["at"] <= STILL_COUNTS_SEC}
-    return Readers(queues=fresh, asked_sec_ago=max(0.0, now - float(str(asked_at))))
+    return Readers(queues=fresh, asked_sec_ago=max(0.0, now - float(str(asked_at))), last_read=_last_read())
+
+
+def _last_read() -> dict[str, float]:
+    found: Any = client().hgetall(LAST_READ_KEY)
+    return {queue: float(at) for queue, at in found.items()}
 
 
 def _all() -> dict[str, str]:

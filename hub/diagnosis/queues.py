@@ -1,0 +1,20 @@
+"""What a queue holds and who reads it, as far as Redis says."""
+
+from __future__ import annotations
+
+import redis
+
+from hub.diagnosis.facts import QueueFacts
+from hub.redis_client import client
+from hub.telemetry import readers
+
+
+def facts_of(name: str) -> QueueFacts | None:
+    """Return what is known of a queue; None while Redis is away."""
+    try:
+        known = readers.known()
+        ready = int(client().llen(name))  # type: ignore[arg-type]
+    except redis.RedisError:
+        return None
+    count = None if known.asked_sec_ago is None else len(known.of(name))
+    return QueueFacts(name=name, ready=ready, readers=count, last_read_at=known.last_read.get(name))

@@ -1,0 +1,86 @@
+"""What became of this request? Look where a request can be: among the ended, under a claimed key, in the queue, in a result."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import redis
+from django.db.models import Q
+
+from hub.celery import PUBLIC
+from hub.diagnosis import queues
+from hub.diagnosis.facts import RequestFacts
+from hub.diagnosis.rules import Why, why_request
+from hub.redis_client import client
+from hub.routing.models import KeptAnswer, RoutedRequest
+from hub.telemetry.celery_headers import SENT_AT
+
+SCANNED = 1_000
+"""So many messages of the queue are looked through, the next to be read first."""
+
+
+def why(identifier: str) -> Why:
+    """Return what is known of a request by its Celery task id, trace id, correlation id or idempotency key."""
+    return why_request(facts_of(identifier))
+
+
+def facts_of(identifier: str) -> RequestFacts:
+    """Read what the rules want to know of a request."""
+    ended = _ended(identifier)
+    claim = KeptAnswer.objects.filter(key=identifier, status=KeptAnswer.Status.CLAIMED).order_by("-pk").first()
+    place, message = _in_queue(identifier)
+    sent_at = message.get(SENT_AT) if message else None
+    return RequestFacts(
+        now=time.time(),
+        ended=_words(ended) if ended else "",
+        ended_at=ended.created_at.timestamp() if ended else None,
+        claimed_until=claim.lease_until.timestamp() if claim and claim.lease_until else None,
+        place_in_queue=place,
+        sent_at=sent_at if isinstance(sent_at, int | float) else None,
+        queue=queues.facts_of(PUBLIC),
+        result=_result(identifier),
+    )
+
+
+def _ended(identifier: str) -> RoutedRequest | None:
+    known = Q(trace_id=identifier) | Q(correlation_id=identifier)
+    newest = RoutedRequest.objects.filter(known).order_by("-id").first()
+    kept = KeptAnswer.objects.filter(key=identifier).exclude(status=KeptAnswer.Status.CLAIMED).order_by("-pk").first()
+    if newest is not None or kept is None:
+        return newest
+    # The history has no index by key: the service of the kept answer has.
+    return RoutedRequest.objects.filter(service_name=kept.service_name, idempotency_key=identifier).order_by("-id").first()
+
+
+def _words(row: RoutedRequest) -> str:
+    answer = f"{row.status_code or ''} {row.code}".strip() or row.outcome
+    return f"{row.method} {row.service_name}{row.path}: {answer} ({row.get_outcome_display()}) after {row.duration_ms:g} ms"
+
+
+def _in_queue(identifier: str) -> tuple[int | None, dict[str, Any]]:
+    """Return the place of a request's message in the queue, 1 being the next, and its headers."""
+    with suppress(redis.RedisError):
+        texts: Any = client().lrange(PUBLIC, -SCANNED, -1)
+        for place, headers in enumerate(_headers(reversed(texts)), 1):
+            if identifier in (headers.get("id"), headers.get("x-correlation-id"), str(headers.get("traceparent") or "")[3:35]):
+                return place, headers
+    return None, {}
+
+
+def _headers(texts: Iterator[str]) -> Iterator[dict[str, Any]]:
+    for text in texts:
+        try:
+            yield json.loads(text)["headers"]
+        except (ValueError, KeyError, TypeError):
+            yield {}
+
+
+def _result(identifier: str) -> str:
+    with suppress(redis.RedisError, OSError):
+        stored: Any = client().get(f"celery-task-meta-{identifier}")
+        return str(json.loads(stored).get("status", "")) if stored else ""
+    return ""

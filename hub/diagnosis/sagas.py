@@ -1,0 +1,128 @@
+"""Why is this saga stuck? Read its rows, its queue, its breaker; the rules say the rest."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import redis
+from django.conf import settings
+
+from hub.celery import SAGAS
+from hub.circuits import breaker
+from hub.diagnosis import queues
+from hub.diagnosis.facts import CircuitFacts, SagaFacts, StepFacts
+from hub.diagnosis.rules import Why, why_saga
+from hub.errors import ErrorCode
+from hub.telemetry.redaction import Redactor
+from hub.telemetry.secrets import known_secrets
+from sagas import children, clock, plan, store
+from sagas.models import SagaTransition
+from sagas.spec import Call
+from sagas.states import FINAL, Direction, StepState, StepStatus
+from sagas.store import Loaded
+
+
+def why(loaded: Loaded) -> Why:
+    """Return why a run stands where it stands, in words without secrets."""
+    return why_saga(facts_of(loaded))
+
+
+def facts_of(loaded: Loaded) -> SagaFacts:
+    """Read what the rules want to know of a run."""
+    row, run, redactor = loaded.row, loaded.run, Redactor(known_secrets())
+    error = run.error or {}
+    return SagaFacts(
+        now=clock.now(),
+        status=run.status.value,
+        is_final=run.status in FINAL,
+        since=_since(loaded).timestamp(),
+        error=redactor.text(_words(error)),
+        step=_step(loaded, redactor),
+        blocked_at=run.blocked_at,
+        blocked_reason=redactor.text(run.blocked_reason),
+        patience_sec=_patience(run.blocked_reason),
+        next_wake_at=clock.to_seconds(row.next_wake_at),
+        deadline_at=run.deadline_at if plan.heeds_deadline(loaded.spec, run) else None,
+        owner_until=run.owner_until,
+        messages=queues.facts_of(SAGAS),
+        sweep_sec=settings.HUB.saga_sweep_sec,
+    )
+
+
+def _since(loaded: Loaded) -> datetime:
+    newest = SagaTransition.objects.filter(execution=loaded.row.pk).exclude(old="").order_by("-id").values_list("at", flat=True).first()
+    return newest or loaded.row.created_at
+
+
+def _words(error: object) -> str:
+    return f"{error.get('code', '')} {error.get('message', '')}".strip() if isinstance(error, dict) else ""
+
+
+def _patience(reason: str) -> float | None:
+    """Return for how long a run may be blocked so before an operator is asked (`sagas.engine.block`)."""
+    hub = settings.HUB
+    if reason.startswith(ErrorCode.PINNED_VERSION_MISSING.value):
+        return hub.saga_version_wait_sec
+    if reason.startswith(ErrorCode.TASK_UNKNOWN.value):
+        return hub.saga_orphan_sec if "no live worker" in reason else 2 * hub.saga_sweep_sec
+    return None
+
+
+def _step(loaded: Loaded, redactor: Redactor) -> StepFacts | None:
+    """Return the step that decides what happens next: one that runs, else the one whose turn it is."""
+    run, spec = loaded.run, loaded.spec
+    index = _index(loaded)
+    if index is None:
+        return None
+    state = run.steps[index]
+    undoing = state.status is StepStatus.COMPENSATING or (run.cause is not None and state.lease_until is None)
+    step = spec.steps[index]
+    call = step.call(Direction.UNDO if undoing else Direction.DO)
+    policy, error = (step.undo_retry, state.undo_error) if undoing else (step.retry, state.error)
+    return StepFacts(
+        step_id=step.step_id,
+        kind=call.kind if call else "",
+        call=f"{call.kind} {call.where} {call.target}".replace("  ", " ") if call else "",
+        undoing=undoing,
+        tries=state.undo_attempts if undoing else state.attempts,
+        most_tries=policy.max_retries + 1,
+        lease_until=state.lease_until,
+        due_at=state.due_at,
+        waiting_for=state.waiting_for,
+        error=redactor.text(_words(error)),
+        queue=queues.facts_of(call.where) if call and call.kind == "task" else None,
+        circuit=_circuit(call),
+        child=_child(loaded, index, state, call),
+    )
+
+
+def _index(loaded: Loaded) -> int | None:
+    run, spec = loaded.run, loaded.spec
+    leased = [i for i, step in enumerate(run.steps) if step.lease_until is not None]
+    owed = plan.to_undo(spec, run) if run.cause else ()
+    ahead = [i for i, step in enumerate(run.steps) if step.status in (StepStatus.WAITING, StepStatus.PENDING)]
+    return next(iter([*leased, *(owed or ahead)]), None)
+
+
+def _circuit(call: Call | None) -> CircuitFacts | None:
+    if call is None or call.kind != "http":
+        return None
+    try:
+        seen = breaker.look(call.where)
+    except redis.RedisError:
+        return None
+    if seen.admits_all:
+        return None
+    return CircuitFacts(service=call.where, state=str(seen.state), until=seen.refused_until_ms / 1000, why=seen.manual_why or seen.why)
+
+
+def _child(loaded: Loaded, index: int, state: StepState, call: Call | None) -> str:
+    if call is None or call.kind != "saga" or state.lease_until is None:
+        return ""
+    child = children.latest(loaded.row, index)
+    return f"{child.pk}, which is {child.status.replace('_', ' ')}" if child else ""
+
+
+def why_saga_of(execution_id: str) -> Why:
+    """Return why a run stands where it stands; E11423 when there is none."""
+    return why(store.load(execution_id))

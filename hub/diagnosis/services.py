@@ -1,0 +1,33 @@
+"""Why is it stuck? One function for whatever id a person has at hand."""
+
+from __future__ import annotations
+
+import uuid
+
+from hub.diagnosis import requests, sagas
+from hub.diagnosis.rules import Why
+from hub.errors import ErrorCode, IntegrationError
+from sagas.models import SagaExecution
+
+MAX_ID = 128
+
+
+def why(identifier: str) -> Why:
+    """Answer for a saga (its id) or a request (task id, trace id, correlation id or idempotency key).
+
+    A correlation or trace id that belongs to a saga asks for the newest such saga. Errors: E11908 for what is no id.
+    """
+    if not isinstance(identifier, str) or not 1 <= len(identifier) <= MAX_ID or not identifier.isprintable():
+        raise IntegrationError(ErrorCode.IDENTIFIER_MALFORMED, f"an id has 1 to {MAX_ID} characters")
+    execution_id = _saga(identifier)
+    return sagas.why_saga_of(execution_id) if execution_id else requests.why(identifier)
+
+
+def _saga(identifier: str) -> str:
+    rows = SagaExecution.objects.order_by("-created_at").values_list("pk", flat=True)
+    try:
+        found = rows.filter(pk=uuid.UUID(identifier)).first()
+    except ValueError:
+        found = None
+    found = found or rows.filter(trace_id=identifier).first() or rows.filter(correlation_id=identifier).first()
+    return str(found) if found else ""

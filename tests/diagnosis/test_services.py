@@ -1,0 +1,104 @@
+"""Why it is stuck, asked of real rows, queues and breakers."""
+
+import json
+import uuid
+
+import pytest
+from celery import Celery
+from django.conf import settings
+from django.core.management import call_command
+
+from hub.diagnosis import services
+from hub.errors import IntegrationError
+from hub.redis_client import client
+from hub.routing.models import RoutedRequest
+from hub.telemetry import readers
+from sagas import engine, handover
+from sagas import services as sagas
+from sagas.models import SagaExecution
+from sagas.states import Direction
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _alone(no_worker):
+    client().flushdb()
+
+
+def start(name="with_tools", **context):
+    return sagas.start(name, {"plan": {}, **context})["execution_id"]
+
+
+def nobody_reads_since(queue, moment):
+    client().set(readers.ASKED_KEY, client().time()[0])
+    client().hset(readers.LAST_READ_KEY, queue, moment)
+
+
+def test_a_saga_whose_layer_is_away_names_the_queue_and_when_it_is_parked():
+    execution_id = start()
+    engine.perform(execution_id, 0, Direction.DO)
+    handover.begin(execution_id, 1, Direction.DO)  # asks the workers on the broker: none reads the queue
+    nobody_reads_since("tools", 1_700_049_600.0)
+
+    found = services.why(execution_id)
+
+    blocked_at = SagaExecution.objects.get(pk=execution_id).blocked_at.timestamp()
+    assert found.headline.startswith("waiting ")
+    assert found.because == "queue tools has no consumer since 12:00:00"
+    assert found.then == f"the sweeper parks it at {clock_of(blocked_at + settings.HUB.saga_orphan_sec)}"
+
+
+def clock_of(seconds):
+    from hub.diagnosis.rules import _clock
+
+    return _clock(seconds)
+
+
+def test_a_saga_that_waits_for_a_signal_says_so_by_any_of_its_ids(capsys):
+    execution_id = start("approval")
+    engine.perform(execution_id, 0, Direction.DO)
+    row = SagaExecution.objects.get(pk=execution_id)
+
+    for identifier in (execution_id, row.trace_id, row.correlation_id):
+        assert services.why(identifier).because == "step ask waits for signal:approved"
+    call_command("why", execution_id, "--json")
+    assert json.loads(capsys.readouterr().out)["because"] == "step ask waits for signal:approved"
+
+
+def test_an_ended_saga_is_not_stuck():
+    execution_id = start()
+    sagas.cancel(execution_id, reason="wrong customer")
+
+    assert services.why(execution_id).headline.startswith("not stuck: compensated for ")
+
+
+def test_a_request_that_waits_in_the_queue_is_found_by_its_ids():
+    nobody_reads_since("hub", 1_700_049_600.0)
+    with Celery(broker=settings.REDIS_URL, set_as_current=False) as app:
+        app.send_task("hub.requests.route", kwargs={}, queue="hub")
+        sent = app.send_task("hub.requests.route", kwargs={}, queue="hub", headers={"x-correlation-id": "order-7"})
+
+    for identifier in (sent.id, "order-7"):
+        assert services.why(identifier).because == "queue hub has no consumer since 12:00:00"
+
+
+def test_a_request_that_ended_is_told_by_its_row():
+    row = RoutedRequest.objects.create(
+        service_name="L02",
+        method="GET",
+        path="/x",
+        outcome="nothing_sent",
+        code="E11340",
+        duration_ms=3,
+        trace_id="ab" * 16,
+        correlation_id="c-1",
+    )
+
+    assert str(services.why(row.correlation_id)) == "not stuck: ended 0 s ago: GET L02/x: E11340 (nothing was sent) after 3 ms"
+
+
+def test_an_unknown_id_is_said_to_be_unknown_and_a_malformed_one_refused():
+    assert services.why(str(uuid.uuid4())).headline == "nothing is known of it"
+    with pytest.raises(IntegrationError, match="E11908"):
+        services.why("x" * 200)
