@@ -54,6 +54,8 @@ class Copy:
     good: int = 0
     good_slow: int = 0
     refusals: int = 0
+    waits_until: float = 0.0
+    """Until when (``time.monotonic``) calls from here let those under way report first; see `hub.circuits.turns`."""
     permit: Permit | None = None
     """What every caller with `permit_config` gets while the breaker lets all calls through."""
     permit_config: CircuitBreakerConfig | None = None

@@ -112,7 +112,8 @@ def perform(run: Run) -> Answer:
 def _attempt(run: Run, waited_sec: float) -> Answer:
     """Resolve the instance, ask the breaker, send, judge, report."""
     instance = _choose(run)
-    permit = breaker.admit(run.request.service_name, lease_sec=run.time_left() + LEASE_GRACE_SEC)
+    left = run.time_left()
+    permit = breaker.admit(run.request.service_name, lease_sec=left + LEASE_GRACE_SEC, patience_sec=left / 2)
     note = _Notes(
         service_id=instance.service_id,
         why=_why(run, instance),
