@@ -140,6 +140,7 @@ class Fleet:
             log.error("breakers are this process' own: Redis does not answer", extra={"error": type(exc).__name__})
             metrics.increment("hub_circuit_store_lost_total")
         metrics.set_gauge("hub_circuit_store_shared", 0)
+        self._missed()  # from here on this process' own count decides, not what was last heard
         self._next_try = time.monotonic() + self._pause_sec
         self._pause_sec = min(self._pause_sec * 2, LONGEST_PAUSE_SEC)
 

@@ -299,9 +299,7 @@ class TestWithoutRedis:
 
     def test_state_survives_a_restart_of_redis(self, service, own_redis):
         opened(service, CircuitBreakerConfig())
-        own_redis.process.terminate()
-        own_redis.process.wait(10)
-        own_redis.start()
+        own_redis.restart()
         fleet.forget()
 
         with pytest.raises(CircuitOpen):
