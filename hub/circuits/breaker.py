@@ -22,8 +22,9 @@ from typing import Any, ParamSpec, TypeVar
 from django.conf import settings
 
 from hub.circuits import snapshots, store, turns, verdicts
+from hub.circuits.config import CircuitBreakerConfig
 from hub.circuits.fleet import Copy, Permit, fleet, worker_name
-from hub.circuits.policy import CircuitBreakerConfig, Verdict
+from hub.circuits.policy import Verdict
 from hub.circuits.snapshots import CircuitSnapshot
 from hub.errors import CircuitOpen, ErrorCode, IntegrationError
 from hub.telemetry import metrics, tracing

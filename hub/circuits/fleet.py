@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import redis
 
 from hub.circuits import snapshots, store
+from hub.circuits.config import CircuitBreakerConfig
 from hub.circuits.listener import Listener
 from hub.circuits.local import LocalCircuits, wall_clock_ms
-from hub.circuits.policy import CircuitBreakerConfig
 from hub.circuits.snapshots import CircuitSnapshot
 from hub.telemetry import metrics
 

@@ -8,8 +8,9 @@ from itertools import pairwise
 import pytest
 
 from hub.circuits import breaker, fleet, services, store
+from hub.circuits.config import CircuitBreakerConfig
 from hub.circuits.guards import guard, guarded
-from hub.circuits.policy import CircuitBreakerConfig, CircuitState
+from hub.circuits.policy import CircuitState
 from hub.errors import CircuitOpen, ErrorCode, IntegrationError, Refused, RequestFailed
 
 QUICK = CircuitBreakerConfig(timeout_sec=0.1, half_open_requests=3, success_threshold=2)

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from hub.circuits import breaker, store
-from hub.circuits.policy import CircuitBreakerConfig
+from hub.circuits.config import CircuitBreakerConfig
 from tests.circuits.crowd import Remote, all_do, outcome_of, outcomes_of, report_permit, state_of, take_permit
 from tests.processes import wait_until
 

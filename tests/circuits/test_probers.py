@@ -6,7 +6,8 @@ import time
 import pytest
 
 from hub.circuits import breaker
-from hub.circuits.policy import CircuitBreakerConfig, CircuitState
+from hub.circuits.config import CircuitBreakerConfig
+from hub.circuits.policy import CircuitState
 from tests.circuits.crowd import Remote, all_do, outcome_of, redis_ms, report_permit, take_permit
 from tests.processes import wait_until
 
