@@ -16,13 +16,16 @@ from urllib.parse import urlsplit
 class Target:
     """An HTTP server on loopback; `requests` holds (method, path, headers, body) of each call that arrived."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
         self.requests = []
         self.connections = 0
         self.hits_at = []
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"target": self}))
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        if tls:
+            self.url = f"https://localhost:{self.port}"
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -40,8 +43,10 @@ class _Server(http.server.ThreadingHTTPServer):
 
 @cache
 def _bomb():
+    """Return 300 kB that unfold to 300 MB; the block is packed once, for a full flush makes each independent of the others."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    return b"".join([*(packer.compress(bytes(1_000_000)) for _ in range(300)), packer.flush()])
+    first, again = (packer.compress(bytes(1_000_000)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    return first + again * 299
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
