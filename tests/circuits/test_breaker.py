@@ -1,4 +1,4 @@
-"""One process and its breaker, on a real Redis."""
+"""One process and its breaker, on a real Redis (F1 and F2: defects that a well-known small orchestrator has)."""
 
 import threading
 import time
@@ -39,7 +39,7 @@ def wait_half_open():
     time.sleep(0.11)
 
 
-def test_it_opens_at_the_fifth_failure_and_not_before(service):
+def test_f1_it_opens_at_the_fifth_failure_and_not_before(service):
     fail(service, 4, config=None or CircuitBreakerConfig())
     assert breaker.look(service).state.value == "closed"
 
@@ -60,7 +60,7 @@ def test_a_success_begins_the_count_anew(service):
     assert breaker.look(service).state.value == "closed"
 
 
-def test_of_ten_callers_at_once_exactly_the_permitted_probes_get_through(service):
+def test_f2_of_ten_callers_at_once_exactly_the_permitted_probes_get_through(service):
     opened(service)
     wait_half_open()
     inside, refused, go_on = [], [], threading.Event()

@@ -12,6 +12,8 @@ from hub.errors import CircuitOpen, IntegrationError, RequestFailed
 from hub.routing import services
 from hub.routing.context import RequestContext
 from hub.routing.models import RoutedRequest
+from tests.routing.targets import Target
+from tests.routing.test_request import HOSTILE_HEADERS, HOSTILE_PATHS
 
 GRACE_SEC = 3.0  # for a machine that has other things to do; `tests.routing.measure` takes the true figures
 
@@ -184,6 +186,20 @@ def test_environment_proxies_are_ignored(service, target, monkeypatch):
 
     assert len(target.requests) == 1
     assert os.environ["HTTP_PROXY"]
+
+
+def test_hostile_paths_and_headers_never_reach_another_origin(service, target):
+    elsewhere = Target()
+    there = f"127.0.0.1:{elsewhere.port}"
+    paths = [path.replace("evil", there).replace("127.0.0.1:6379", there) for path, _ in HOSTILE_PATHS]
+    assert len(paths) + len(HOSTILE_HEADERS) >= 50
+
+    codes = {failure(service, path).code for path in paths} | {failure(service, "/x", headers=one).code for one, _ in HOSTILE_HEADERS}
+    elsewhere.stop()
+
+    assert codes == {"E11302", "E11380", "E11303", "E11383"}
+    assert (target.requests, elsewhere.connections) == ([], 0)
+    assert RoutedRequest.objects.count() == 0
 
 
 class TestRetries:
