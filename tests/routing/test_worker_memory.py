@@ -1,44 +1,19 @@
 """A service that floods, unfolds, drips or hangs ends with its code, in time, and leaves a worker's memory as it was."""
 
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 from celery import Celery
 from django.conf import settings
 
 from hub.routing.models import RoutedRequest
+from tests.routing.memory import Peaks
 
 FLOODS = {"/huge": "E11361", "/endless": "E11361", "/bomb": "E11362", "/endless-header": "E11348", "/reset": "E11343"}
 SLOW = {"/drip": "E11342", "/drip-headers": "E11342", "/hang": "E11342"}
 FLOOD_SEC, SLOW_SEC, GRACE_SEC = 20.0, 1.5, 3.0
 MAX_GROWTH_KB = 60_000
 """A fifth of what the smallest flood would take."""
-
-
-class Peaks:
-    """The most memory that each child of a worker's pool has had since `begin`, in kB."""
-
-    def __init__(self, worker):
-        self._children = psutil.Process(worker.pid).children()
-
-    def begin(self):
-        for child in self._children:
-            (Path("/proc") / str(child.pid) / "clear_refs").write_text("5")  # proc(5): the peak is what is used now
-        self._before = {child: child.memory_info().rss // 1024 for child in self._children}
-
-    def grown(self):
-        found = {}
-        for child, before in self._before.items():
-            with suppress(FileNotFoundError, ProcessLookupError):  # a child that has done its share of tasks is replaced
-                found[child.pid] = _peak_kb(child.pid) - before
-        return found
-
-
-def _peak_kb(pid):
-    lines = (Path("/proc") / str(pid) / "status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a process is read from Linux' /proc")
