@@ -34,6 +34,8 @@ R = TypeVar("R")
 
 LEASE_SEC = 60.0
 """How long a probe may take before its permit goes to another one, unless the caller knows better."""
+FORCED_LOOK_SEC = 30.0
+"""Ask again after this long at the latest: an operator may take a word back before its time."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,127}")
 _REFUSALS = {
     "open": ErrorCode.BREAKER_OPEN,
@@ -233,7 +235,8 @@ def _state_verdict(copy: Copy) -> Verdict:
 
 def _refused(service_name: str, verdict: Verdict, copy: Copy | None) -> CircuitOpen:
     code = _REFUSALS[verdict.why]
-    retry_after_sec = max(0.0, verdict.retry_after_ms / 1000) + _place_in_ramp(copy)
+    longest_sec = FORCED_LOOK_SEC if code is ErrorCode.BREAKER_FORCED_OPEN else math.inf
+    retry_after_sec = min(max(0.0, verdict.retry_after_ms / 1000), longest_sec) + _place_in_ramp(copy)
     metrics.increment("hub_circuit_refused_total", service=service_name)
     return CircuitOpen(
         code,

@@ -355,6 +355,14 @@ class TestOperators:
         assert breaker.admit(service)
         assert breaker.look(service).state.value == "closed"
 
+    def test_whoever_waits_for_the_end_of_a_forced_state_asks_again_before_it(self, service):
+        services.force(service, CircuitState.FORCED_OPEN, by="anna", why="database move", for_sec=86_400)
+
+        with pytest.raises(CircuitOpen) as caught:
+            breaker.admit(service)
+
+        assert 0 < caught.value.retry_after_sec <= breaker.FORCED_LOOK_SEC
+
     def test_forced_closed_lets_a_failing_service_be_called(self, service):
         services.force(service, CircuitState.FORCED_CLOSED, by="anna", why="false alarm", for_sec=60)
 
