@@ -20,7 +20,7 @@ _VALUES = {
     "ServiceStatus": "registry_app.values",
     "RequestContext": "hub.routing.context",
     "EventMessage": "hub.events.messages",
-    "CircuitBreakerConfig": "hub.circuits.policy",
+    "CircuitBreakerConfig": "hub.circuits.config",
     "CircuitState": "hub.circuits.policy",
     "SagaDefinition": "sagas.definitions",
     "SagaStep": "sagas.definitions",

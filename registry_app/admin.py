@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from django import forms
 from django.contrib import admin, messages
@@ -16,6 +17,8 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextInputWidget
 
+from hub.circuits import breaker
+from hub.circuits.models import CircuitSetting
 from hub.errors import IntegrationError
 from registry_app import maintenance, overview, prober, services
 from registry_app.models import HealthChange, NameOwner, Service
@@ -111,6 +114,7 @@ class ServiceAdmin(ReadOnly, ModelAdmin):
             "Witnesses",
             {"fields": ("what_they_say", "flapping", "failures", "successes", "last_probe_at", "last_heartbeat_at", "next_probe_at")},
         ),
+        ("Circuit breaker", {"fields": ("breaker_now",), "description": "One for all instances of the name."}),
         ("Maintenance", {"fields": ("maintenance_until", "maintenance_reason", "maintenance_by")}),
         ("Registration", {"fields": ("service_id", "owner", "generation", "weight", "tags", "capabilities", "metadata", "health_check")}),
     )
@@ -152,6 +156,18 @@ class ServiceAdmin(ReadOnly, ModelAdmin):
         """List the witnesses, each with its verdict and reason."""
         said = ((name, one["verdict"], one["reason"], one["at"]) for name, one in row.witnesses.items())
         return format_html_join("", "<div><b>{}</b>: {}, {} <small>({})</small></div>", said) or "nobody said anything yet"
+
+    @display(description="now")
+    def breaker_now(self, row: Service) -> str:
+        """Say how the breaker of the name stands, and lead to its thresholds, manual states and history."""
+        name, page = row.service_name, "admin:circuits_circuitsetting"
+        setting = CircuitSetting.objects.filter(service_name=name).first()
+        rules = reverse(f"{page}_change", args=[setting.pk]) if setting else f"{reverse(f'{page}_add')}?service_name={quote(name)}"
+        history = f"{reverse('admin:circuits_circuittransition_changelist')}?q={quote(name)}"
+        seen = breaker.look(name)
+        state = f"{seen.state}, {seen.get_error_rate():.0%} of {seen.ok + seen.failed} calls failed"
+        links = '{} · <a href="{}">thresholds and manual states</a> · <a href="{}">what became of it</a>'
+        return format_html(links, state if seen.shared else f"{state} (this process only: Redis is gone)", rules, history)
 
     @action(description="Probe now", url_path="probe", permissions=["operate"], dialog={"title": "Probe now"})
     def probe_now(self, request: HttpRequest, form: BaseDialogForm, object_id: int) -> HttpResponse:

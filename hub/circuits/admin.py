@@ -12,8 +12,8 @@ from django.utils import timezone
 from unfold.admin import ModelAdmin
 
 from hub.circuits import breaker, history, services
+from hub.circuits.config import CONFIG_FIELDS, check_overrides
 from hub.circuits.models import CircuitSetting, CircuitTransition
-from hub.circuits.policy import CONFIG_FIELDS, check_overrides
 from hub.errors import IntegrationError
 
 

@@ -21,9 +21,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
 
-from hub.circuits import snapshots, store, verdicts
+from hub.circuits import snapshots, store, turns, verdicts
+from hub.circuits.config import CircuitBreakerConfig
 from hub.circuits.fleet import Copy, Permit, fleet, worker_name
-from hub.circuits.policy import CircuitBreakerConfig, Verdict
+from hub.circuits.policy import Verdict
 from hub.circuits.snapshots import CircuitSnapshot
 from hub.errors import CircuitOpen, ErrorCode, IntegrationError
 from hub.telemetry import metrics, tracing
@@ -33,6 +34,8 @@ R = TypeVar("R")
 
 LEASE_SEC = 60.0
 """How long a probe may take before its permit goes to another one, unless the caller knows better."""
+FORCED_LOOK_SEC = 30.0
+"""Ask again after this long at the latest: an operator may take a word back before its time."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,127}")
 _REFUSALS = {
     "open": ErrorCode.BREAKER_OPEN,
@@ -41,8 +44,16 @@ _REFUSALS = {
 }
 
 
-def admit(service_name: str, config: CircuitBreakerConfig | None = None, *, lease_sec: float = LEASE_SEC) -> Permit:
+def admit(
+    service_name: str,
+    config: CircuitBreakerConfig | None = None,
+    *,
+    lease_sec: float = LEASE_SEC,
+    patience_sec: float = turns.LONGEST_SEC,
+) -> Permit:
     """Return leave for one call; report its result within `lease_sec`, should it be a probe.
+
+    After a failure here it may wait for up to `patience_sec`, so that calls under way elsewhere report first.
 
     Errors (CircuitOpen, with ``retry_after_sec``): E11220 open, E11221 probes taken, E11223 forced open.
     E11204 for a malformed name, E11260 when there are too many breakers.
@@ -53,7 +64,7 @@ def admit(service_name: str, config: CircuitBreakerConfig | None = None, *, leas
     if copy is not None:
         if copy.permit is not None and copy.permit_config is config:
             return copy.permit
-        if copy.snapshot.admits_all:
+        if copy.snapshot.admits_all and not turns.wait(here, copy, at_most_sec=patience_sec):
             return _permit_for_all(copy, config)
         if copy.now_ms() < copy.snapshot.refused_until_ms:
             raise _refused(service_name, _state_verdict(copy), copy)
@@ -65,7 +76,7 @@ def answers_from_memory(service_name: str) -> bool:
     copy = fleet().fresh(service_name)
     if copy is None or not fleet().is_listening:
         return False
-    return copy.snapshot.admits_all or copy.now_ms() < copy.snapshot.refused_until_ms
+    return (copy.snapshot.admits_all and not turns.is_to_wait(copy)) or copy.now_ms() < copy.snapshot.refused_until_ms
 
 
 def is_news(permit: Permit, *, ok: bool) -> bool:
@@ -187,7 +198,7 @@ def _permit_for_all(copy: Copy, config: CircuitBreakerConfig | None) -> Permit:
     snapshot = copy.snapshot
     permit = Permit(snapshot.service_name, snapshot.generation, _effective(config, copy))
     with copy.lock:
-        if copy.snapshot is snapshot:
+        if copy.snapshot is snapshot and not turns.is_to_wait(copy):
             copy.permit, copy.permit_config = permit, config
     return permit
 
@@ -224,7 +235,8 @@ def _state_verdict(copy: Copy) -> Verdict:
 
 def _refused(service_name: str, verdict: Verdict, copy: Copy | None) -> CircuitOpen:
     code = _REFUSALS[verdict.why]
-    retry_after_sec = max(0.0, verdict.retry_after_ms / 1000) + _place_in_ramp(copy)
+    longest_sec = FORCED_LOOK_SEC if code is ErrorCode.BREAKER_FORCED_OPEN else math.inf
+    retry_after_sec = min(max(0.0, verdict.retry_after_ms / 1000), longest_sec) + _place_in_ramp(copy)
     metrics.increment("hub_circuit_refused_total", service=service_name)
     return CircuitOpen(
         code,
@@ -278,4 +290,6 @@ def _record(permit: Permit, result: dict[str, Any], error: str | None, duration_
     )
     if found is None:
         return fleet().local.record(permit.service_name, permit.config, **result)
+    if not result["ok"] and (copy := fleet().copies.get(permit.service_name)):
+        turns.failed(copy, duration_sec)
     return bool(found["moved"])

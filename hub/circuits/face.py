@@ -9,8 +9,9 @@ from typing import Any
 
 from hub.aio import in_thread
 from hub.circuits import breaker, history, services, verdicts
+from hub.circuits.config import CircuitBreakerConfig
 from hub.circuits.fleet import Permit
-from hub.circuits.policy import CircuitBreakerConfig, CircuitState
+from hub.circuits.policy import CircuitState
 from hub.circuits.snapshots import CircuitSnapshot
 
 

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import redis
 
 from hub.circuits import snapshots, store
+from hub.circuits.config import CircuitBreakerConfig
 from hub.circuits.listener import Listener
 from hub.circuits.local import LocalCircuits, wall_clock_ms
-from hub.circuits.policy import CircuitBreakerConfig
 from hub.circuits.snapshots import CircuitSnapshot
 from hub.telemetry import metrics
 
@@ -54,6 +54,8 @@ class Copy:
     good: int = 0
     good_slow: int = 0
     refusals: int = 0
+    waits_until: float = 0.0
+    """Until when (``time.monotonic``) calls from here let those under way report first; see `hub.circuits.turns`."""
     permit: Permit | None = None
     """What every caller with `permit_config` gets while the breaker lets all calls through."""
     permit_config: CircuitBreakerConfig | None = None
@@ -138,6 +140,7 @@ class Fleet:
             log.error("breakers are this process' own: Redis does not answer", extra={"error": type(exc).__name__})
             metrics.increment("hub_circuit_store_lost_total")
         metrics.set_gauge("hub_circuit_store_shared", 0)
+        self._missed()  # from here on this process' own count decides, not what was last heard
         self._next_try = time.monotonic() + self._pause_sec
         self._pause_sec = min(self._pause_sec * 2, LONGEST_PAUSE_SEC)
 

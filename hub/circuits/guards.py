@@ -18,8 +18,8 @@ from typing import Any, TypeVar, cast
 
 from hub.aio import in_thread
 from hub.circuits import breaker, verdicts
+from hub.circuits.config import CircuitBreakerConfig
 from hub.circuits.fleet import Permit
-from hub.circuits.policy import CircuitBreakerConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 

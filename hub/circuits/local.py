@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from hub.circuits import policy, snapshots
-from hub.circuits.policy import Circuit, CircuitBreakerConfig, Verdict
+from hub.circuits.config import CircuitBreakerConfig
+from hub.circuits.policy import Circuit, Verdict
 from hub.circuits.snapshots import CircuitSnapshot
 
 

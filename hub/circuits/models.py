@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from django.db import models
 from django.utils import timezone
 
-from hub.circuits.policy import CONFIG_FIELDS
+from hub.circuits.config import CONFIG_FIELDS
 
 
 class CircuitSetting(models.Model):

@@ -10,9 +10,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from hub.circuits import breaker, snapshots, store
+from hub.circuits.config import check_overrides
 from hub.circuits.fleet import fleet
 from hub.circuits.models import CircuitSetting
-from hub.circuits.policy import MANUAL, CircuitState, check_overrides
+from hub.circuits.policy import MANUAL, CircuitState
 from hub.circuits.snapshots import CircuitSnapshot
 from hub.errors import ErrorCode, IntegrationError
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from hub.circuits.policy import CircuitBreakerConfig, as_plain
+from hub.circuits.config import CircuitBreakerConfig, as_plain
 from hub.errors import ErrorCode, IntegrationError
 
 # A breaker stands before every call: a Redis that does not answer at once is treated as gone.

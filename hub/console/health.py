@@ -17,6 +17,7 @@ from django.db import Error as AnyDatabaseError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from hub.circuits import breaker
 from hub.console import workers
 from hub.errors import ErrorCode, IntegrationError
 
@@ -88,7 +89,19 @@ def worker() -> str:
     return f"{len(alive)} alive"
 
 
-READINESS: dict[str, Check] = {"database": database, "redis": broker, "migrations": migrations, "worker": worker}
+def circuits() -> str:
+    """Ask whether this process shares its breakers with the fleet; E11240."""
+    found = breaker.store_status()
+    if not found["shared"]:
+        raise IntegrationError(
+            ErrorCode.BREAKER_STORE_UNAVAILABLE,
+            f"circuit breakers are each process' own since {found['alone_since']}",
+            recovery_suggestion="nothing: they are shared again within seconds of Redis' return",
+        )
+    return "circuit breakers are the fleet's"
+
+
+READINESS: dict[str, Check] = {"database": database, "redis": broker, "circuits": circuits, "migrations": migrations, "worker": worker}
 
 
 def examine(checks: dict[str, Check]) -> list[Finding]:

@@ -19,10 +19,10 @@ from hub.routing.context import RequestContext
 from hub.routing.request import Request
 from hub.routing.retries import RetryPolicy
 from hub.routing.values import Answer, Attempt
-from hub.routing.wire import Call
 from hub.telemetry import metrics
-from registry_app import addresses, lookup, outcomes
+from registry_app import lookup, outcomes
 from registry_app.lookup import Instance
+from registry_app.wire import Call
 
 TRIES_FOR_ANOTHER = 4
 LEASE_GRACE_SEC = 1.0
@@ -112,7 +112,8 @@ def perform(run: Run) -> Answer:
 def _attempt(run: Run, waited_sec: float) -> Answer:
     """Resolve the instance, ask the breaker, send, judge, report."""
     instance = _choose(run)
-    permit = breaker.admit(run.request.service_name, lease_sec=run.time_left() + LEASE_GRACE_SEC)
+    left = run.time_left()
+    permit = breaker.admit(run.request.service_name, lease_sec=left + LEASE_GRACE_SEC, patience_sec=left / 2)
     note = _Notes(
         service_id=instance.service_id,
         why=_why(run, instance),
@@ -170,7 +171,7 @@ def _why(run: Run, instance: Instance) -> str:
 
 def _send(run: Run, instance: Instance) -> Answer:
     hub = settings.HUB
-    call = Call(deadline=run.deadline, max_received=hub.request_max_answer_bytes + transport.FRAMING_BYTES, resolve=_resolve)
+    call = Call(deadline=run.deadline, max_received=hub.request_max_answer_bytes + transport.FRAMING_BYTES)
     run.cancellation.watch(call)
     if not instance.takes_requests:
         return queues.exchange(call, run.request, endpoint=instance.endpoint, headers=_headers(run))
@@ -183,10 +184,6 @@ def _send(run: Run, instance: Instance) -> Answer:
         max_answer_bytes=hub.request_max_answer_bytes,
         verify=hub.request_ca_file or True,
     )
-
-
-def _resolve(host: str, port: int) -> list[str]:
-    return addresses.resolve(host, port, addresses.current_policy())
 
 
 def _headers(run: Run) -> dict[str, str]:

@@ -24,21 +24,11 @@ class RequestOrchestrator:
         headers: Mapping[str, str] | None = None,
         context: RequestContext | None = None,
         timeout: float | None = None,
-        idempotency_key: str | None = None,
+        **more: Any,
     ) -> Any:
-        """Return the decoded body of a good answer; see `hub.routing.services.route` for arguments and errors."""
-        result = await self.route(
-            service_name,
-            method,
-            path,
-            data=data,
-            params=params,
-            headers=headers,
-            context=context,
-            timeout=timeout,
-            idempotency_key=idempotency_key,
-        )
-        return result.body
+        """Return the decoded body of a good answer; see `hub.routing.services.route` for `more`, e.g. ``idempotency_key``, and errors."""
+        common = {"data": data, "params": params, "headers": headers, "context": context, "timeout": timeout}
+        return (await self.route(service_name, method, path, **common, **more)).body
 
     async def route(self, service_name: str, method: str, path: str, **options: Any) -> RouteResult:
         """Return the whole record of a good answer: status, headers, body, instance, attempts, decision."""
@@ -52,21 +42,9 @@ class RequestOrchestrator:
         data: Any = None,
         timeout: float | None = None,
         policy: str = "all",
-        params: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        context: RequestContext | None = None,
+        **more: Any,
     ) -> dict[str, dict[str, Any]]:
-        """Return ``{service_name: {ok, outcome, response or error}}``; see `hub.routing.broadcast.broadcast`."""
-        outcomes = await in_thread(
-            broadcast.broadcast,
-            list(service_names),
-            method,
-            path,
-            data=data,
-            timeout=timeout,
-            policy=policy,
-            params=params,
-            headers=headers,
-            context=context,
-        )
+        """Return ``{service_name: {ok, outcome, response or error}}``; see `hub.routing.broadcast.broadcast` for `more` and errors."""
+        common = {"data": data, "timeout": timeout, "policy": policy}
+        outcomes = await in_thread(broadcast.broadcast, list(service_names), method, path, **common, **more)
         return {name: outcome.as_dict() for name, outcome in outcomes.items()}

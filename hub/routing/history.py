@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from hub import pruning
+from hub import prepared, pruning
 from hub.circuits import history as circuit_history
 from hub.routing.endings import Ending
 from hub.routing.models import RoutedRequest
@@ -26,7 +26,7 @@ def record(endings: Sequence[Ending], *, breaker_moved: bool = False) -> None:
     spans = [span for ending in endings for span in ending.spans]
     try:
         with transaction.atomic():
-            RoutedRequest.objects.bulk_create(rows)
+            prepared.insert(rows)
             committed.book(counts, spans=spans)
         if breaker_moved:
             circuit_history.record_transitions()

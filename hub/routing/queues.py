@@ -21,7 +21,7 @@ from hub.errors import ErrorCode, IntegrationError, RequestFailed
 from hub.json_values import check_json
 from hub.routing.request import BINARY_KEY, Request
 from hub.routing.values import Answer
-from hub.routing.wire import Call
+from registry_app.wire import Call
 
 FIRST_LOOK_SEC, LONGEST_LOOK_SEC = 0.01, 0.2
 REFUSAL_STATUS = 409

@@ -14,20 +14,15 @@ from functools import cache
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.hooks import default_hooks
-from urllib3 import PoolManager
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, InvalidChunkLength, InvalidHeader, ProtocolError
 
 from hub.errors import ErrorCode, IntegrationError, RequestFailed
 from hub.json_values import check_json
 from hub.routing.request import BINARY_KEY, is_json_type
 from hub.routing.values import Answer
-from hub.routing.wire import Call, ExceedsLimit, GuardedConnection, GuardedTlsConnection, tls_context, working_for
+from registry_app.wire import Call, ExceedsLimit, new_session, working_for
 
-POOLED_HOSTS = 64
-POOLED_PER_HOST = 16
 READ_BYTES = 65_536
 FRAMING_BYTES = 1_048_576
 """What headers and chunk frames may add to the size of an answer."""
@@ -35,34 +30,10 @@ FRAMING_BYTES = 1_048_576
 _HOP_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "trailer", "upgrade", "proxy-authenticate", "set-cookie"})
 
 
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = GuardedConnection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = GuardedTlsConnection
-
-
-class _Adapter(HTTPAdapter):
-    """Pools of guarded connections; nothing is retried here, for only the orchestrator knows what is safe."""
-
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
-        """Build the pools of the adapter."""
-        self.poolmanager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, ssl_context=tls_context(), **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
-
-
 @cache
 def session() -> requests.Session:
-    """Return this process's session: its pools are safe for threads, and a forked child starts with its own.
-
-    No proxy and no credentials are taken from the environment: they would divert calls unseen.
-    """
-    found = requests.Session()
-    found.trust_env = False
-    for scheme in ("http://", "https://"):
-        found.mount(scheme, _Adapter(POOLED_HOSTS, POOLED_PER_HOST, max_retries=0))
-    return found
+    """Return this process's session: its pools are safe for threads, and a forked child starts with its own."""
+    return new_session()
 
 
 os.register_at_fork(after_in_child=session.cache_clear)
@@ -183,7 +154,7 @@ def _failure(exc: Exception, call: Call, url: str) -> RequestFailed:
         return RequestFailed(ErrorCode.REQUEST_CANCELLED, f"the call to {place} was cancelled", outcome=_outcome(call))
     if any(isinstance(cause, ExceedsLimit) for cause in causes):
         return _too_large(None)
-    if any(_is_timeout(cause) for cause in causes) or time.monotonic() >= call.deadline:
+    if any(_is_timeout(cause) for cause in causes) or call.is_over:
         code = ErrorCode.TIMED_OUT_AFTER_SEND if call.sent else ErrorCode.TIMED_OUT_BEFORE_SEND
         return RequestFailed(code, f"{place}: {code.text}", outcome=_outcome(call))
     if not call.sent and any(isinstance(cause, ssl.SSLError | ssl.CertificateError) for cause in causes):

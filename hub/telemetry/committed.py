@@ -23,6 +23,7 @@ import redis
 from django.db import DatabaseError, transaction
 from opentelemetry.sdk.trace import ReadableSpan
 
+from hub import prepared
 from hub.telemetry import metric_store, metrics, tracing
 from hub.telemetry.background import Ticker
 from hub.telemetry.models import CommittedCount
@@ -45,7 +46,7 @@ def book(samples: Sequence[Metric], *, spans: Sequence[ReadableSpan] = ()) -> No
     if metrics.is_off() or not (samples or spans):
         return
     trace_id = _trace_id(spans)
-    CommittedCount.objects.create(samples=[_as_dict(sample, trace_id) for sample in samples])
+    prepared.insert([CommittedCount(samples=[_as_dict(sample, trace_id) for sample in samples])])
     tracing.write_with_caller(spans)
     transaction.on_commit(_soon, robust=True)
 

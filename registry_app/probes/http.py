@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import requests
 import urllib3
 from django.conf import settings
 
-from registry_app import outbound
+from hub.errors import RequestFailed
+from registry_app import wire
 from registry_app.checks import HealthCheck
-from registry_app.deadline import hard_limit
 from registry_app.rules import Finding, Verdict
 
 MAX_BODY_BYTES = 65_536
+MAX_RECEIVED_BYTES = 1_048_576
+"""A probe that gets more has met something that is no health page."""
 _HEADERS = {"User-Agent": "integration-hub-probe", "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
 _of_thread = threading.local()
 
 
 def probe(check: HealthCheck) -> Finding:
     """Ask the check endpoint once; ``check.timeout_sec`` is for everything together."""
-    with hard_limit(check.timeout_sec) as limit:
-        try:
+    call = wire.Call(deadline=time.monotonic() + check.timeout_sec, max_received=MAX_RECEIVED_BYTES)
+    try:
+        with wire.working_for(call):
             finding = _ask(check)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
-            finding = _bad(_cause_of(exc))
-            limit.has_passed |= isinstance(exc, requests.Timeout)
-        # Looked at last: an answer that was cut off by the limit can still look like one.
-        return _bad(f"no whole answer within {check.timeout_sec:g} s") if limit.has_passed else finding
+    except RequestFailed as exc:
+        finding = _bad(exc.message)
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, wire.ExceedsLimit) as exc:
+        finding = _bad(_cause_of(exc))
+    # Looked at last: an answer that was cut off by the limit can still look like one.
+    return _bad(f"no whole answer within {check.timeout_sec:g} s") if call.is_over else finding
 
 
 def _ask(check: HealthCheck) -> Finding:
@@ -56,7 +61,7 @@ def _session() -> requests.Session:
     """One session for each thread: building it costs more than a probe, and sessions are not thread-safe."""
     session: requests.Session | None = getattr(_of_thread, "session", None)
     if session is None:
-        session = _of_thread.session = outbound.new_session()
+        session = _of_thread.session = wire.new_session()
     return session
 
 

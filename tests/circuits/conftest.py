@@ -1,6 +1,7 @@
 """A breaker of its own for each test, on a real Redis."""
 
 import itertools
+import signal
 
 import pytest
 
@@ -25,7 +26,7 @@ def service():
 
 @pytest.fixture
 def own_redis(tmp_path, settings):
-    """A Redis that the test may stop and start: `.stop()`, `.start()`, `.freeze()`."""
+    """A Redis that the test may `stop()`, `start()`, `restart()`, `freeze()` and `thaw()`."""
     server = _Server(tmp_path / "redis")
     settings.REDIS_URL = f"redis://127.0.0.1:{server.port}/0"
     yield server
@@ -43,3 +44,15 @@ class _Server:
     def stop(self):
         self.process.kill()
         self.process.wait(10)
+
+    def restart(self):
+        """End it in good order, so that all it knew is on the disk, and start it again."""
+        self.process.terminate()
+        self.process.wait(10)
+        self.start()
+
+    def freeze(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""One process and its breaker, on a real Redis."""
+"""One process and its breaker, on a real Redis (F1 and F2: defects that a well-known small orchestrator has)."""
 
 import threading
 import time
@@ -8,8 +8,9 @@ from itertools import pairwise
 import pytest
 
 from hub.circuits import breaker, fleet, services, store
+from hub.circuits.config import CircuitBreakerConfig
 from hub.circuits.guards import guard, guarded
-from hub.circuits.policy import CircuitBreakerConfig, CircuitState
+from hub.circuits.policy import CircuitState
 from hub.errors import CircuitOpen, ErrorCode, IntegrationError, Refused, RequestFailed
 
 QUICK = CircuitBreakerConfig(timeout_sec=0.1, half_open_requests=3, success_threshold=2)
@@ -38,7 +39,7 @@ def wait_half_open():
     time.sleep(0.11)
 
 
-def test_it_opens_at_the_fifth_failure_and_not_before(service):
+def test_f1_it_opens_at_the_fifth_failure_and_not_before(service):
     fail(service, 4, config=None or CircuitBreakerConfig())
     assert breaker.look(service).state.value == "closed"
 
@@ -59,7 +60,7 @@ def test_a_success_begins_the_count_anew(service):
     assert breaker.look(service).state.value == "closed"
 
 
-def test_of_ten_callers_at_once_exactly_the_permitted_probes_get_through(service):
+def test_f2_of_ten_callers_at_once_exactly_the_permitted_probes_get_through(service):
     opened(service)
     wait_half_open()
     inside, refused, go_on = [], [], threading.Event()
@@ -299,9 +300,7 @@ class TestWithoutRedis:
 
     def test_state_survives_a_restart_of_redis(self, service, own_redis):
         opened(service, CircuitBreakerConfig())
-        own_redis.process.terminate()
-        own_redis.process.wait(10)
-        own_redis.start()
+        own_redis.restart()
         fleet.forget()
 
         with pytest.raises(CircuitOpen):
@@ -355,6 +354,14 @@ class TestOperators:
         assert caught.value.code is ErrorCode.BREAKER_FORCED_OPEN
         assert breaker.admit(service)
         assert breaker.look(service).state.value == "closed"
+
+    def test_whoever_waits_for_the_end_of_a_forced_state_asks_again_before_it(self, service):
+        services.force(service, CircuitState.FORCED_OPEN, by="anna", why="database move", for_sec=86_400)
+
+        with pytest.raises(CircuitOpen) as caught:
+            breaker.admit(service)
+
+        assert 0 < caught.value.retry_after_sec <= breaker.FORCED_LOOK_SEC
 
     def test_forced_closed_lets_a_failing_service_be_called(self, service):
         services.force(service, CircuitState.FORCED_CLOSED, by="anna", why="false alarm", for_sec=60)

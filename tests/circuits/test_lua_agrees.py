@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from hub.circuits import policy, store
-from hub.circuits.policy import Circuit, CircuitBreakerConfig, CircuitState, Slice
+from hub.circuits.config import CircuitBreakerConfig
+from hub.circuits.policy import Circuit, CircuitState, Slice
 
 numbers = itertools.count()
 CONFIG = CircuitBreakerConfig(

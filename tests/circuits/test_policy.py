@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from hub.circuits import policy
-from hub.circuits.policy import Circuit, CircuitBreakerConfig, CircuitState
+from hub.circuits.config import CircuitBreakerConfig
+from hub.circuits.policy import Circuit, CircuitState
 from hub.errors import IntegrationError
 
 NOW = 1_000_000_000_000

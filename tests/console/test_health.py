@@ -10,9 +10,17 @@ import pytest
 import redis
 from django.core.management import call_command
 
+from hub.circuits import fleet
 from hub.console import health, workers
 from hub.embedded import free_port, start_redis
 from tests.processes import ROOT, hub_environment, wait_until
+
+
+@pytest.fixture(autouse=True)
+def _circuits_that_never_lost_their_redis():
+    fleet.forget()
+    yield
+    fleet.forget()
 
 
 @pytest.fixture
@@ -68,6 +76,7 @@ def test_ready_when_all_is_there(client, own_redis):
     assert {name: check["ok"] for name, check in answer.json()["checks"].items()} == {
         "database": True,
         "redis": True,
+        "circuits": True,
         "migrations": True,
         "worker": True,
     }
@@ -91,6 +100,8 @@ def test_not_ready_without_redis_and_no_address_is_told(client, no_redis, settin
 
     assert answer.status_code == 503
     assert answer.json()["checks"]["redis"]["code"] == "E11941"
+    assert answer.json()["checks"]["circuits"]["code"] == "E11240"
+    assert "each process' own since" in answer.json()["checks"]["circuits"]["message"]
     assert settings.REDIS_URL.split(":")[-1].split("/")[0] not in answer.content.decode()
 
 

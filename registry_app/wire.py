@@ -1,32 +1,32 @@
-"""Connections that know the call they work for: how long it may take, how much it may bring, where it may go.
+"""The only way out over HTTP: connections that know the call they work for, how long it may take, how much it may bring.
 
 A timeout of `requests` starts again with each read, so a service that sends one byte per second holds a worker for ever;
 here each read gets only what is left of the whole call. Bytes are counted below HTTP, so headers and chunk frames that
-never end are cut too. A name is resolved here, each address is checked, and the connection is made to that very address.
+never end are cut too. A name that pointed to a harmless address when the service registered may point elsewhere now: it
+is resolved here, each address is checked, and the connection is made to that very address.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from collections.abc import Iterator
 from typing import Any
 
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from hub.errors import ErrorCode, IntegrationError, RequestFailed
+from registry_app import addresses
 
-RESOLVER_THREADS = 8
+POOLED_HOSTS = 64
+POOLED_PER_HOST = 16
 _NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-Resolve = Callable[[str, int], list[str]]
-"""Given host and port: the addresses to connect to, or an IntegrationError when one of them is refused."""
 
 
 class ExceedsLimit(Exception):
@@ -36,15 +36,19 @@ class ExceedsLimit(Exception):
 class Call:
     """One exchange: its limits, and what happened so far. `cancel` may come from another thread."""
 
-    def __init__(self, *, deadline: float, max_received: int, resolve: Resolve) -> None:
+    def __init__(self, *, deadline: float, max_received: int) -> None:
         """`deadline` is in seconds of ``time.monotonic``."""
         self.deadline = deadline
-        self.resolve = resolve
         self.sent = False
         self.cancelled = False
         self.connect_sec = 0.0
         self._may_receive = max_received
-        self._socket: GuardedSocket | GuardedTlsSocket | None = None
+        self._socket: GuardedSocket | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the deadline has passed."""
+        return time.monotonic() >= self.deadline
 
     def time_left(self) -> float:
         """Return the seconds that are left; TimeoutError when none are."""
@@ -61,7 +65,7 @@ class Call:
         if self._may_receive < 0:
             raise ExceedsLimit
 
-    def uses(self, sock: GuardedSocket | GuardedTlsSocket) -> None:
+    def uses(self, sock: GuardedSocket) -> None:
         """Remember the socket, so that `cancel` can end a read that waits on it."""
         self._socket = sock
 
@@ -81,7 +85,7 @@ _current = _Current()
 
 
 @contextlib.contextmanager
-def working_for(call: Call) -> Any:
+def working_for(call: Call) -> Iterator[None]:
     """Make every connection that this thread uses in the block work for `call`."""
     _current.call = call
     try:
@@ -97,62 +101,78 @@ def _call() -> Call:
 
 
 class GuardedSocket(socket.socket):
-    """A plain socket whose every wait ends with the call."""
+    """A socket whose every wait ends with the call."""
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
         """Receive what comes, within the time and bytes of the call."""
-        call = _call()
-        call.uses(self)
-        self.settimeout(call.time_left())
+        call = self._begin()
         count = super().recv_into(*args, **kwargs)
         call.received(count)
         return count
 
     def sendall(self, *args: Any, **kwargs: Any) -> None:
         """Send all within the time of the call, and note that something was sent."""
-        call = _call()
-        call.uses(self)
-        self.settimeout(call.time_left())
-        call.sent = True
+        self._begin().sent = True
         super().sendall(*args, **kwargs)
 
-
-class GuardedTlsSocket(ssl.SSLSocket):
-    """The same over TLS; the bytes are counted after decryption."""
-
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        """Receive what comes, within the time and bytes of the call."""
+    def _begin(self) -> Call:
         call = _call()
         call.uses(self)
         self.settimeout(call.time_left())
-        count = super().recv_into(*args, **kwargs)
-        call.received(count)
-        return count
+        return call
+
+
+class GuardedTlsSocket(GuardedSocket, ssl.SSLSocket):
+    """The same over TLS, which sends all in parts; the bytes are counted after decryption."""
 
     def send(self, *args: Any, **kwargs: Any) -> int:
-        """Send a part within the time of the call, and note that something was sent."""
-        call = _call()
-        call.uses(self)
-        self.settimeout(call.time_left())
-        call.sent = True
+        """Send a part within what is left of the call."""
+        self._begin()
         return super().send(*args, **kwargs)
 
 
-class GuardedConnection(HTTPConnection):
-    """HTTP over a guarded socket."""
-
+class _Connection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         return _connect(self.host.strip("[]"), self.port)
 
 
-class GuardedTlsConnection(HTTPSConnection):
-    """HTTPS over a guarded socket; the TLS context of the pool makes it a `GuardedTlsSocket`."""
-
+class _TlsConnection(HTTPSConnection):
     def _new_conn(self) -> socket.socket:
         return _connect(self.host.strip("[]"), self.port)
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Pools of guarded connections; nothing is retried here, for only who asks knows what is safe."""
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
+        """Build the pools of the adapter."""
+        self.poolmanager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, ssl_context=_tls_context(), **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+
+def new_session() -> requests.Session:
+    """Return a session whose connections are guarded; it works within `working_for` only.
+
+    No proxy and no credentials are taken from the environment: they would divert calls unseen.
+    """
+    found = requests.Session()
+    found.trust_env = False
+    adapter = _Adapter(POOLED_HOSTS, POOLED_PER_HOST, max_retries=0)  # one for both: it reads all certificates of the machine
+    found.mount("http://", adapter)
+    found.mount("https://", adapter)
+    return found
 
 
 def _connect(host: str, port: int) -> GuardedSocket:
+    """Try the addresses in the resolver's order, as every client does."""
     call, started, problems = _call(), time.monotonic(), []
     for address in _addresses(host, port):
         try:
@@ -175,6 +195,7 @@ def _open(address: str, port: int) -> GuardedSocket:
         sock.settimeout(call.time_left())
         call.uses(sock)
         sock.connect((address, port))
+        sock.settimeout(call.time_left())  # for the handshake, should there be one
     except OSError:
         sock.close()
         raise
@@ -184,25 +205,17 @@ def _open(address: str, port: int) -> GuardedSocket:
 def _addresses(host: str, port: int) -> list[str]:
     call = _call()
     try:
-        # The resolver knows no deadline, so it is waited for in another thread.
-        return _resolvers().submit(call.resolve, host, port).result(call.time_left())
+        return addresses.resolve(host, port, addresses.current_policy(), timeout_sec=min(addresses.RESOLVE_SEC, call.time_left()))
     except IntegrationError as exc:
+        call.time_left()  # what was not resolved in time is a deadline that passed
         resolved = exc.code is not ErrorCode.NAME_RESOLUTION_FAILED
         code = ErrorCode.ADDRESS_REFUSED_AT_CONNECT if resolved else exc.code
         raise RequestFailed(code, exc.message, exc.details, exc.recovery_suggestion, outcome="nothing_sent") from exc
 
 
-@cache
-def _resolvers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="hub-resolver")
-
-
-def tls_context() -> ssl.SSLContext:
+def _tls_context() -> ssl.SSLContext:
     """Return a verifying TLS context whose sockets are guarded."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.sslsocket_class = GuardedTlsSocket
     return context
-
-
-os.register_at_fork(after_in_child=_resolvers.cache_clear)
