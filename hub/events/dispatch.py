@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -92,9 +93,17 @@ def _request(subscription: Subscription, row: Delivery) -> dict[str, Any]:
         "data": row.event.body,
         "headers": {"Content-Type": CONTENT_TYPE},
         "timeout": min(subscription.timeout_sec, settings.HUB.request_max_timeout_sec),
-        # The same at every attempt, so that the service can tell a repetition.
-        "idempotency_key": f"event:{row.pk}",
+        "idempotency_key": _request_key(subscription, row),
     }
+
+
+def _request_key(subscription: Subscription, row: Delivery) -> str:
+    """Return what is the same at every attempt, so that the service can tell a repetition.
+
+    A corrected event or a mended route is another request, and would be refused under the old key (E11321).
+    """
+    request = "\n".join([row.event.event_id, subscription.service_name, subscription.method, subscription.path])
+    return f"event:{row.pk}:{hashlib.blake2b(request.encode(), digest_size=8).hexdigest()}"
 
 
 def message_id(row: Delivery) -> str:

@@ -11,13 +11,13 @@ from django.urls import reverse
 
 from hub.circuits import services as circuits
 from hub.circuits.policy import CircuitState
-from hub.events import bus, relay, subscriptions
+from hub.events import bus, deadletters, relay, subscriptions
 from hub.events.models import DeadLetter, Delivery, Subscription
 from hub.events.subscriptions import Policy
 from hub.events.targets import HttpTarget
 from registry_app import services
 from registry_app.values import ServiceInfo
-from tests.events.helpers import event
+from tests.events.helpers import event, now
 from tests.processes import wait_until
 from tests.routing.targets import Target
 
@@ -137,3 +137,38 @@ def test_an_open_breaker_holds_deliveries_and_lets_them_go_when_it_closes(relayi
 
     assert sorted(json.loads(body)["id"] for _, _, _, body in target.requests) == sorted(ids)
     assert not DeadLetter.objects.exists()
+
+
+def test_a_corrected_event_is_another_request(relaying, target, service):
+    subscribed(service, "/status/422")
+    published()
+    wait_for(1, status="dead")
+
+    deadletters.edit_and_replay(DeadLetter.objects.get().pk, {"n": "mended"}, by="ann")
+    wait_for(1, status="dead", dead_letter__deaths=2)
+
+    assert [json.loads(body)["data"] for _, _, _, body in target.requests] == [{"n": 0}, {"n": "mended"}]
+
+
+def test_f12_a_failing_subscriber_is_retried_alone_and_its_event_is_in_the_inspector_once(relaying, target, service):
+    policy, broken = Policy(max_attempts=3, retry_delay_sec=0.2, timeout_sec=20), f"{service}broken"
+    services.register(ServiceInfo.create(broken, "1.0", target.url))
+    subscriptions.subscribe("bad", "agent.*", HttpTarget(service_name=broken, path="/status/500"), policy=policy)
+    subscriptions.subscribe("good", "agent.*", HttpTarget(service_name=service, path="/good"), policy=policy)
+
+    [event_id] = published()
+    wait_for(1, subscription__name="bad", status="dead")
+    wait_for(1, subscription__name="good", status="delivered")
+
+    assert sum(path == "/good" for _, path, _, _ in target.requests) == 1
+    letter = DeadLetter.objects.get()
+    assert (letter.event.event_id, letter.delivery.attempts, letter.deaths) == (event_id, 3, 1)
+    assert abs((now() - letter.created_at).total_seconds()) < 600  # the time of the day, not of an event loop
+
+    subscriptions.subscribe("bad", "agent.*", HttpTarget(service_name=broken, path="/mended"))
+    circuits.reset(broken, by="ann")
+    deadletters.replay(letter.pk, by="ann")
+    wait_for(2, status="delivered")
+
+    assert deadletters.find(letter.pk).status == "resolved"
+    assert sum(path == "/good" for _, path, _, _ in target.requests) == 1
