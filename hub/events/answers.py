@@ -1,23 +1,113 @@
-"""What a failed delivery's message says about the failure."""
+"""Answers to deliveries: messages that a subscriber's success or failure leaves in a reply queue, which the relay reads.
+
+They are Celery messages, because a layer's worker sends them, but no worker reads them: the relay takes hundreds at
+once. An answer is removed after it was recorded, so that a relay that dies in between loses none.
+"""
 
 from __future__ import annotations
 
-from celery import Celery
+import json
+import logging
+from base64 import b64decode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from celery import Signature, signature
 from celery.result import AsyncResult
+from kombu import compression, serialization
+from kombu.exceptions import KombuError
 
+from hub.celery import app
 from hub.errors import IntegrationError
-from hub.events import dispatch, retries
+from hub.events import deliveries, retries
+from hub.events.models import Delivery
+from hub.redis_client import client
+from hub.telemetry import metrics
 
+log = logging.getLogger(__name__)
+QUEUE = "hub.reply.events"
+DELIVERED, FAILED = "hub.events.delivered", "hub.events.failed"
+BATCH = 500
 UNKNOWN = "the subscriber's task failed; its error is not in the hub's result backend"
 
 
-def failed(app: Celery, task_id: str, *, delivery_id: int, attempt: int) -> None:
-    """Record a failed attempt with the error that the message left in the result backend."""
-    error = error_of(app, task_id)
-    dispatch.answer_failed(delivery_id, attempt, error=error, code=retries.code_in(error))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What became of one attempt; `task_id` names the message that failed, and is empty after a success."""
+
+    delivery_id: int
+    attempt: int
+    task_id: str = ""
 
 
-def error_of(app: Celery, task_id: str) -> str:
+def on_success(row: Delivery) -> Signature:
+    """Return the message by which a subscriber's success comes back."""
+    return _reply(DELIVERED, row, immutable=True)
+
+
+def on_failure(row: Delivery) -> Signature:
+    """Return the message by which a subscriber's failure comes back; Celery adds the id of the task that failed."""
+    return _reply(FAILED, row)
+
+
+def _reply(task: str, row: Delivery, *, immutable: bool = False) -> Signature:
+    kwargs = {"delivery_id": row.pk, "attempt": row.attempts}
+    return signature(task, kwargs=kwargs, immutable=immutable, queue=QUEUE, ignore_result=True)
+
+
+def take(*, now: datetime) -> int:
+    """Record up to 500 answers, oldest first, and return how many there were; recording one twice changes nothing."""
+    found: Any = client().lrange(QUEUE, -BATCH, -1)
+    if found:
+        _record([answer for text in reversed(found) if (answer := _read(text)) is not None], now=now)
+        _remove(found)
+    return len(found)
+
+
+def _record(answers: Sequence[Answer], *, now: datetime) -> None:
+    good = [one.delivery_id for one in answers if not one.task_id]
+    if good:
+        deliveries.delivered(good, now=now)
+    for one in answers:
+        if one.task_id:
+            error = error_of(one.task_id)
+            deliveries.failed(one.delivery_id, one.attempt, error=error, code=retries.code_in(error), now=now)
+
+
+def _remove(texts: Sequence[str]) -> None:
+    """Take these very answers out, from the old end: meanwhile others may have come, or another relay taken some."""
+    with client().pipeline(transaction=False) as pipe:
+        for text in reversed(texts):
+            pipe.lrem(QUEUE, -1, text)
+        pipe.execute()
+
+
+def _read(text: str) -> Answer | None:
+    try:
+        message = json.loads(text)
+        args, kwargs, _ = _body(message)
+        task_id = str(args[0]) if message["headers"]["task"] == FAILED else ""
+        return Answer(delivery_id=int(kwargs["delivery_id"]), attempt=int(kwargs["attempt"]), task_id=task_id)
+    except (ValueError, LookupError, TypeError, KombuError) as exc:
+        # It cannot become an answer by waiting; the delivery's lease decides.
+        metrics.increment("hub_event_answers_unreadable_total")
+        log.warning("a message in the reply queue is no answer", extra={"error": type(exc).__name__})
+        return None
+
+
+def _body(message: dict[str, Any]) -> Any:
+    """Return the body of a message as any Celery client may have sent it; JSON only."""
+    body: Any = message["body"]
+    if message["properties"].get("body_encoding") == "base64":
+        body = b64decode(body)
+    if packed := message["headers"].get("compression"):
+        body = compression.decompress(body, packed)
+    return serialization.loads(body, message["content-type"], message["content-encoding"], accept={"application/json"})
+
+
+def error_of(task_id: str) -> str:
     """Return the error of a failed message as text; layers that keep no results leave none."""
     result = AsyncResult(task_id, app=app)
     found = result.result
@@ -25,4 +115,9 @@ def error_of(app: Celery, task_id: str) -> str:
     result.forget()
     if isinstance(found, IntegrationError):
         return str(found)
-    return dispatch.describe(found) if isinstance(found, BaseException) else UNKNOWN
+    return describe(found) if isinstance(found, BaseException) else UNKNOWN
+
+
+def describe(exc: BaseException) -> str:
+    """Return an exception as the text that is kept: its type and its message."""
+    return f"{type(exc).__name__}: {exc}"

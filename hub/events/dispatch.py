@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import redis
-from celery import Signature, signature
 from django.conf import settings
 from django.db.models import Count, Exists, OuterRef, Q
-from kombu.exceptions import OperationalError
 
-from hub.celery import EVENTS, PUBLIC, app
+from hub.celery import EVENTS, PUBLIC
 from hub.errors import ErrorCode, IntegrationError
-from hub.events import causes, deliveries, handlers, stream
+from hub.events import answers, broker, causes, deliveries, handlers, stream
+from hub.events.broker import Letter, TaskMessage
 from hub.events.messages import CONTENT_TYPE, EventMessage
 from hub.events.models import Delivery, Subscription
 from hub.redis_client import client
@@ -47,23 +46,18 @@ def is_pushed(subscription: Subscription) -> bool:
 def send_subscription(subscription: Subscription, *, now: datetime, floor: str) -> int:
     """Claim and send what one subscription has due, and return how many were sent."""
     free = subscription.max_in_flight - subscription.under_way  # type: ignore[attr-defined]  # annotated above
-    return _send_all(subscription, deliveries.claim(subscription, now=now, limit=min(BATCH, free), floor=floor), now=now)
+    return _send_all(subscription, deliveries.claim(subscription, now=now, limit=min(BATCH, free), floor=floor))
 
 
-def _send_all(subscription: Subscription, claimed: Sequence[Delivery], *, now: datetime) -> int:
-    for place, row in enumerate(claimed):
-        try:
-            send(subscription, row)
-        except (OperationalError, redis.RedisError, OSError) as exc:
-            # Whether the broker has this one is not known: its lease decides. The others did not leave this process.
-            deliveries.release(claimed[place + 1 :], now=now)
-            log.warning("the broker took no deliveries", extra={"deliveries": len(claimed) - place, "error": type(exc).__name__})
-            raise
+def _send_all(subscription: Subscription, claimed: Sequence[Delivery]) -> int:
+    """Send claimed deliveries in one round trip; when it fails, which of them arrived is not known, and their lease decides."""
+    if claimed:
+        broker.post([_letter(subscription, row) for row in claimed])
     return len(claimed)
 
 
-def send(subscription: Subscription, row: Delivery) -> None:
-    """Send one claimed delivery as a Celery message; its answer comes back as another."""
+def _letter(subscription: Subscription, row: Delivery) -> Letter:
+    """Return one claimed delivery as a Celery message; its answer comes back as another."""
     event = EventMessage.from_wire(row.event.body)
     attributes = {
         conventions.MESSAGING_DESTINATION: event.topic,
@@ -72,15 +66,30 @@ def send(subscription: Subscription, row: Delivery) -> None:
     }
     traceparent = event.metadata.traceparent or None
     with causes.handling(event), tracing.span(f"deliver {event.topic}", kind="producer", attributes=attributes, traceparent=traceparent):
-        if subscription.kind == Subscription.Kind.HANDLER:
-            app.send_task("hub.events.deliver", kwargs=_attempt(row), queue=EVENTS, task_id=message_id(row), ignore_result=True)
-        elif subscription.kind == Subscription.Kind.HTTP:
-            _send_message("hub.requests.route", _request(subscription, row, event), PUBLIC, row)
-        else:
-            _send_message(subscription.task, {"event": row.event.body}, subscription.queue, row)
+        return broker.letter(_message(subscription, row))
 
 
-def _request(subscription: Subscription, row: Delivery, event: EventMessage) -> dict[str, Any]:
+def _message(subscription: Subscription, row: Delivery) -> TaskMessage:
+    if subscription.kind == Subscription.Kind.HANDLER:
+        kwargs = {"delivery_id": row.pk, "attempt": row.attempts}
+        return TaskMessage(
+            task="hub.events.deliver", queue=EVENTS, task_id=message_id(row), kwargs=kwargs, ignore_result=True, kwargsrepr=repr(kwargs)
+        )
+    task, queue, kwargs = subscription.task, subscription.queue, {"event": row.event.body}
+    if subscription.kind == Subscription.Kind.HTTP:
+        task, queue, kwargs = "hub.requests.route", PUBLIC, _request(subscription, row)
+    return TaskMessage(
+        task=task,
+        queue=queue,
+        task_id=message_id(row),
+        kwargs=kwargs,
+        link=(answers.on_success(row),),
+        link_error=(answers.on_failure(row),),
+        kwargsrepr=f"{{'event': {row.event.event_id!r}}}",
+    )
+
+
+def _request(subscription: Subscription, row: Delivery) -> dict[str, Any]:
     return {
         "service_name": subscription.service_name,
         "method": subscription.method,
@@ -88,36 +97,22 @@ def _request(subscription: Subscription, row: Delivery, event: EventMessage) -> 
         "data": row.event.body,
         "headers": {"Content-Type": CONTENT_TYPE},
         "timeout": min(subscription.timeout_sec, settings.HUB.request_max_timeout_sec),
-        # The same at every attempt, so that the service can tell a repetition.
-        "idempotency_key": f"event:{row.pk}",
+        "idempotency_key": _request_key(subscription, row),
     }
 
 
-def _send_message(task: str, kwargs: dict[str, Any], queue: str, row: Delivery) -> None:
-    app.send_task(
-        task,
-        kwargs=kwargs,
-        queue=queue,
-        task_id=message_id(row),
-        link=_answer("hub.events.delivered", row, immutable=True),
-        link_error=_answer("hub.events.failed", row),
-        # Flower and the events of workers show these texts: the payload stays out of them.
-        argsrepr="()",
-        kwargsrepr=f"{{'event': {row.event.event_id!r}}}",
-    )
+def _request_key(subscription: Subscription, row: Delivery) -> str:
+    """Return what is the same at every attempt, so that the service can tell a repetition.
+
+    A corrected event or a mended route is another request, and would be refused under the old key (E11321).
+    """
+    request = "\n".join([row.event.event_id, subscription.service_name, subscription.method, subscription.path])
+    return f"event:{row.pk}:{hashlib.blake2b(request.encode(), digest_size=8).hexdigest()}"
 
 
 def message_id(row: Delivery) -> str:
     """Return the id of the message of a claimed delivery's current attempt."""
     return f"{row.claim}-{row.pk}"
-
-
-def _answer(task: str, row: Delivery, *, immutable: bool = False) -> Signature:
-    return signature(task, kwargs=_attempt(row), immutable=immutable, queue=EVENTS, ignore_result=True)
-
-
-def _attempt(row: Delivery) -> dict[str, int]:
-    return {"delivery_id": row.pk, "attempt": row.attempts}
 
 
 def give_up_waiting(*, now: datetime) -> int:
@@ -177,14 +172,9 @@ def run_handler(delivery_id: int, attempt: int) -> None:
     except Exception as exc:
         # Whatever a handler raises is an answer: it decides between another attempt and the dead letters.
         log.warning("an event handler failed", extra={"delivery": delivery_id, "error": type(exc).__name__})
-        answer_failed(delivery_id, attempt, error=describe(exc), code=exc.code if isinstance(exc, IntegrationError) else None)
+        answer_failed(delivery_id, attempt, error=answers.describe(exc), code=exc.code if isinstance(exc, IntegrationError) else None)
     else:
         answer_delivered(delivery_id)
-
-
-def describe(exc: BaseException) -> str:
-    """Return an exception as the text that is kept: its type and its message."""
-    return f"{type(exc).__name__}: {exc}"
 
 
 def answer_delivered(delivery_id: int) -> None:
@@ -205,4 +195,4 @@ def _send_next(delivery_id: int) -> None:
     if row is None or row.subscription.paused or row.subscription.held_until is not None or not is_pushed(row.subscription):
         return
     now = datetime.now(UTC)
-    _send_all(row.subscription, deliveries.claim_next(row.subscription, row.key, now=now, floor=stream.taken_over()), now=now)
+    _send_all(row.subscription, deliveries.claim_next(row.subscription, row.key, now=now, floor=stream.taken_over()))

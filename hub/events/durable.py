@@ -13,14 +13,14 @@ from django.db import DatabaseError
 
 from hub.aio import in_thread
 from hub.errors import IntegrationError
-from hub.events import causes, deliveries, dispatch, stream, subscriptions
+from hub.events import answers, causes, deliveries, dispatch, stream, subscriptions
 from hub.events.live import Handler, call
 from hub.events.messages import EventMessage
 from hub.events.models import Delivery, Subscription
 from hub.telemetry import conventions, tracing
 
 log = logging.getLogger(__name__)
-BATCH = 20
+BATCH = 200
 IDLE_SEC, AWAY_SEC = 0.2, 2.0
 
 
@@ -71,19 +71,20 @@ class DurableConsumer:
                 causes.handling(event),
                 tracing.span(f"process {event.topic}", kind="consumer", attributes=attributes, traceparent=traceparent),
             ):
-                await asyncio.wait_for(call(self._handler, event), row.subscription.timeout_sec)
+                async with asyncio.timeout(row.subscription.timeout_sec):
+                    await call(self._handler, event)
         except Exception as exc:
             # Whatever a handler raises is an answer: it decides between another attempt and the dead letters.
             self.failed += 1
             log.warning("a durable handler failed", extra={"subscription": self.id, "delivery": row.pk, "error": type(exc).__name__})
             code = exc.code if isinstance(exc, IntegrationError) else None
-            await in_thread(dispatch.answer_failed, row.pk, row.attempts, error=dispatch.describe(exc), code=code)
+            await in_thread(dispatch.answer_failed, row.pk, row.attempts, error=answers.describe(exc), code=code)
             return False
         return True
 
 
 def fetch(name: str) -> list[Delivery]:
-    """Claim what a subscription has due, at most 20 at once."""
+    """Claim what a subscription has due, at most 200 at once."""
     subscription = subscriptions.find(name)
     if subscription.paused:
         return []

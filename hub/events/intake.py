@@ -9,6 +9,7 @@ from datetime import datetime
 
 from django.db import transaction
 
+from hub import prepared
 from hub.errors import IntegrationError
 from hub.events import messages, positions
 from hub.events.messages import EventMessage
@@ -77,35 +78,43 @@ def store(taken: Sequence[Taken], *, now: datetime) -> int:
     """Write events and deliveries that are not there yet; returns how many deliveries were asked for."""
     if not taken:
         return 0
-    Event.objects.bulk_create([_event_row(one) for one in taken], ignore_conflicts=True)
+    prepared.insert_missing(Event, [_event_row(one, now) for one in taken])
     ids = dict(Event.objects.filter(event_id__in=[one.event.metadata.event_id for one in taken]).values_list("event_id", "id"))
-    rows = [_delivery_row(one, subscriber, ids, now) for one in taken for subscriber in one.subscribers]
-    Delivery.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
-    return len(rows)
+    wanted = [_delivery_row(one, subscriber, ids, now) for one in taken for subscriber in one.subscribers]
+    prepared.insert_missing(Delivery, wanted)
+    return len(wanted)
 
 
-def _event_row(one: Taken) -> Event:
+def _event_row(one: Taken, now: datetime) -> dict[str, object]:
     meta = one.event.metadata
-    return Event(
-        event_id=meta.event_id,
-        topic=one.event.topic,
-        event_type=one.event.event_type,
-        source=meta.source_service,
-        trace_id=meta.trace_id,
-        correlation_id=meta.correlation_id,
-        causation_id=meta.causation_id,
-        hops=meta.hops,
-        position=one.position,
-        body=one.event.to_wire(),
-        time=meta.timestamp,
-    )
+    return {
+        "event_id": meta.event_id,
+        "topic": one.event.topic,
+        "event_type": one.event.event_type,
+        "source": meta.source_service,
+        "trace_id": meta.trace_id,
+        "correlation_id": meta.correlation_id,
+        "causation_id": meta.causation_id,
+        "hops": meta.hops,
+        "position": one.position,
+        "body": one.event.to_wire(),
+        "time": meta.timestamp,
+        "created_at": now,
+    }
 
 
-def _delivery_row(one: Taken, subscriber: Subscriber, ids: dict[str, int], now: datetime) -> Delivery:
-    return Delivery(
-        subscription_id=subscriber.id,
-        event_id=ids[one.event.metadata.event_id],
-        due_at=now,
-        key=subscriber.key_of(one.event),
-        position=one.position,
-    )
+def _delivery_row(one: Taken, subscriber: Subscriber, ids: dict[str, int], now: datetime) -> dict[str, object]:
+    return {
+        "subscription_id": subscriber.id,
+        "event_id": ids[one.event.metadata.event_id],
+        "status": Delivery.Status.PENDING.value,
+        "attempts": 0,
+        "due_at": now,
+        "claim": "",
+        "key": subscriber.key_of(one.event),
+        "position": one.position,
+        "error_code": "",
+        "error": "",
+        "history": [],
+        "created_at": now,
+    }

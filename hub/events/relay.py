@@ -25,7 +25,7 @@ import redis
 from django.db import DatabaseError, close_old_connections
 from kombu.exceptions import OperationalError
 
-from hub.events import dispatch, intake, outbox, positions, replays, retention, stream, topic_counts
+from hub.events import answers, dispatch, intake, outbox, positions, replays, retention, stream, topic_counts
 from hub.events.intake import Entry
 from hub.events.roster import Roster
 from hub.redis_client import client
@@ -35,16 +35,20 @@ GROUP = "relay"
 BATCH = 200
 BLOCK_MS = 50
 CLAIM_IDLE_MS = 10_000
-CLAIM_EVERY_SEC, ANSWERS_EVERY_SEC, OUTBOX_EVERY_SEC, HOUSE_EVERY_SEC = 3.0, 1.0, 1.0, 15.0
+CLAIM_EVERY_SEC, UNANSWERED_EVERY_SEC, OUTBOX_EVERY_SEC, HOUSE_EVERY_SEC = 3.0, 1.0, 1.0, 15.0
 MAX_ROUNDS_BEHIND = 20
+SENDER_LEASE_MS = 5_000
+FEW, GATHER_SEC = 50, 0.02
+"""A round costs some milliseconds however little it finds: after one that found few, the next waits for more."""
 FIRST_PAUSE_SEC, LONGEST_PAUSE_SEC = 0.2, 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Round:
-    """What one round did: events taken over, deliveries sent, outbox rows sent."""
+    """What one round did: events taken over, answers recorded, deliveries sent, outbox rows sent."""
 
     taken: int = 0
+    answered: int = 0
     sent: int = 0
     outbox: int = 0
 
@@ -58,7 +62,7 @@ class Relay:
         self._roster = Roster()
         self._floor = positions.sortable(positions.START)
         self._unfinished = False
-        self._due = {"claim": 0.0, "answers": 0.0, "outbox": 0.0, "house": 0.0}
+        self._due = {"claim": 0.0, "unanswered": 0.0, "outbox": 0.0, "house": 0.0}
 
     def round(self, *, block_ms: int = BLOCK_MS) -> Round:
         """Take over what is new, send what is due; waits up to `block_ms` for events when there is nothing to do."""
@@ -66,14 +70,28 @@ class Relay:
         from_outbox = outbox.send_left(now=now) if self._is_due("outbox", OUTBOX_EVERY_SEC) else 0
         left = self._take_left() if self._is_due("claim", CLAIM_EVERY_SEC) else 0
         fresh = self._take_new(block_ms=block_ms)
-        now = datetime.now(UTC)
-        if self._is_due("answers", ANSWERS_EVERY_SEC):
-            dispatch.give_up_waiting(now=now)
-            replays.advance(now=now)
-        sent = dispatch.send_due(now=now, floor=self._floor)
+        answered, sent = self._deliver(datetime.now(UTC))
         if self._is_due("house", HOUSE_EVERY_SEC):
-            self._keep_house(now)
-        return Round(taken=left + fresh, sent=sent, outbox=from_outbox)
+            self._keep_house(datetime.now(UTC))
+        return Round(taken=left + fresh, answered=answered, sent=sent, outbox=from_outbox)
+
+    def _deliver(self, now: datetime) -> tuple[int, int]:
+        """Record answers and send what is due, unless another relay is doing it; returns how many of each.
+
+        One at a time keeps what is under way within each subscription's limit. Should a lease end too early, two relays
+        do the same work, which is only slower.
+        """
+        if not client().set(stream.SENDER, self.name, nx=True, px=SENDER_LEASE_MS):
+            return 0, 0
+        try:
+            answered = answers.take(now=now)
+            if self._is_due("unanswered", UNANSWERED_EVERY_SEC):
+                dispatch.give_up_waiting(now=now)
+                replays.advance(now=now)
+            return answered, dispatch.send_due(now=now, floor=self._floor)
+        finally:
+            if client().get(stream.SENDER) == self.name:
+                client().delete(stream.SENDER)
 
     def _is_due(self, what: str, every_sec: float) -> bool:
         now = time.monotonic()
@@ -214,12 +232,16 @@ def run_once(*, block_ms: int = 0) -> Round:
 
 def run(stop: threading.Event) -> None:
     """Do rounds until `stop` is set; while Redis or the database is away, wait for it, at most 5 s at a time."""
-    relay, pause_sec, idle = Relay(), FIRST_PAUSE_SEC, False
+    relay, pause_sec, block_ms = Relay(), FIRST_PAUSE_SEC, 0
     while not stop.is_set():
         try:
             close_old_connections()
-            done = relay.round(block_ms=BLOCK_MS if idle else 0)
-            idle = not (done.taken or done.sent)
+            done = relay.round(block_ms=block_ms)
+            done_by_now = done.taken + done.sent + done.answered
+            # An answer does not wake it, so it looks often while something happens and seldom when nothing does.
+            block_ms = 0 if done_by_now else min(max(2 * block_ms, 2), BLOCK_MS)
+            if 0 < done_by_now < FEW:
+                stop.wait(GATHER_SEC)
             pause_sec = FIRST_PAUSE_SEC
         except (redis.RedisError, DatabaseError, OperationalError, OSError) as exc:
             log.warning("the relay waits", extra={"error": type(exc).__name__, "pause_sec": pause_sec})

@@ -4,6 +4,7 @@
 ``hub:events``              stream, one JSON text ``e`` per entry
 ``hub:events:id:<id>``      digest of a published event; expires
 ``hub:events:rate:<source>:<second>``  events of one source in one second; expires
+``hub:events:sender``       the relay that is sending deliveries right now; a lease
 ``hub:events:read``         id up to which the relay has taken over everything; unset while nobody is durable
 """
 
@@ -16,7 +17,7 @@ from redis.commands.core import Script
 from hub.events import positions
 from hub.redis_client import client
 
-STREAM, READ, LIVE = "hub:events", "hub:events:read", "hub:live:"
+STREAM, READ, SENDER, LIVE = "hub:events", "hub:events:read", "hub:events:sender", "hub:live:"
 ID_TTL_SEC = 900
 RATE_TTL_SEC = 5
 
@@ -33,8 +34,9 @@ if known then
   return 'conflict'
 end
 local rate = KEYS[2] .. redis.call('TIME')[1]
-if redis.call('INCR', rate) > tonumber(ARGV[4]) then return 'limited' end
-redis.call('EXPIRE', rate, ARGV[6])
+local published = redis.call('INCR', rate)
+if published == 1 then redis.call('EXPIRE', rate, ARGV[6]) end
+if published > tonumber(ARGV[4]) then return 'limited' end
 if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[5]) then
   local read = redis.call('GET', KEYS[4])
   if read then

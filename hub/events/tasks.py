@@ -1,12 +1,12 @@
-"""The bus's tasks: publishing for layers, and the answers to deliveries."""
+"""The bus's tasks: publishing for layers, deliveries to handlers of this code base, and pruning."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from celery import current_app, shared_task
+from celery import shared_task
 
-from hub.events import answers, bus, dispatch, retention
+from hub.events import bus, dispatch, retention
 from hub.events.messages import EventMessage
 from hub.public_task import PublicTask
 
@@ -32,21 +32,6 @@ def publish(
 def deliver(delivery_id: int, attempt: int) -> None:
     """Call a handler that this code base knows by name."""
     dispatch.run_handler(delivery_id, attempt)
-
-
-@shared_task(name="hub.events.delivered", ignore_result=True)
-def delivered(delivery_id: int, attempt: int) -> None:
-    """Record that a subscriber's task or service succeeded."""
-    dispatch.answer_delivered(delivery_id)
-
-
-@shared_task(name="hub.events.failed", ignore_result=True)
-def failed(task_id: str, *, delivery_id: int, attempt: int) -> None:
-    """Record that a subscriber's task or service failed.
-
-    One positional argument: Celery calls error callbacks that take more inside of the failing worker.
-    """
-    answers.failed(current_app, task_id, delivery_id=delivery_id, attempt=attempt)
 
 
 @shared_task(name="hub.control.prune_events", ignore_result=True)

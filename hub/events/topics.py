@@ -103,12 +103,35 @@ def _skip_many(pattern: list[str], states: set[int]) -> set[int]:
 class _Node(Generic[T]):
     """A place in the tree of patterns; the one behind ``**`` may take any number of words."""
 
-    __slots__ = ("below", "takes_many", "values")
+    __slots__ = ("below", "many", "one", "takes_many", "values")
 
     def __init__(self, *, takes_many: bool = False) -> None:
         self.below: dict[str, _Node[T]] = {}
+        self.one: _Node[T] | None = None
+        self.many: _Node[T] | None = None
         self.values: dict[T, None] = {}
         self.takes_many = takes_many
+
+    def is_empty(self) -> bool:
+        """Tell whether no pattern goes through here."""
+        return not (self.values or self.below or self.one or self.many)
+
+    def child(self, word: str) -> _Node[T] | None:
+        """Return the place behind a word of a pattern."""
+        if word == ONE:
+            return self.one
+        return self.many if word == MANY else self.below.get(word)
+
+    def put(self, word: str, node: _Node[T] | None) -> None:
+        """Set the place behind a word of a pattern, or take it away."""
+        if word == ONE:
+            self.one = node
+        elif word == MANY:
+            self.many = node
+        elif node is None:
+            self.below.pop(word, None)
+        else:
+            self.below[word] = node
 
 
 class Matcher(Generic[T]):
@@ -128,37 +151,38 @@ class Matcher(Generic[T]):
         """Put `value` behind `pattern`."""
         node = self._root
         for word in pattern.split("."):
-            node = node.below.setdefault(word, _Node(takes_many=word == MANY))
+            found = node.child(word)
+            if found is None:
+                found = _Node(takes_many=word == MANY)
+                node.put(word, found)
+            node = found
         node.values[value] = None
         self._recent.clear()
 
     def remove(self, pattern: str, value: T) -> None:
         """Take `value` from behind `pattern`; nothing happens when it is not there."""
-        path = [self._root]
-        for word in pattern.split("."):
-            if word not in path[-1].below:
+        words, path = pattern.split("."), [self._root]
+        for word in words:
+            node = path[-1].child(word)
+            if node is None:
                 return
-            path.append(path[-1].below[word])
+            path.append(node)
         path[-1].values.pop(value, None)
-        self._prune(path, pattern.split("."))
+        for above, word, node in zip(reversed(path[:-1]), reversed(words), reversed(path), strict=False):
+            if node.is_empty():
+                above.put(word, None)
         self._recent.clear()
-
-    def _prune(self, path: list[_Node[T]], words: list[str]) -> None:
-        for above, word in zip(reversed(path[:-1]), reversed(words), strict=True):
-            if above.below[word].values or above.below[word].below:
-                return
-            del above.below[word]
 
     def match(self, topic: str) -> tuple[T, ...]:
         """Return the values whose patterns match `topic`, each once."""
         if (known := self._recent.get(topic)) is not None:
             return known
-        nodes = _closure([self._root])
+        nodes = _with_empty_many([self._root])
         for word in topic.split("."):
-            nodes = _closure(_next(nodes, word))
-        found = {value: None for node in nodes for value in node.values}
-        self._remember(topic, tuple(found))
-        return tuple(found)
+            nodes = _with_empty_many(_next(nodes, word))
+        found = tuple({value: None for node in nodes for value in node.values})
+        self._remember(topic, found)
+        return found
 
     def _remember(self, topic: str, found: tuple[T, ...]) -> None:
         self._recent[topic] = found
@@ -168,19 +192,20 @@ class Matcher(Generic[T]):
 
 def _next(nodes: list[_Node[T]], word: str) -> list[_Node[T]]:
     """Return the places that taking `word` leads to."""
-    found = [node for node in nodes if node.takes_many]
+    found = []
     for node in nodes:
-        found += [node.below[branch] for branch in (word, ONE) if branch in node.below]
+        if (below := node.below.get(word)) is not None:
+            found.append(below)
+        if node.one is not None:
+            found.append(node.one)
+        if node.takes_many:
+            found.append(node)
     return found
 
 
-def _closure(nodes: list[_Node[T]]) -> list[_Node[T]]:
-    """Return `nodes`, each once, and those behind them that are reached when ``**`` takes no word."""
-    found: dict[int, _Node[T]] = {}
-    pending = list(nodes)
-    while pending:
-        node = pending.pop()
-        found[id(node)] = node
-        if (below := node.below.get(MANY)) is not None and id(below) not in found:
-            pending.append(below)
-    return list(found.values())
+def _with_empty_many(nodes: list[_Node[T]]) -> list[_Node[T]]:
+    """Add to `nodes` those behind them that are reached when ``**`` takes no word."""
+    for node in nodes:  # grows while it is walked: behind ``**`` may be another
+        if node.many is not None and node.many not in nodes:
+            nodes.append(node.many)
+    return nodes

@@ -54,7 +54,7 @@ def test_a_handler_gets_the_event_with_topic_payload_and_metadata():
     assert (message.topic, message.payload, message.metadata.event_id) == ("agent.created", {"agent_id": "agent-123"}, event_id)
 
 
-def test_overlapping_subscriptions_each_get_an_event_once():
+def test_f5_overlapping_subscriptions_each_get_an_event_once():
     async def scenario(bus):
         got = []
         for pattern in ("agent.created", "agent.*", "agent.**", "**", "agent.created"):
@@ -67,7 +67,7 @@ def test_overlapping_subscriptions_each_get_an_event_once():
     assert sorted(run(scenario)) == sorted(["agent.created", "agent.*", "agent.**", "**", "agent.created"])
 
 
-def test_a_pattern_is_exact_where_redis_is_not():
+def test_f4_a_pattern_is_exact_where_redis_is_not():
     async def scenario(bus):
         got = []
         await bus.subscribe("agent.*", lambda message: got.append(message.topic))

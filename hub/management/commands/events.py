@@ -1,0 +1,76 @@
+"""``manage.py events``: who would get what, which topics nobody wants, and the past for a subscription."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from hub.errors import IntegrationError
+from hub.events import replays, subscriptions
+from hub.events.models import Subscription
+
+MAX_LISTED = 200
+
+
+class Command(BaseCommand):
+    help = "Look at durable subscriptions and topics, and replay the past to a subscription."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print JSON")
+        commands = parser.add_subparsers(dest="command", required=True)
+        commands.add_parser("list", help="durable subscriptions and what waits for them")
+        commands.add_parser("who", help="who would get an event on this topic now").add_argument("topic")
+        commands.add_parser("orphans", help="topics that nobody durable wants")
+        for name, text in (("pause", "stop sending; events are kept"), ("resume", "go on with everything that was kept")):
+            commands.add_parser(name, help=text).add_argument("name")
+        replay = commands.add_parser("replay", help="give a subscription the events since a moment of the past")
+        replay.add_argument("name")
+        replay.add_argument("--since", required=True, help="ISO 8601 with a zone, such as 2026-11-01T00:00:00Z")
+        replay.add_argument("--again", action="store_true", help="also those it has already")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            found = getattr(self, f"_{options['command']}")(options)
+        except IntegrationError as exc:
+            raise CommandError(str(exc)) from exc
+        self.stdout.write(json.dumps(found, indent=2, default=str) if options["json"] else _as_text(found))
+
+    def _list(self, options: dict[str, Any]) -> list[dict[str, Any]]:
+        return [_summary(row) for row in Subscription.objects.order_by("name")[:MAX_LISTED]]
+
+    def _who(self, options: dict[str, Any]) -> dict[str, Any]:
+        return asdict(subscriptions.who_would_get(options["topic"]))
+
+    def _orphans(self, options: dict[str, Any]) -> list[dict[str, Any]]:
+        return [{"topic": row.name, "unwanted": row.unwanted, "last_at": row.last_at} for row in subscriptions.orphan_topics()[:MAX_LISTED]]
+
+    def _pause(self, options: dict[str, Any]) -> dict[str, Any]:
+        subscriptions.pause(options["name"])
+        return _summary(subscriptions.find(options["name"]))
+
+    def _resume(self, options: dict[str, Any]) -> dict[str, Any]:
+        subscriptions.resume(options["name"])
+        return _summary(subscriptions.find(options["name"]))
+
+    def _replay(self, options: dict[str, Any]) -> dict[str, Any]:
+        try:
+            since = datetime.fromisoformat(options["since"])
+        except ValueError as exc:
+            raise CommandError(f"{options['since']!r} is no time in ISO 8601") from exc
+        count = replays.from_time(options["name"], since, again=options["again"])
+        return {"subscription": options["name"], "since": since.isoformat(), "deliveries": count}
+
+
+def _summary(row: Subscription) -> dict[str, Any]:
+    state = "paused" if row.paused else f"held: {row.held_reason}" if row.held_until else "active"
+    return {"name": row.name, "pattern": row.pattern, "target": row.target, "state": state, **subscriptions.backlog(row)}
+
+
+def _as_text(found: dict[str, Any] | list[dict[str, Any]]) -> str:
+    rows = found if isinstance(found, list) else [found]
+    return "\n\n".join("\n".join(f"{name:>12}  {value}" for name, value in row.items()) for row in rows) or "none"
