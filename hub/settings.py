@@ -57,6 +57,7 @@ INSTALLED_APPS = [
     "hub.routing",
     "sagas",
     "sagas.participant",
+    "hub.api",
     "hub.console",
 ]
 
