@@ -88,6 +88,10 @@ class HubSettings(BaseSettings):
     trace_retention_days: int = Field(default=7, ge=1)
     trace_slow_sec: float = Field(default=5, gt=0)
     """A span at least this long marks its trace as slow: kept when others are thinned out."""
+    api_max_per_min: int = Field(default=1_200, ge=1)
+    """How many calls of the HTTP API one token may make in a minute."""
+    api_max_calls_at_once: int = Field(default=4, ge=1)
+    """How many requests and broadcasts one web process sends for API callers at once; below its threads, so that some stay free."""
     telemetry_in_background: bool = True
     telemetry_token: str = ""
     """Bearer token of ``/metrics`` and ``/v1/traces``; without one, only this machine may use them."""
