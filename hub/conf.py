@@ -93,6 +93,10 @@ class HubSettings(BaseSettings):
     """A span at least this long marks its trace as slow: kept when others are thinned out."""
     telemetry_enabled: bool = True
     """Without it no span is made and nothing is counted; traces of others are still passed on."""
+    api_max_per_min: int = Field(default=1_200, ge=1)
+    """How many calls of the HTTP API one token may make in a minute."""
+    api_max_calls_at_once: int = Field(default=4, ge=1)
+    """How many requests and broadcasts one web process sends for API callers at once; below its threads, so that some stay free."""
     telemetry_in_background: bool = True
     telemetry_token: str = ""
     """Bearer token of ``/metrics`` and ``/v1/traces``; without one, only this machine may use them."""

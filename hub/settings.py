@@ -57,10 +57,12 @@ INSTALLED_APPS = [
     "hub.routing",
     "sagas",
     "sagas.participant",
+    "hub.api",
     "hub.console",
 ]
 
 MIDDLEWARE = [
+    "hub.api.entrance.ApiEntrance",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -4,10 +4,12 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from hub.api.urls import api
 from hub.console import views
 from hub.telemetry import views as telemetry_views
 
 urlpatterns = [
+    path("api/v1/", api.urls),
     path("admin/console/", include("hub.console.urls")),
     path("admin/", admin.site.urls),
     path("healthz", views.healthz),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-LABELS = ("telemetry", "events", "circuits", "registry", "routing", "sagas", "console")
+LABELS = ("telemetry", "events", "circuits", "registry", "routing", "sagas", "api", "console")
 NAMES = VIEWER, OPERATOR, ADMIN = "hub viewer", "hub operator", "hub admin"
 
 _OPERATES = (

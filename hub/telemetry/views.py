@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from hub.errors import ErrorCode, IntegrationError
-from hub.telemetry import committed, exposition, metrics, queues, receiver, tracing
+from hub.telemetry import committed, exposition, metrics, problems, queues, receiver, tracing
 
 MAX_BODY_BYTES = 4_000_000
 MAX_EXPANDED_BYTES = 16_000_000
@@ -31,9 +31,9 @@ def metrics_page(request: HttpRequest) -> HttpResponse:
         committed.move_if_possible()
         body, content_type = exposition.render(request.headers.get("Accept", ""), extra=queues.families())
     except redis.RedisError as exc:
-        return _refusal(IntegrationError(ErrorCode.BROKER_UNAVAILABLE, f"metrics cannot be read: {type(exc).__name__}"))
+        return problems.answer(IntegrationError(ErrorCode.BROKER_UNAVAILABLE, f"metrics cannot be read: {type(exc).__name__}"))
     except IntegrationError as exc:
-        return _refusal(exc)
+        return problems.answer(exc)
     return HttpResponse(body, content_type=content_type, headers={"Cache-Control": "no-store"})
 
 
@@ -45,7 +45,7 @@ def receive_traces(request: HttpRequest) -> HttpResponse:
         _check_reader(request)
         sent = receiver.parse(_body(request), request.content_type or "")
     except IntegrationError as exc:
-        return _refusal(exc)
+        return problems.answer(exc)
     spans, refused = receiver.spans_of(sent)
     for span in spans:
         tracing.record_received(span)
@@ -101,8 +101,3 @@ def _is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
-
-
-def _refusal(exc: IntegrationError) -> JsonResponse:
-    problem = {"type": "about:blank", "title": exc.code.text, "status": exc.code.http, "detail": exc.message, "code": str(exc.code)}
-    return JsonResponse(problem, status=exc.code.http, content_type="application/problem+json")

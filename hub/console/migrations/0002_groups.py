@@ -25,6 +25,7 @@ class Migration(migrations.Migration):
         ("registry", "0001_initial"),
         ("routing", "0001_initial"),
         ("sagas", "0001_initial"),
+        ("api", "0001_initial"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
         ("django_celery_beat", "0019_alter_periodictasks_options"),

@@ -1,0 +1,12 @@
+"""The idempotency key of a call: in the header or in the body, and the same where it is in both."""
+
+from __future__ import annotations
+
+from hub.errors import ErrorCode, IntegrationError
+
+
+def key_of(header: str | None, member: str | None) -> str | None:
+    """Return the key; E11306 when header and body name different ones."""
+    if header and member and header != member:
+        raise IntegrationError(ErrorCode.IDEMPOTENCY_KEY_INVALID, "Idempotency-Key and idempotency_key differ")
+    return member or header

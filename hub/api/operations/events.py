@@ -1,0 +1,47 @@
+"""Events: publish one, and see who is subscribed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Query, Router
+
+from hub.api import paging
+from hub.api.bodies import Body
+from hub.api.offer import listing, operation
+from hub.api.paging import Paged
+from hub.api.scopes import Scope
+from hub.events import bus
+from hub.events.messages import EventMessage
+from hub.events.models import Subscription
+
+router = Router(tags=["events"])
+
+
+class EventWish(Body):
+    """An event; the same `event_id` again repeats a publish whose outcome is unknown."""
+
+    topic: str
+    event_type: str
+    payload: dict[str, Any]
+    source_service: str | None = None
+    trace_id: str | None = None
+    correlation_id: str | None = None
+    priority: str = "normal"
+    tags: list[str] | None = None
+    event_id: str | None = None
+
+
+@operation(router, "POST", "/events", Scope.EVENTS_PUBLISH, status=202)
+def publish_event(request: HttpRequest, body: EventWish) -> dict[str, Any]:
+    """Publish an event."""
+    return {"event_id": bus.publish_from_outside(EventMessage.create(**body.model_dump()))}
+
+
+@listing(router, "/subscriptions")
+def list_subscriptions(request: HttpRequest, query: Query[Paged]) -> dict[str, Any]:
+    """List durable subscriptions, newest first."""
+    page, cursor = paging.newest_first(Subscription.objects.all(), query, "id")
+    columns = ("name", "pattern", "kind", "target", "paused", "held_until", "held_reason", "created_at")
+    return {"items": [{name: getattr(row, name) for name in columns} for row in page], "next": cursor}
