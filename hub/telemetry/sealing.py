@@ -4,25 +4,21 @@ What the redactor would hide (by key name, known value or shape) is replaced by 
 a table or to the stream of events, and is itself again for the step, the subscriber or the caller it was meant for. Whoever
 reads a table, a backup or Redis without the secret key of the hub learns nothing but its length.
 
-The cipher is HMAC-SHA256 in counter mode, then a MAC over nonce and text (encrypt-then-MAC, both halves with a key of their
-own): of the standard library alone, for there is no AES in it.
+The seal is a Fernet token (AES-128-CBC with HMAC-SHA256) under a key derived from the secret key of the hub.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
-import hashlib
 import hmac
 import json
-import os
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from hub.telemetry.redaction import MAX_DEPTH, SEALED, Redactor, is_sealed, is_secret_key
+from cryptography.fernet import Fernet, InvalidToken
 
-_NONCE, _MAC, _BLOCK = 16, 16, 32
+from hub.telemetry.redaction import MAX_DEPTH, SEALED, Redactor, is_sealed, is_secret_key
 
 
 class Sealer:
@@ -30,7 +26,7 @@ class Sealer:
 
     def __init__(self, secret: str, redactor: Redactor) -> None:
         self._redactor = redactor
-        self._stream_key, self._mac_key = (hmac.digest(secret.encode(), f"hub sealing {use}".encode(), "sha256") for use in ("text", "mac"))
+        self._fernet = Fernet(base64.urlsafe_b64encode(hmac.digest(secret.encode(), b"hub sealing", "sha256")))
 
     def seal(self, value: Any, *, key: str = "", depth: int = 0) -> Any:
         """Return `value` with every secret in it sealed; what is sealed already stays."""
@@ -59,27 +55,13 @@ class Sealer:
         return value
 
     def _sealed(self, value: Any) -> dict[str, str]:
-        nonce = os.urandom(_NONCE)
-        text = self._crypt(json.dumps(value).encode(), nonce)
-        return {SEALED: base64.b64encode(nonce + text + self._mac(nonce + text)).decode()}
+        return {SEALED: self._fernet.encrypt(json.dumps(value).encode()).decode()}
 
     def _opened(self, value: Mapping[str, Any]) -> Any:
         try:
-            packed = base64.b64decode(value[SEALED], validate=True)
-        except (binascii.Error, TypeError, ValueError):
+            return json.loads(self._fernet.decrypt(value[SEALED]))
+        except (InvalidToken, TypeError, ValueError):
             return value
-        nonce, text, mac = packed[:_NONCE], packed[_NONCE:-_MAC], packed[-_MAC:]
-        if not hmac.compare_digest(mac, self._mac(nonce + text)):
-            return value
-        return json.loads(self._crypt(text, nonce))
-
-    def _crypt(self, text: bytes, nonce: bytes) -> bytes:
-        blocks = range(-(-len(text) // _BLOCK))
-        stream = b"".join(hmac.digest(self._stream_key, nonce + number.to_bytes(8, "big"), "sha256") for number in blocks)
-        return bytes(one ^ other for one, other in zip(text, stream, strict=False))
-
-    def _mac(self, data: bytes) -> bytes:
-        return hmac.new(self._mac_key, data, hashlib.sha256).digest()[:_MAC]
 
 
 def sealer() -> Sealer:
