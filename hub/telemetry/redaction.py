@@ -22,6 +22,7 @@ _HARMLESS_KEY = re.compile(r"(token_count|tokens?_(used|total|limit)|max_tokens|
 _SHAPES = (
     (re.compile(r"\b(bearer|basic|token)\s+[a-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {REDACTED}"),
     (re.compile(r"(\w+://)[^\s/:@]*:[^\s/@]+@"), rf"\1{REDACTED}@"),
+    (re.compile(r"\bhub_[0-9a-f]{8}_[\w-]{20,}"), REDACTED),  # a token of the hub's own API
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), REDACTED),
     # password=..., "api_key": "..." inside of a longer text, such as an error message or the repr of arguments.
@@ -35,7 +36,9 @@ _SHAPES = (
     ),
 )
 # One search that nearly every harmless text fails, instead of five replacements that change nothing.
-_SUSPICIOUS = re.compile(r"bearer|basic|token|pass[wpc]|secret|key|credential|authori|cookie|session|://|eyJ", re.IGNORECASE)
+_SUSPICIOUS = re.compile(
+    r"bearer|basic|token|pass[wpc]|secret|key|credential|authori|cookie|session|://|eyJ|hub_[0-9a-f]{8}_", re.IGNORECASE
+)
 
 
 class Redactor:

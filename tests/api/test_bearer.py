@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from hub.api import tokens
 from hub.api.models import ApiToken
-from hub.circuits.fleet import fleet
+from hub.embedded import free_port
 from hub.telemetry import metrics, services
 from tests.api.conftest import Caller
 
@@ -56,14 +56,14 @@ def test_the_use_of_a_token_is_noted_once_a_minute(caller):
     assert used() >= first
 
 
-def test_without_redis_calls_go_through_uncounted(caller, settings, monkeypatch):
+def test_without_redis_calls_go_through_uncounted(caller, settings):
     settings.HUB = settings.HUB.model_copy(update={"api_max_per_min": 1})
     before = services.metric_summary("hub_api_calls_uncounted_total")["sum"]
-    monkeypatch.setattr(fleet(), "_alone_since", 1.0)  # as after a failed call: Redis is left alone for a while
-    monkeypatch.setattr(fleet(), "_next_try", float("inf"))
+    redis_url, settings.REDIS_URL = settings.REDIS_URL, f"redis://127.0.0.1:{free_port()}/0"
 
     answers = [caller.get("/subscriptions").status_code for _ in range(3)]
 
     assert answers == [200, 200, 200]
+    settings.REDIS_URL = redis_url
     metrics.flush()
     assert services.metric_summary("hub_api_calls_uncounted_total")["sum"] == before + 3

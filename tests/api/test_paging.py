@@ -52,27 +52,26 @@ def test_requests_are_found_by_what_their_caller_knows(caller):
     assert walk(caller, "/requests?correlation_id=order-2", "outcome") == (["unknown"], 1)
 
 
-@pytest.mark.parametrize("path", LISTS)
-@pytest.mark.parametrize(
-    "query",
-    [
-        "limit=0",
-        "limit=201",
-        "limit=many",
-        "cursor=%00",
-        "cursor=" + encode(["a", "b", "c"]),
-        "cursor=" + encode([{}]),
-        "cursor=" + encode([{}, {}]),
-        "cursor=" + encode([None, None]),
-        "order_by=owner",
-        "owner__startswith=a",
-        "pk__gt=1",
-    ],
+BAD = (
+    "limit=0",
+    "limit=201",
+    "limit=many",
+    "cursor=%00",
+    "cursor=" + encode(["a", "b", "c"]),
+    "cursor=" + encode([{}]),
+    "cursor=" + encode([{}, {}]),
+    "cursor=" + encode([None, None]),
+    "order_by=owner",
+    "owner__startswith=a",
+    "pk__gt=1",
 )
-def test_a_bad_parameter_is_refused(caller, path, query):
-    answer = caller.get(f"{path}?{query}")
 
-    assert (answer.status_code, answer.json()["code"]) == (422, "E11912")
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_bad_parameter_is_refused(caller, path):
+    answers = {query: caller.get(f"{path}?{query}") for query in BAD}
+
+    assert {query: (one.status_code, one.json().get("code")) for query, one in answers.items()} == dict.fromkeys(BAD, (422, "E11912"))
 
 
 def test_a_bad_filter_is_refused(caller):

@@ -10,7 +10,9 @@ from django.utils import timezone
 
 from hub.api import tokens
 from hub.api.models import ApiToken
+from hub.console import groups
 from hub.errors import IntegrationError
+from tests.console import pages
 
 pytestmark = pytest.mark.django_db
 
@@ -90,6 +92,20 @@ def test_the_admin_shows_a_new_token_once(browser):
         shown = browser.get(page).content.decode()
         assert text.rpartition("_")[2] not in shown
         assert row.digest not in shown
+
+
+def test_only_admins_make_and_end_tokens():
+    row, text = tokens.create("ci", ["read"], by="ann")
+    operator, admin = pages.person(groups.OPERATOR, "otto"), pages.person(groups.ADMIN, "ada")
+    wanted = {"name": "new", "scopes": ["read"], "days": 30}
+
+    assert operator.get("/admin/api/apitoken/").status_code == 200
+    assert operator.post("/admin/api/apitoken/add/", wanted).status_code == 403
+    operator.post("/admin/api/apitoken/", {"action": "revoke", "_selected_action": [row.pk]})
+    assert tokens.authenticate(text) == row
+
+    assert admin.post("/admin/api/apitoken/add/", wanted).status_code == 200
+    assert ApiToken.objects.get(name="new").created_by == "ada"
 
 
 def test_the_admin_refuses_and_revokes(browser):

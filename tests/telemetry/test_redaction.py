@@ -32,6 +32,7 @@ def test_a_field_that_only_sounds_like_it_is_not(key):
         f"login with password={CANARY} failed",
         f"{{'api_key': '{CANARY}', 'a': 1}}",
         f'{{"client_secret": "{CANARY}"}}',
+        f"GET /api/v1/sagas/hub_0123abcd_{CANARY}-and-more-of-it",
     ],
 )
 def test_what_has_the_shape_of_a_secret_is_redacted_in_any_text(text):
