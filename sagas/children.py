@@ -72,18 +72,27 @@ def _undo(attempt: Attempt) -> Ended | None:
     child = latest(attempt.applied.row, attempt.index)
     if child is None:
         return Ended(outcome="ok")
-    event: events.Event = events.Compensate(now=clock.now(), reason="undone by its parent", by_parent=True)
-    if SagaStatus(child.status) in ACTIVE:
-        event = events.Cancel(now=clock.now(), reason="its parent turned back")
-    if child.status != SagaStatus.COMPENSATED.value:
-        try:
-            applied = store.dispatch(child.pk, event)
-        except IntegrationError as exc:
-            return Ended(
-                outcome="failed", error=calls.as_error(exc.code, exc.message), retryable=exc.code is not ErrorCode.TRANSITION_ILLEGAL
-            )
-        chain.send_rest(str(child.pk), applied.spec, applied.run, now=clock.now())
-    return _backward(store.load(child.pk))
+    try:
+        return _turn_back(store.load(child.pk))
+    except IntegrationError as exc:
+        if exc.code is not ErrorCode.TRANSITION_ILLEGAL:
+            return Ended(outcome="failed", error=calls.as_error(exc.code, exc.message))
+    # It moved between the look and the word, or it cannot be turned back at all: look once more.
+    try:
+        return _turn_back(store.load(child.pk))
+    except IntegrationError as exc:
+        return Ended(outcome="failed", error=calls.as_error(exc.code, exc.message), retryable=exc.code is not ErrorCode.TRANSITION_ILLEGAL)
+
+
+def _turn_back(child: Loaded) -> Ended | None:
+    """Tell a child to undo itself; return how that ended, or None while it goes on."""
+    if child.run.status is not SagaStatus.COMPENSATED:
+        event: events.Event = events.Compensate(now=clock.now(), reason="undone by its parent", by_parent=True)
+        if child.run.status in ACTIVE:
+            event = events.Cancel(now=clock.now(), reason="its parent turned back")
+        applied = store.dispatch(child.row.pk, event)
+        chain.send_rest(str(child.row.pk), applied.spec, applied.run, now=clock.now())
+    return _backward(store.load(child.row.pk))
 
 
 def look(parent: Loaded, index: int) -> Ended | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from django.db import connection
 
 from hub.redis_client import client
 from sagas import accept, catalog, children, clock, engine, recovery, store
@@ -78,3 +81,23 @@ def test_a_parent_whose_child_was_never_started_does_not_wait_for_the_childs_who
     assert (step.status, step.error["code"]) == ("waiting", "E11442")
     assert children.ask(attempt) is None
     assert not SagaExecution.objects.filter(parent=attempt.execution_id).exists()
+
+
+def test_a_child_that_ends_while_its_parent_looks_at_it_counts_as_undone(about_to_start_a_child):
+    attempt = about_to_start_a_child
+    children.ask(attempt)
+    child = SagaExecution.objects.filter(parent=attempt.execution_id)
+    child.update(status="compensating", cause="cancelled")
+
+    def end_it_after_the_look(execute, sql, params, many, context):
+        found = execute(sql, params, many, context)
+        if 'parent_id" =' in sql and sql.startswith("SELECT"):
+            with connection.cursor() as cursor:
+                cursor.execute("UPDATE sagas_sagaexecution SET status = 'compensated' WHERE parent_id IS NOT NULL")
+        return found
+
+    with connection.execute_wrapper(end_it_after_the_look):
+        ended = children.ask(replace(attempt, direction=Direction.UNDO))
+
+    assert child.get().status == "compensated"
+    assert ended.outcome == "ok"
