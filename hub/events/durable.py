@@ -41,13 +41,22 @@ class DurableConsumer:
     async def _run(self) -> None:
         while True:
             try:
-                rows = await in_thread(fetch, self.id)
+                rows = await self._fetch()
                 await self._handle_all(rows)
                 pause = 0.0 if rows else IDLE_SEC
             except (DatabaseError, redis.RedisError, OSError) as exc:
                 log.warning("a durable subscriber waits", extra={"subscription": self.id, "error": type(exc).__name__})
                 pause = AWAY_SEC
             await asyncio.sleep(pause)
+
+    async def _fetch(self) -> list[Delivery]:
+        """Claim what is due; when closed meanwhile, give it back at once: its lease would hold it for a minute."""
+        claiming = asyncio.ensure_future(in_thread(fetch, self.id))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await in_thread(_finish, [], await claiming)
+            raise
 
     async def _handle_all(self, rows: Sequence[Delivery]) -> None:
         """Handle claimed deliveries while the claim lasts, and give the rest back."""

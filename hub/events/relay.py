@@ -22,7 +22,7 @@ from typing import Any
 from uuid import uuid4
 
 import redis
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, connections
 from kombu.exceptions import OperationalError
 
 from hub.events import answers, dispatch, intake, outbox, positions, replays, retention, stream, topic_counts
@@ -247,3 +247,4 @@ def run(stop: threading.Event) -> None:
             log.warning("the relay waits", extra={"error": type(exc).__name__, "pause_sec": pause_sec})
             stop.wait(pause_sec * random.uniform(0.5, 1))  # noqa: S311  (jitter)
             pause_sec = min(pause_sec * 2, LONGEST_PAUSE_SEC)
+    connections.close_all()  # of this thread: nobody else would

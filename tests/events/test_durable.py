@@ -17,12 +17,14 @@ import pytest
 from hub.embedded import free_port, start_redis
 from hub.errors import IntegrationError
 from hub.events import bus, subscriptions
+from hub.events.durable import DurableConsumer
 from hub.events.face import EventBus
 from hub.events.messages import EventMessage
 from hub.events.models import DeadLetter, Delivery, OutboxEvent
 from hub.events.subscriptions import Policy
 from hub.events.targets import HandlerTarget, TaskTarget
 from hub.redis_client import client
+from tests.events.helpers import relay_round
 from tests.processes import LoggedProcess, hub_environment, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -156,6 +158,25 @@ def test_a_handler_of_a_process_catches_up_on_what_it_missed(tmp_path):
     assert first == []
     assert subscription_id == "l05.agents"
     assert [message.metadata.event_id for message in second] == sent
+
+
+def test_what_a_process_claimed_while_it_was_closed_waits_for_the_next_at_once():
+    subscriptions.subscribe("l05.agents", "agent.*", HandlerTarget(handler="l05.agents"))
+    bus.publish_many([EventMessage.create("agent.created", "created", {"n": number}) for number in range(20)])
+    relay_round()
+    got = []
+
+    async def come_and_go(pause_sec):
+        consumer = DurableConsumer("l05.agents", got.append)
+        await asyncio.sleep(pause_sec)
+        await consumer.close()
+
+    for pause_sec in (0, 0.002, 0.005, 0.01, 0.02, 0.05):
+        asyncio.run(come_and_go(pause_sec))
+        assert not Delivery.objects.filter(status="sending").exists()
+
+    assert Delivery.objects.filter(status="delivered").count() <= len(got)
+    assert set(Delivery.objects.values_list("attempts", flat=True)) <= {0, 1}
 
 
 def test_a_handler_by_name_runs_on_a_worker_and_its_failure_is_retried_alone(tmp_path, start_worker):
