@@ -67,6 +67,11 @@ def _act(row: OperatorAction, act: Callable[[], Any], look: Callable[[], dict[st
     row.save(update_fields=["outcome", "code", "message", "after"])
 
 
+def sent(token: UUID) -> OperatorAction | None:
+    """Return what a form did that was sent before."""
+    return OperatorAction.objects.filter(token=token).first()
+
+
 def of(subject: str, subject_id: str, *, limit: int = 20) -> list[OperatorAction]:
     """Return what was done to one thing, the newest first."""
     return list(OperatorAction.objects.filter(subject=subject, subject_id=subject_id)[:limit])

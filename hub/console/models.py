@@ -22,7 +22,7 @@ class OperatorAction(models.Model):
     by = models.CharField(max_length=150)
     action = models.CharField(max_length=40)
     subject = models.CharField(max_length=20)
-    subject_id = models.CharField(max_length=64)
+    subject_id = models.CharField(max_length=255)
     reason = models.CharField(max_length=500)
     before = models.JSONField(default=dict)
     after = models.JSONField(null=True)
@@ -42,6 +42,24 @@ class OperatorAction(models.Model):
             ("cancel_saga", "Can cancel a running saga"),
             ("resolve_saga", "Can mark a saga as put right by hand"),
             ("rerun_saga", "Can run an ended saga again from a step"),
+            ("probe_service", "Can probe a service instance out of turn"),
+            ("begin_maintenance", "Can take a service instance out of routing for a while"),
+            ("end_maintenance", "Can put a service instance back into routing"),
+            ("deregister_service", "Can take a service instance out of the registry"),
+            ("force_circuit_open", "Can make a breaker refuse all calls for a while"),
+            ("force_circuit_closed", "Can make a breaker let all calls through for a while"),
+            ("meter_circuit", "Can make a breaker only record for a while"),
+            ("reset_circuit", "Can reset a breaker"),
+            ("set_circuit_thresholds", "Can set the thresholds of a breaker"),
+            ("replay_deadletter", "Can replay a dead letter"),
+            ("edit_deadletter", "Can correct a dead letter and replay it"),
+            ("discard_deadletter", "Can discard a dead letter"),
+            ("replay_cause", "Can replay all dead letters of a cause"),
+            ("try_cause", "Can replay one dead letter of a cause"),
+            ("stop_cause", "Can stop the replay of a cause"),
+            ("pause_subscription", "Can pause a subscription or a route"),
+            ("resume_subscription", "Can resume a subscription or a route"),
+            ("purge_queue", "Can throw away what waits in a queue"),
         ]
         indexes: ClassVar = [
             models.Index(fields=["subject", "subject_id", "-at"], name="action_of_subject"),  # what was done to one thing

@@ -37,11 +37,11 @@ _OPERATE = (
     ("Overview", "dashboard", "admin:index", ""),
     ("Sagas", "account_tree", "admin:sagas_sagaexecution_changelist", "sagas.view_sagaexecution"),
     ("Services", "dns", "admin:registry_service_changelist", "registry.view_service"),
-    ("Circuit breakers", "electric_bolt", "admin:circuits_circuitsetting_changelist", "circuits.view_circuitsetting"),
+    ("Circuit breakers", "electric_bolt", "console:circuits", "circuits.view_circuitsetting"),
     ("Requests", "swap_horiz", "admin:routing_routedrequest_changelist", "routing.view_routedrequest"),
     ("Traces", "timeline", "console:traces", "telemetry.view_span"),
     ("Queues and workers", "stacks", "console:queues", "console.view_queues"),
-    ("Dead letters", "unsubscribe", "admin:events_deadletter_changelist", "events.view_deadletter"),
+    ("Dead letters", "unsubscribe", "console:causes", "events.view_deadletter"),
 )
 _BUS = (
     ("Events", "bolt", "admin:events_event_changelist", "events.view_event"),

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 
 MOST_ROWS = 1_000
 
@@ -35,3 +35,17 @@ class ReadOnly:
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """History ends by its retention."""
         return False
+
+
+class PageOfItsOwn(ReadOnly):
+    """A list of the admin whose rows lead to a page of the console, which has no form to save."""
+
+    def show(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Return the page of one row."""
+        raise NotImplementedError
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Show the page, and take nothing."""
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        return self.show(request, object_id)

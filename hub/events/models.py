@@ -195,7 +195,6 @@ class DeadLetter(models.Model):
     last_at = models.DateTimeField()
 
     class Meta:
-        permissions: ClassVar = [("decide_deadletter", "Can replay, edit and discard dead letters")]
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(status__in=["open", "replayed", "resolved", "discarded"]), name="dead_letter_status_known"),
         ]

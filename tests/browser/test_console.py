@@ -31,7 +31,7 @@ def pages(run):
         "error code": reverse("console:error-code", args=["E11440"]),
         "audit": reverse("admin:console_operatoraction_changelist"),
         "services": reverse("admin:registry_service_changelist"),
-        "breakers": reverse("admin:circuits_circuitsetting_changelist"),
+        "breakers": reverse("console:circuits"),
         "dead letters": reverse("admin:events_deadletter_changelist"),
         "requests": reverse("admin:routing_routedrequest_changelist"),
     }

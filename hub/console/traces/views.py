@@ -7,12 +7,10 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.template.response import TemplateResponse
 from django.views.decorators.http import require_safe
 
+from hub.console import pages
 from hub.console.traces import find, waterfall
 from hub.telemetry import store
 from hub.telemetry.redaction import Redactor
@@ -27,12 +25,13 @@ MAX_ROWS = 1_000
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
     """List the newest traces that match."""
-    _check(request)
+    pages.check_may(request, PERMISSION)
     wanted = _filter(request)
     page = find.find(wanted)
     older = urlencode({**request.GET.dict(), "before": page.older.isoformat()}) if page.older else ""
-    context = {"title": "Traces", "page": page, "wanted": wanted, "services": find.services(page.lines), "older": older}
-    return TemplateResponse(request, "console/traces.html", {**admin.site.each_context(request), **context})
+    return pages.render(
+        request, "console/traces.html", title="Traces", page=page, wanted=wanted, services=find.services(page.lines), older=older
+    )
 
 
 @require_safe
@@ -40,17 +39,18 @@ def show(request: HttpRequest, trace_id: str) -> HttpResponse:
     """Show a trace as a waterfall."""
     spans = _spans(request, trace_id)
     shown = waterfall.build(spans, keep=_keep(request))
-    context = {
-        "title": f"Trace {trace_id[:8]}",
-        "trace_id": trace_id,
-        "waterfall": shown,
-        "rows": shown.rows[:MAX_ROWS],
-        "cut": max(0, len(shown.rows) - MAX_ROWS),
-        "errors_only": _errors_only(request),
-        "service": request.GET.get("service", ""),
-        "sagas": _sagas(request, trace_id),
-    }
-    return TemplateResponse(request, "console/trace.html", {**admin.site.each_context(request), **context})
+    return pages.render(
+        request,
+        "console/trace.html",
+        title=f"Trace {trace_id[:8]}",
+        trace_id=trace_id,
+        waterfall=shown,
+        rows=shown.rows[:MAX_ROWS],
+        cut=max(0, len(shown.rows) - MAX_ROWS),
+        errors_only=_errors_only(request),
+        service=request.GET.get("service", ""),
+        sagas=_sagas(request, trace_id),
+    )
 
 
 @require_safe
@@ -62,13 +62,8 @@ def download(request: HttpRequest, trace_id: str) -> HttpResponse:
     return JsonResponse(body, headers={"Content-Disposition": f'attachment; filename="trace-{trace_id}.json"'})
 
 
-def _check(request: HttpRequest) -> None:
-    if not request.user.has_perm(PERMISSION):
-        raise PermissionDenied(PERMISSION)
-
-
 def _spans(request: HttpRequest, trace_id: str) -> list[TraceSpan]:
-    _check(request)
+    pages.check_may(request, PERMISSION)
     spans = store.trace(trace_id)
     if not spans:
         raise Http404(f"no spans of trace {trace_id}: it may be older than the retention")
