@@ -6,8 +6,9 @@ from django.contrib import admin
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from hub.console.bulk.admin import BatchOperationAdmin
 from hub.console.deadletters.admin import DeadLetterAdmin
-from hub.console.models import OperatorAction
+from hub.console.models import BatchOperation, OperatorAction
 from hub.console.reading import ReadOnly
 from hub.console.saga.admin import SagaExecutionAdmin
 from hub.console.services.admin import ServiceAdmin
@@ -15,6 +16,7 @@ from hub.events.models import DeadLetter
 from registry_app.models import Service
 from sagas.models import SagaExecution
 
+admin.site.register(BatchOperation, BatchOperationAdmin)
 admin.site.register(Service, ServiceAdmin)
 admin.site.register(DeadLetter, DeadLetterAdmin)
 admin.site.register(SagaExecution, SagaExecutionAdmin)

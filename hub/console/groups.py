@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps as installed
+from django.contrib.auth.management import create_permissions
+
 LABELS = ("telemetry", "events", "circuits", "registry", "routing", "sagas", "console")
 NAMES = VIEWER, OPERATOR, ADMIN = "hub viewer", "hub operator", "hub admin"
 
@@ -21,6 +24,12 @@ def make(apps: Any) -> None:
     everything = list(permission.objects.filter(content_type__app_label__in=(*LABELS, *ADMIN_TOO)))
     for name, given in ((VIEWER, views), (OPERATOR, [*views, *acts]), (ADMIN, everything)):
         group.objects.get_or_create(name=name)[0].permissions.add(*given)
+
+
+def make_in_migration(apps: Any, schema_editor: Any) -> None:
+    """Give the groups permissions that a migration adds: Django itself makes those only after all migrations."""
+    create_permissions(installed.get_app_config("console"), apps=installed, using=schema_editor.connection.alias, verbosity=0)
+    make(apps)
 
 
 def _is_for_operators(codename: str) -> bool:

@@ -50,6 +50,7 @@ _BUS = (
     ("Topics", "tag", "admin:events_topic_changelist", "events.view_topic"),
 )
 _LOOK_UP = (
+    ("Batch operations", "checklist", "admin:console_batchoperation_changelist", "console.view_batchoperation"),
     ("Error codes", "help", "console:error-codes", ""),
     ("What operators did", "history", "admin:console_operatoraction_changelist", "console.view_operatoraction"),
 )

@@ -14,7 +14,9 @@ from hub.circuits import breaker
 from hub.circuits import services as circuits
 from hub.circuits.policy import CircuitState
 from hub.console.acting.subjects import SUBJECTS
-from hub.console.models import OperatorAction
+from hub.console.bulk import operations
+from hub.console.bulk.choices import CHOICES
+from hub.console.models import BatchOperation, OperatorAction
 from hub.events import replays
 from hub.events.models import DeadLetter, ReplayRun, Subscription
 from hub.redis_client import client as redis_client
@@ -84,6 +86,20 @@ def subscription(*, paused):
     return made.pk
 
 
+def batch(status="draft"):
+    letter = dead_letters()[0]
+    choice = CHOICES["dead-letter", "discard"]
+    made = operations.draw_up(choice, [(str(letter.pk), str(letter), letter.status)], by="bob")
+    if status != "draft":
+        operations.start(made.pk, reason="test", by="bob")
+        BatchOperation.objects.filter(pk=made.pk).update(status=status)
+    return made.pk
+
+
+def batch_is(status):
+    return lambda pk: BatchOperation.objects.get(pk=pk).status == status
+
+
 # (subject, action): how to make the thing, what its form takes besides a reason, and what is true afterwards
 CASES = {
     ("saga", "compensate"): (lambda: failed_saga().pk, {}, saga_is("compensating")),
@@ -117,6 +133,10 @@ CASES = {
     ("cause", "try-one"): (cause, {}, runs_are(limit=1)),
     ("cause", "stop"): (lambda: cause(is_replaying=True), {}, runs_are(status="stopped")),
     ("queue", "purge"): (queue, {"confirm": "yes"}, lambda name: redis_client().llen(name) == 0),
+    ("batch", "start"): (batch, {}, batch_is("running")),
+    ("batch", "pause"): (lambda: batch("running"), {}, batch_is("paused")),
+    ("batch", "resume"): (lambda: batch("paused"), {}, batch_is("running")),
+    ("batch", "stop"): (lambda: batch("running"), {}, batch_is("stopped")),
     ("subscription", "pause"): (lambda: subscription(paused=False), {}, lambda pk: Subscription.objects.get(pk=pk).paused),
     ("subscription", "resume"): (lambda: subscription(paused=True), {}, lambda pk: not Subscription.objects.get(pk=pk).paused),
 }

@@ -101,10 +101,13 @@ def offers(subject: Subject, subject_id: str, thing: Any, may: May) -> list[Offe
     ]
 
 
-def do(subject: Subject, action: Action, given: Given, *, token: UUID) -> OperatorAction:
-    """Carry an action out, once for each token, and return what became of it; E11901 without a reason."""
+def do(subject: Subject, action: Action, given: Given, *, token: UUID, again: bool = False) -> OperatorAction:
+    """Carry an action out, once for each token, and return what became of it; E11901 without a reason.
+
+    With `again`, one whose process ended in the middle is taken up where it ended.
+    """
     wish = audit.Wish(token=token, by=given.by, action=action.label, subject=subject.name, subject_id=given.subject_id, reason=given.reason)
-    return audit.carry_out(wish, lambda: action.call(given), lambda: subject.look(given.subject_id))
+    return audit.carry_out(wish, lambda: action.call(given), lambda: subject.look(given.subject_id), again=again)
 
 
 def read(fields: Sequence[Field], sent: Mapping[str, str]) -> dict[str, Any]:

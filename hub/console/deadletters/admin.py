@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from hub.console.bulk.admin import ActsOnMany
 from hub.console.deadletters import views
 from hub.console.reading import BoundedPaginator, PageOfItsOwn
 from hub.events.models import DeadLetter
@@ -15,9 +16,10 @@ from hub.telemetry.secrets import known_secrets
 COLOURS = {"open": "danger", "replayed": "info", "resolved": "success", "discarded": ""}
 
 
-class DeadLetterAdmin(PageOfItsOwn, ModelAdmin):
+class DeadLetterAdmin(ActsOnMany, PageOfItsOwn, ModelAdmin):
     """What could not be delivered, the newest first."""
 
+    bulk_subject = "dead-letter"
     list_display = ("last_at", "subscription", "topic", "coloured_status", "error_code", "short_error", "hint", "deaths", "fingerprint")
     list_filter = ("status", "subscription")
     list_select_related = ("subscription", "event")

@@ -12,6 +12,7 @@ from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from hub.console.bulk.admin import ActsOnMany
 from hub.console.reading import BoundedPaginator, PageOfItsOwn
 from hub.console.saga import views
 from hub.console.saga.presets import PRESETS
@@ -60,9 +61,10 @@ class NameFilter(admin.SimpleListFilter):
         return queryset.filter(saga_name=self.value()) if self.value() else queryset
 
 
-class SagaExecutionAdmin(PageOfItsOwn, ModelAdmin):
+class SagaExecutionAdmin(ActsOnMany, PageOfItsOwn, ModelAdmin):
     """Runs, the newest first."""
 
+    bulk_subject = "saga"
     list_display = ("short_id", "saga_name", "coloured_status", "cause", "error_code", "correlation_id", "created_at", "finished_at")
     list_filter = (PresetFilter, "status", NameFilter)
     list_before_template = "console/saga_presets.html"
