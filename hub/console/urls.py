@@ -32,6 +32,7 @@ urlpatterns = [
     path("queues/", _staff(queues.show), name="queues"),
     path("traces/", _staff(traces.index), name="traces"),
     path("traces/<slug:trace_id>/", _staff(traces.show), name="trace"),
+    path("traces/<slug:trace_id>/compare/", _staff(traces.compare_with_good), name="trace-compare"),
     path("traces/<slug:trace_id>/json/", _staff(traces.download), name="trace-json"),
     path("sagas/<uuid:execution_id>/plan/", _staff(saga.plan), name="saga-plan"),
 ]

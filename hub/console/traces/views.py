@@ -11,15 +11,18 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from hub.console import pages
-from hub.console.traces import find, waterfall
+from hub.console.traces import compare, find, waterfall
 from hub.telemetry import store
+from hub.telemetry.models import Span
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
 from hub.telemetry.values import TraceSpan
 from sagas.models import SagaExecution
+from sagas.states import SagaStatus
 
 PERMISSION = "telemetry.view_span"
 MAX_ROWS = 1_000
+RECENT = 20
 
 
 @require_safe
@@ -51,6 +54,31 @@ def show(request: HttpRequest, trace_id: str) -> HttpResponse:
         service=request.GET.get("service", ""),
         sagas=_sagas(request, trace_id),
     )
+
+
+@require_safe
+def compare_with_good(request: HttpRequest, trace_id: str) -> HttpResponse:
+    """Show how a saga's trace differs from that of the last good run of the same saga."""
+    spans = _spans(request, trace_id)
+    runs = _sagas(request, trace_id)
+    good = _last_good(runs[0]) if runs else None
+    return pages.render(
+        request,
+        "console/trace_compare.html",
+        title=f"Trace {trace_id[:8]} beside a good one",
+        trace_id=trace_id,
+        run=runs[0] if runs else None,
+        good=good,
+        differences=compare.compare(spans, store.trace(good.trace_id)) if good else [],
+    )
+
+
+def _last_good(run: SagaExecution) -> SagaExecution | None:
+    """Return the newest run of the same saga that completed and whose trace is still kept, of the last few."""
+    completed = SagaExecution.objects.filter(saga_name=run.saga_name, status=SagaStatus.COMPLETED.value).exclude(pk=run.pk)
+    newest = list(completed.only("id", "saga_name", "status", "trace_id", "created_at").order_by("-created_at")[:RECENT])
+    kept = set(Span.objects.filter(trace_id__in=[one.trace_id for one in newest]).values_list("trace_id", flat=True).distinct())
+    return next((one for one in newest if one.trace_id in kept), None)
 
 
 @require_safe
