@@ -27,8 +27,9 @@ def show(request: HttpRequest, operation_id: str) -> HttpResponse:
     return pages.render(
         request,
         "console/batch.html",
-        title=f"{choice.action.label if choice else row.action}: {row.total} {row.subject}s",
+        title=f"{choice.action.label if choice else row.action}: {row.total}",
         row=row,
+        kind=row.subject.replace("-", " "),
         label=choice.action.label if choice else row.action,
         counts=[(BatchItem.Status(name).label, name, count) for name, count in counts.items() if count],
         acted=row.total - counts["waiting"],
