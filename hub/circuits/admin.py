@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 
 from hub.circuits.models import CircuitTransition
+from hub.history_admin import HistoryAdmin
 
 
 @admin.register(CircuitTransition)
-class CircuitTransitionAdmin(ModelAdmin):
+class CircuitTransitionAdmin(HistoryAdmin):
     """What became of breakers, and what led to it."""
 
     list_display = ("at", "service_name", "old_state", "new_state", "why", "by", "reason", "until", "worker", "trace_id")
-    list_filter = ("service_name",)
-    search_fields = ("=service_name", "=trace_id")
-    show_full_result_count = False
-    list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """History is written by the hub."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """History is not changed."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """History ends by its retention."""
-        return False
+    search_fields = ("service_name__exact", "trace_id__exact")
+    search_help_text = "service name or trace id, in full"

@@ -13,7 +13,8 @@ from unfold.decorators import display
 from hub.console.bulk import choices, operations, views
 from hub.console.bulk.actions import BATCH
 from hub.console.bulk.choices import Choice
-from hub.console.reading import BoundedPaginator, PageOfItsOwn
+from hub.console.reading import PageOfItsOwn
+from hub.history_admin import BoundedPaginator
 
 COLOURS = {"draft": "", "running": "info", "paused": "warning", "stopped": "danger", "done": "success"}
 

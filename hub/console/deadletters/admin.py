@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from hub.console.bulk.admin import ActsOnMany
 from hub.console.deadletters import views
-from hub.console.reading import BoundedPaginator, PageOfItsOwn
+from hub.console.reading import PageOfItsOwn
 from hub.events.models import DeadLetter
+from hub.history_admin import BoundedPaginator
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
 
@@ -25,11 +27,17 @@ class DeadLetterAdmin(ActsOnMany, PageOfItsOwn, ModelAdmin):
     list_select_related = ("subscription", "event")
     list_before_template = "console/deadletters_by_cause.html"
     paginator = BoundedPaginator
-    search_fields = ("=fingerprint", "=event__event_id")
+    search_fields = ("fingerprint__exact", "event__event_id__exact")
     search_help_text = "fingerprint or event id, in full"
     ordering = ("-last_at",)
     list_per_page = 50
     show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
+        """Look the secrets up once for the page, not once for each row."""
+        self._redactor = Redactor(known_secrets())
+        found: QuerySet[DeadLetter] = super().get_queryset(request)
+        return found
 
     def show(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the letter's own page."""
@@ -48,4 +56,4 @@ class DeadLetterAdmin(ActsOnMany, PageOfItsOwn, ModelAdmin):
     @display(description="error")
     def short_error(self, row: DeadLetter) -> str:
         """Return the beginning of the error."""
-        return Redactor(known_secrets()).text(row.error)[:120]
+        return self._redactor.text(row.error)[:120]

@@ -13,9 +13,10 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from hub.console.bulk.admin import ActsOnMany
-from hub.console.reading import BoundedPaginator, PageOfItsOwn
+from hub.console.reading import PageOfItsOwn
 from hub.console.saga import views
 from hub.console.saga.presets import PRESETS
+from hub.history_admin import BoundedPaginator
 from sagas.models import SagaExecution, SagaVersion
 
 COLOURS = {

@@ -51,7 +51,7 @@ class ServiceAdmin(PageOfItsOwn, ModelAdmin):
         "last_probe_at",
     )
     list_filter = (RegisteredFilter, "status", "check_type")
-    search_fields = ("=service_id", "=service_name")
+    search_fields = ("service_id__exact", "service_name__exact")
     search_help_text = "service name or id, in full"
     show_full_result_count = False
     list_per_page = 50
