@@ -34,16 +34,19 @@ class Wish:
     reason: str
 
 
-def carry_out(wish: Wish, act: Callable[[], Any], look: Callable[[], dict[str, Any]]) -> OperatorAction:
+def carry_out(wish: Wish, act: Callable[[], Any], look: Callable[[], dict[str, Any]], *, again: bool = False) -> OperatorAction:
     """Call `act` unless this form was sent before; return the row of what became of it.
 
-    `look` says how the thing stands. A refusal is in the row, with its code. Errors: E11901 without a reason.
+    `look` says how the thing stands. A refusal is in the row, with its code. With `again`, one that stayed `asked` is
+    done now if the thing stands as it did, and counts as done if it does not. Errors: E11901 without a reason.
     """
     if not wish.reason.strip():
         raise IntegrationError(ErrorCode.ARGUMENT_MISSING, "a reason is required", recovery_suggestion="say why, for the history")
     row, is_first = _write_down(wish, look())
     if is_first:
         _act(row, act, look)
+    elif again and row.outcome == OperatorAction.Outcome.ASKED:
+        _take_up(row, act, look)
     return row
 
 
@@ -66,6 +69,21 @@ def _act(row: OperatorAction, act: Callable[[], Any], look: Callable[[], dict[st
         row.outcome, row.message = OperatorAction.Outcome.DONE, str(result or "")[:1000]
     row.after = look()
     row.save(update_fields=["outcome", "code", "message", "after"])
+
+
+def _take_up(row: OperatorAction, act: Callable[[], Any], look: Callable[[], dict[str, Any]]) -> None:
+    after = look()
+    if after == row.before:
+        _act(row, act, look)
+        return
+    row.outcome, row.after = OperatorAction.Outcome.DONE, after
+    row.message = "it moved before its process ended"
+    row.save(update_fields=["outcome", "message", "after"])
+
+
+def sent(token: UUID) -> OperatorAction | None:
+    """Return what a form did that was sent before."""
+    return OperatorAction.objects.filter(token=token).first()
 
 
 def of(subject: str, subject_id: str, *, limit: int = 20) -> list[OperatorAction]:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
+
+from hub.events.models import DeadLetter
+from registry_app.models import Service
+from sagas.models import SagaExecution
+from sagas.states import SagaStatus
+
+MOST = 99
 
 
 def style(request: HttpRequest) -> str:
@@ -37,11 +46,11 @@ _OPERATE = (
     ("Overview", "dashboard", "admin:index", ""),
     ("Sagas", "account_tree", "admin:sagas_sagaexecution_changelist", "sagas.view_sagaexecution"),
     ("Services", "dns", "admin:registry_service_changelist", "registry.view_service"),
-    ("Circuit breakers", "electric_bolt", "admin:circuits_circuitsetting_changelist", "circuits.view_circuitsetting"),
+    ("Circuit breakers", "electric_bolt", "console:circuits", "circuits.view_circuitsetting"),
     ("Requests", "swap_horiz", "admin:routing_routedrequest_changelist", "routing.view_routedrequest"),
     ("Traces", "timeline", "console:traces", "telemetry.view_span"),
     ("Queues and workers", "stacks", "console:queues", "console.view_queues"),
-    ("Dead letters", "unsubscribe", "admin:events_deadletter_changelist", "events.view_deadletter"),
+    ("Dead letters", "unsubscribe", "console:causes", "events.view_deadletter"),
 )
 _BUS = (
     ("Events", "bolt", "admin:events_event_changelist", "events.view_event"),
@@ -51,6 +60,8 @@ _BUS = (
 )
 _LOOK_UP = (
     ("API tokens", "key", "admin:api_apitoken_changelist", "api.view_apitoken"),
+    ("Batch operations", "checklist", "admin:console_batchoperation_changelist", "console.view_batchoperation"),
+    ("Schedules", "schedule", "admin:django_celery_beat_periodictask_changelist", "django_celery_beat.view_periodictask"),
     ("Error codes", "help", "console:error-codes", ""),
     ("What operators did", "history", "admin:console_operatoraction_changelist", "console.view_operatoraction"),
 )
@@ -58,4 +69,30 @@ _LOOK_UP = (
 
 def _item(request: HttpRequest, title: str, icon: str, view: str, permission: str) -> dict[str, Any]:
     allowed = not permission or request.user.has_perm(permission)
-    return {"title": title, "icon": icon, "link": reverse(view), "permission": lambda _: allowed}
+    badge = _BADGES[view]() if allowed and view in _BADGES else ""
+    return {"title": title, "icon": icon, "link": reverse(view), "permission": lambda _: allowed, "badge": badge}
+
+
+def _waiting_for_a_person() -> str:
+    return _counted(SagaExecution.objects.filter(status=SagaStatus.NEEDS_OPERATOR.value))
+
+
+def _open_letters() -> str:
+    return _counted(DeadLetter.objects.filter(status=DeadLetter.Status.OPEN))
+
+
+def _sick() -> str:
+    return _counted(Service.objects.filter(status="unhealthy", deregistered_at=None))
+
+
+def _counted(rows: QuerySet[Any]) -> str:
+    """Return a count for a badge, 99 at most; nothing for none."""
+    count = len(rows.order_by().values_list("pk", flat=True)[: MOST + 1])
+    return f"{MOST}+" if count > MOST else str(count) if count else ""
+
+
+_BADGES: dict[str, Callable[[], str]] = {
+    "admin:sagas_sagaexecution_changelist": _waiting_for_a_person,
+    "admin:registry_service_changelist": _sick,
+    "console:causes": _open_letters,
+}

@@ -3,14 +3,26 @@
 from celery import shared_task
 
 from hub.console import audit
+from hub.console.bulk import operations
 from hub.telemetry import readers
 
 
 @shared_task(name="hub.control.prune_operator_actions", ignore_result=True)
 def prune_operator_actions() -> None:
     audit.prune()
+    operations.prune()
 
 
 @shared_task(name="hub.control.ask_readers", ignore_result=True)
 def ask_readers() -> None:
     readers.ask()
+
+
+@shared_task(name="hub.control.run_batch", ignore_result=True)
+def run_batch(operation_id: str) -> None:
+    operations.step(operation_id)
+
+
+@shared_task(name="hub.control.sweep_batches", ignore_result=True)
+def sweep_batches() -> None:
+    operations.sweep()

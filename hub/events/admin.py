@@ -1,13 +1,13 @@
-"""The bus in the admin: routes and subscriptions to edit, events and deliveries to read, dead letters to decide about."""
+"""The bus in the admin: routes and subscriptions to edit, events and deliveries to read; dead letters have pages in the console."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -16,32 +16,15 @@ from django.utils.html import format_html
 from unfold import decorators as unfold
 from unfold.admin import ModelAdmin
 
-from hub.errors import IntegrationError
-from hub.events import causation, deadletters, pages, replays, subscriptions
-from hub.events.forms import POLICY_FIELDS, TARGET_FIELDS, DeadLetterForm, DecisionForm, SubscriptionForm, TopicRouteForm
-from hub.events.models import DeadLetter, Delivery, Event, ReplayRun, Subscription, Topic, TopicRoute
+from hub.events import causation, pages, subscriptions
+from hub.events.forms import POLICY_FIELDS, TARGET_FIELDS, SubscriptionForm, TopicRouteForm
+from hub.events.models import Delivery, Event, ReplayRun, Subscription, Topic, TopicRoute
 from hub.events.roster import Roster
+from hub.history_admin import HistoryAdmin
 
-WAITING = Count("delivery", filter=Q(delivery__status__in=["pending", "sending"]))
-
-
-class HistoryAdmin(ModelAdmin):
-    """Rows that the hub writes and nobody changes."""
-
-    list_per_page = 50
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """History is not made by hand."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """History is not changed."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """History ends by its retention."""
-        return False
+_OPEN = Delivery.objects.filter(subscription=OuterRef("pk"), status__in=["pending", "sending"]).order_by()
+# Counted over the index of open deliveries: a join would read every delivery that ever was.
+WAITING = Coalesce(Subquery(_OPEN.values("subscription").annotate(count=Count("pk")).values("count")), 0)
 
 
 @admin.register(Subscription)
@@ -49,6 +32,7 @@ class SubscriptionAdmin(ModelAdmin):
     """Who gets which events, durably."""
 
     form = SubscriptionForm
+    change_form_outer_before_template = "console/subscription_actions.html"  # pause and resume, of the console
     list_display: Any = ("name", "pattern", "target", "waiting", "paused", "held_until", "held_reason")
     list_filter: Any = ("kind", "paused")
     search_fields = ("name", "pattern", "service_name")
@@ -56,7 +40,7 @@ class SubscriptionAdmin(ModelAdmin):
     actions_list: ClassVar = ["ask_who"]
     actions_detail: ClassVar = ["replay_past"]
     fieldsets: Any = [
-        (None, {"fields": ["name", "pattern", "kind", *TARGET_FIELDS, "paused"]}),
+        (None, {"fields": ["name", "pattern", "kind", *TARGET_FIELDS]}),
         ("Delivery", {"fields": POLICY_FIELDS}),
     ]
 
@@ -78,7 +62,6 @@ class SubscriptionAdmin(ModelAdmin):
         """Leave the writing to the service, which also sees that nothing unread is given up."""
         name = obj.name or form.cleaned_data["name"]
         saved = subscriptions.subscribe(name, form.cleaned_data["pattern"], form.target(), policy=form.policy())
-        (subscriptions.pause if form.cleaned_data["paused"] else subscriptions.resume)(name)
         obj.pk = saved.pk
 
     def get_urls(self) -> list[URLPattern]:
@@ -109,7 +92,7 @@ class TopicRouteAdmin(SubscriptionAdmin):
     list_display = ("name", "pattern", "service_name", "method", "path", "waiting", "paused", "held_reason")
     list_filter = ("paused",)
     fieldsets: Any = [
-        (None, {"fields": ["name", "pattern", "service_name", "method", "path", "paused"]}),
+        (None, {"fields": ["name", "pattern", "service_name", "method", "path"]}),
         ("Delivery", {"fields": POLICY_FIELDS, "classes": ["collapse"]}),
     ]
 
@@ -123,7 +106,7 @@ class EventAdmin(HistoryAdmin):
     """Events that somebody durable wanted."""
 
     list_display = ("time", "topic", "event_type", "source", "correlation_id", "causation_id", "hops", "event_id")
-    search_fields = ("=event_id", "=topic", "=correlation_id", "=causation_id", "=trace_id")
+    search_fields = ("event_id__exact", "topic__exact", "correlation_id__exact", "causation_id__exact", "trace_id__exact")
     search_help_text = "Event, correlation, causation or trace id, or a topic, exactly"
     ordering = ("-id",)
 
@@ -161,113 +144,13 @@ class DeliveryAdmin(HistoryAdmin):
     list_display = ("id", "subscription", "topic", "status", "attempts", "due_at", "error_code", "finished_at")
     list_filter = ("status", "subscription")
     list_select_related = ("subscription", "event")
-    search_fields = ("=event__event_id",)
+    search_fields = ("event__event_id__exact",)
     ordering = ("-id",)
 
     @admin.display(description="topic")
     def topic(self, row: Delivery) -> str:
         """Return the event's topic."""
         return row.event.topic
-
-
-@admin.register(DeadLetter)
-class DeadLetterAdmin(ModelAdmin):
-    """What could not be delivered: look at each attempt, replay, correct or discard."""
-
-    form = DeadLetterForm
-    action_form = DecisionForm
-    actions: ClassVar = ["replay", "discard", "replay_cause", "try_one_of_cause"]
-    list_display = ("last_at", "subscription", "topic", "status", "error_code", "short_error", "hint", "deaths", "fingerprint")
-    list_filter = ("status", "subscription")
-    list_select_related = ("subscription", "event")
-    search_fields = ("=fingerprint", "=event__event_id")
-    ordering = ("-last_at",)
-    list_per_page = 50
-    show_full_result_count = False
-    readonly_fields: ClassVar = [
-        "status", "subscription", "event", "error_code", "error", "hint", "attempts", "deaths", "fingerprint",
-        "decided_by", "decided_at", "reason", "edited_event", "run",
-    ]  # fmt: skip
-
-    @admin.display(description="topic")
-    def topic(self, row: DeadLetter) -> str:
-        """Return the event's topic."""
-        return row.event.topic
-
-    @admin.display(description="error")
-    def short_error(self, row: DeadLetter) -> str:
-        """Return the beginning of the error."""
-        return row.error[:120]
-
-    @admin.display(description="attempts")
-    def attempts(self, row: DeadLetter) -> str:
-        """Return each failed attempt on a line."""
-        return "\n".join(f"{one['number']}. {one['at']} {one['code']} {one['error'][:500]}" for one in row.delivery.history)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Deliveries die by themselves."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A letter is discarded with a reason, not deleted."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """An open letter may be corrected by who may decide."""
-        return self.has_decide_permission(request) and (obj is None or obj.status == DeadLetter.Status.OPEN)
-
-    def has_decide_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the user may replay, correct and discard."""
-        return bool(request.user.has_perm("events.decide_deadletter"))
-
-    def save_model(self, request: HttpRequest, obj: DeadLetter, form: DeadLetterForm, change: bool) -> None:
-        """Replay the letter with the payload of the form."""
-        by, payload = request.user.get_username(), form.cleaned_data["payload"]
-        self._decide(request, [obj.pk], lambda pk: deadletters.edit_and_replay(pk, payload, by=by))
-
-    @admin.action(description="Replay", permissions=["decide"])
-    def replay(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
-        """Give the chosen ones to their subscriptions again."""
-        by = request.user.get_username()
-        self._decide(request, _ids(letters), lambda pk: deadletters.replay(pk, by=by))
-
-    @admin.action(description="Discard (needs a reason)", permissions=["decide"])
-    def discard(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
-        """Give the chosen ones up."""
-        by, reason = request.user.get_username(), request.POST.get("reason", "")
-        self._decide(request, _ids(letters), lambda pk: deadletters.discard(pk, reason=reason, by=by))
-
-    @admin.action(description="Replay all of this cause, 5 a second", permissions=["decide"])
-    def replay_cause(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
-        """Replay every open letter of the chosen causes; the first that fails again stops its cause."""
-        self._start(request, letters, dry_run=False)
-
-    @admin.action(description="Try one of this cause", permissions=["decide"])
-    def try_one_of_cause(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
-        """Replay one letter of each chosen cause, to see what happens."""
-        self._start(request, letters, dry_run=True)
-
-    def _start(self, request: HttpRequest, letters: QuerySet[DeadLetter], *, dry_run: bool) -> None:
-        by = request.user.get_username()
-        causes = sorted(set(letters.values_list("fingerprint", flat=True)))
-        self._decide(request, causes, lambda cause: replays.start(cause, by=by, dry_run=dry_run))
-
-    def _decide(self, request: HttpRequest, chosen: list[Any], decide: Callable[[Any], Any]) -> None:
-        """Decide about each and say what came of it."""
-        refused = []
-        for one in chosen:
-            try:
-                decide(one)
-            except IntegrationError as exc:
-                refused.append(str(exc))
-        if len(chosen) > len(refused):
-            self.message_user(request, f"{len(chosen) - len(refused)} done", messages.SUCCESS)
-        for text in refused[:5]:
-            self.message_user(request, text, messages.ERROR)
-
-
-def _ids(letters: QuerySet[DeadLetter]) -> list[int]:
-    return list(letters.order_by("pk").values_list("pk", flat=True))
 
 
 @admin.register(ReplayRun)

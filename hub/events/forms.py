@@ -6,12 +6,10 @@ from dataclasses import fields
 from typing import Any, ClassVar
 
 from django import forms
-from unfold.forms import ActionForm
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from hub.errors import IntegrationError
 from hub.events import subscriptions
-from hub.events.models import DeadLetter, Subscription
+from hub.events.models import Subscription
 from hub.events.subscriptions import Policy
 from hub.events.targets import Target
 
@@ -24,7 +22,7 @@ class SubscriptionForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Subscription
-        fields: ClassVar = ["name", "pattern", "kind", *TARGET_FIELDS, *POLICY_FIELDS, "paused"]
+        fields: ClassVar = ["name", "pattern", "kind", *TARGET_FIELDS, *POLICY_FIELDS]
 
     def clean(self) -> dict[str, Any]:
         """Check the subscription as a whole."""
@@ -52,27 +50,4 @@ class TopicRouteForm(SubscriptionForm):
     """A route from a topic pattern to a layer's endpoint."""
 
     class Meta(SubscriptionForm.Meta):
-        fields: ClassVar = ["name", "pattern", "service_name", "method", "path", *POLICY_FIELDS, "paused"]
-
-
-class DecisionForm(ActionForm):  # type: ignore[misc]
-    """What goes with a decision about chosen dead letters."""
-
-    reason = forms.CharField(
-        required=False, label="Reason", widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "Reason (to discard)"})
-    )
-
-
-class DeadLetterForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A dead letter whose payload may be corrected; saving a changed one replays it."""
-
-    payload = forms.JSONField(widget=UnfoldAdminTextareaWidget(attrs={"rows": 12}), help_text="Change and save to replay a corrected copy.")
-
-    class Meta:
-        model = DeadLetter
-        fields: ClassVar = ["payload"]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "payload" in self.fields and self.instance.pk:
-            self.fields["payload"].initial = self.instance.event.body.get("data", {})
+        fields: ClassVar = ["name", "pattern", "service_name", "method", "path", *POLICY_FIELDS]

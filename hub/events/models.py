@@ -197,13 +197,13 @@ class DeadLetter(models.Model):
     last_at = models.DateTimeField()
 
     class Meta:
-        permissions: ClassVar = [("decide_deadletter", "Can replay, edit and discard dead letters")]
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(status__in=["open", "replayed", "resolved", "discarded"]), name="dead_letter_status_known"),
         ]
         indexes: ClassVar = [
             models.Index(fields=["fingerprint", "id"], name="dead_letter_group", condition=Q(status="open")),  # groups, and replay in order
             models.Index(fields=["status", "-last_at"], name="dead_letter_newest"),  # the inspector
+            models.Index(fields=["-last_at"], name="dead_letter_last"),  # the inspector, of every status
             models.Index(fields=["decided_at"], name="dead_letter_decided", condition=Q(decided_at__isnull=False)),  # pruning
         ]
 

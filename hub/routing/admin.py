@@ -5,31 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 
+from hub.history_admin import HistoryAdmin
 from hub.routing.models import RoutedRequest
+from registry_app.models import Service
+
+
+class ServiceFilter(admin.SimpleListFilter):
+    """The services that are registered, asked of the few instances and not of the many requests."""
+
+    title = "service"
+    parameter_name = "service"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer every registered name."""
+        names = Service.objects.filter(deregistered_at=None).order_by("service_name").values_list("service_name", flat=True)
+        return [(name, name) for name in names.distinct()[:200]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[RoutedRequest]) -> QuerySet[RoutedRequest]:
+        """Keep the requests to one service."""
+        return queryset.filter(service_name=self.value()) if self.value() else queryset
 
 
 @admin.register(RoutedRequest)
-class RoutedRequestAdmin(ModelAdmin):
+class RoutedRequestAdmin(HistoryAdmin):
     """What was asked of services, and how it ended."""
 
     list_display = ("created_at", "service_name", "method", "path", "outcome", "status_code", "code", "attempts", "duration_ms", "trace_id")
-    list_filter = ("outcome", "service_name")
-    search_fields = ("=trace_id", "=correlation_id")
+    list_filter = ("outcome", ServiceFilter)
+    search_fields = ("trace_id__exact", "correlation_id__exact")
     search_help_text = "A whole trace id or correlation id"
-    show_full_result_count = False
-    list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """History is written by the hub."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """History is not changed."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """History ends by its retention."""
-        return False

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.browser.visit import Visit
+from tests.browser.visit import PATIENCE_MS, Visit
 
 CHROMIUM = shutil.which("chromium")
+expect.set_options(timeout=PATIENCE_MS)  # the five seconds of Playwright are few on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def operator(transactional_db: None) -> User:
-    return User.objects.create_superuser("ann", "ann@example.com", "correct horse battery staple")
+    return User.objects.create_superuser("ann")
 
 
 @pytest.fixture

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 from playwright.sync_api import expect
 
+from hub.circuits import breaker
+from hub.circuits import services as circuits
+from hub.circuits.policy import CircuitState
+from hub.console.bulk import operations
+from hub.console.bulk.choices import CHOICES
 from hub.console.models import OperatorAction
+from hub.events.models import DeadLetter
+from hub.events.relay import Relay
+from hub.redis_client import client as redis_client
 from hub.telemetry import store
 from hub.telemetry.values import TraceSpan
 from sagas import services
 from sagas.models import SagaExecution
-from tests.console.pages import failed_saga, parked_saga, saga, step_done
+from tests.console.pages import dead_letters, failed_saga, parked_saga, saga, step_done
 from tests.processes import wait_until
+from tests.registry.samples import register, row_of
 from tests.sagas import ledger
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+@pytest.fixture(autouse=True)
+def _no_old_states():
+    """Breakers and dead letters of earlier tests are nobody's business here."""
+    redis_client().delete("l03")
+    yield
+    circuits.reset("L05_planning", by="test", why="over")
+
+
 def pages(run):
+    letter = dead_letters(2)[0]
+    sick = row_of(register("L05_planning", status="unhealthy"))
+    circuits.force("L05_planning", CircuitState.FORCED_OPEN, by="bob", why="it burns")
+    operation = operations.draw_up(CHOICES["saga", "cancel"], [(str(run.pk), str(run), run.status)], by="ann")
     return {
         "overview": "/admin/",
         "sagas": reverse("admin:sagas_sagaexecution_changelist"),
@@ -27,31 +51,96 @@ def pages(run):
         "traces": reverse("console:traces"),
         "trace": reverse("console:trace", args=[run.trace_id]),
         "queues": reverse("console:queues"),
-        "error codes": reverse("console:error-codes"),
+        "error codes": f"{reverse('console:error-codes')}?q=saga",
         "error code": reverse("console:error-code", args=["E11440"]),
         "audit": reverse("admin:console_operatoraction_changelist"),
         "services": reverse("admin:registry_service_changelist"),
-        "breakers": reverse("admin:circuits_circuitsetting_changelist"),
+        "service": reverse("admin:registry_service_change", args=[sick.pk]),
+        "breakers": reverse("console:circuits"),
+        "breaker": reverse("console:circuit", args=["L05_planning"]),
+        "causes": reverse("console:causes"),
+        "cause": reverse("console:cause", args=[letter.fingerprint]),
         "dead letters": reverse("admin:events_deadletter_changelist"),
+        "dead letter": reverse("admin:events_deadletter_change", args=[letter.pk]),
+        "subscriptions": reverse("admin:events_subscription_changelist"),
+        "subscription": reverse("admin:events_subscription_change", args=[letter.subscription_id]),
+        "events": reverse("admin:events_event_changelist"),
         "requests": reverse("admin:routing_routedrequest_changelist"),
+        "operation": reverse("admin:console_batchoperation_change", args=[operation.pk]),
     }
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 390)])
-def test_each_page_opens_without_a_complaint_or_an_outside_request(theme, width, visit):
+PARTS = 6
+every_part = pytest.mark.parametrize("part", range(PARTS))
+
+
+def pages_of(part):
+    """Return some of the pages: a few for each test, so that none takes long on a busy machine."""
     run = parked_saga()
     store.write([TraceSpan(span_name="step", service_name="hub", trace_id=run.trace_id)])
-    tab = visit(theme=theme, width=width)
+    return list(pages(run).items())[part::PARTS]
 
-    wide = {}
-    for name, path in pages(run).items():
+
+@every_part
+def test_each_page_opens_cleanly_at_both_widths_and_keeps_nobody_out(part, visit):
+    tab, wide, barriers = visit(), {}, {}
+
+    for name, path in pages_of(part):
+        tab.page.set_viewport_size({"width": 1280, "height": 900})
         tab.open(path)
         expect(tab.page.locator("#content")).to_be_visible()
-        wide[name] = tab.overflow_px()
+        wide[name, 1280] = tab.overflow_px()
+        barriers[name] = tab.barriers()
+        tab.page.set_viewport_size({"width": 390, "height": 844})
+        wide[name, 390] = tab.overflow_px()
+
+    assert (tab.complaints, tab.outside) == ([], [])
+    assert {where: px for where, px in wide.items() if px > 0} == {}
+    assert {name: found for name, found in barriers.items() if found} == {}
+
+
+@pytest.mark.slow
+@every_part
+def test_each_page_can_be_read_in_the_dark(part, visit):
+    tab, barriers = visit(theme="dark"), {}
+
+    for name, path in pages_of(part):
+        tab.open(path)
+        assert tab.is_dark()
+        barriers[name] = tab.barriers("color-contrast")
+
+    assert (tab.complaints, tab.outside) == ([], [])
+    assert {name: found for name, found in barriers.items() if found} == {}
+
+
+def test_a_barrier_is_seen_where_there_is_one(visit):
+    tab = visit()
+    tab.open("/admin/")
+    planted = '<input><p style="color:#eee;background:#fff">hard to read</p>'
+    tab.page.evaluate("planted => document.querySelector('.hub').insertAdjacentHTML('beforeend', planted)", planted)
+
+    assert {one.split(":")[0] for one in tab.barriers()} == {"label", "color-contrast"}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_opens_in_the_theme_that_the_machine_prefers(theme, visit):
+    tab = visit(theme=theme, width=390)
+
+    tab.open("/admin/")
 
     assert tab.is_dark() == (theme == "dark")
     assert (tab.complaints, tab.outside) == ([], [])
-    assert {name: px for name, px in wide.items() if px > 0} == {}
+
+
+def test_the_tab_key_comes_by_every_action(visit):
+    run, tab = parked_saga(), visit()
+    opened = pages(run)
+
+    for name, few in (("saga", 3), ("service", 3), ("breaker", 4), ("cause", 2), ("dead letter", 3), ("operation", 0), ("subscription", 1)):
+        tab.open(opened[name])
+        all_of_them = {one.strip() for one in tab.page.locator(".hub-action > summary").all_inner_texts()}
+        assert len(all_of_them) >= few
+        assert tab.actions_by_tab() == all_of_them, name
 
 
 def failed_by_a_worker():
@@ -76,6 +165,82 @@ def test_from_a_failed_saga_on_the_overview_to_compensated(worker, visit):
     assert ledger.effects(str(run.pk)) == ["a.do", "b.do", "a.undo"]
     done = OperatorAction.objects.get()
     assert (done.by, done.reason, done.outcome) == ("ann", "the customer called it off", "done")
+    assert (tab.complaints, tab.outside) == ([], [])
+
+
+def test_from_the_overview_to_a_cause_that_is_replayed(visit, no_worker):
+    letters = dead_letters(3)
+    tab = visit()
+    tab.open("/admin/")
+
+    tab.click(tab.page.get_by_role("heading", name="Dead letters").get_by_role("link"))
+    tab.click(tab.page.get_by_role("link", name="gone"))
+    tab.click(tab.page.locator("summary", has_text="Replay all"))
+    tab.page.get_by_label("How many a second").locator("visible=true").fill("1000")
+    tab.page.get_by_label("Reason, for the history").locator("visible=true").fill("the mailer is back")
+    tab.click(tab.page.get_by_role("button", name="Replay all"))
+    expect(tab.page.locator('[data-live="runs"]')).to_contain_text("0 of 3")
+    relay = Relay(claim_idle_ms=0)
+    wait_until(lambda: relay.round(block_ms=0) or redis_client().llen("l03") == 3, timeout_sec=30, what="three messages for the subscriber")
+    expect(tab.page.locator('[data-live="story"]')).to_contain_text("No letter of this cause is open")
+
+    assert tab.clicks <= 4
+    assert {DeadLetter.objects.get(pk=letter.pk).status for letter in letters} == {"replayed"}
+    done = OperatorAction.objects.get()
+    assert (done.by, done.action, done.reason, done.outcome) == ("ann", "Replay all", "the mailer is back", "done")
+
+
+def test_from_the_overview_to_a_breaker_that_is_forced_open(visit):
+    register("L05_planning")
+    tab = visit()
+    tab.open("/admin/")
+
+    tab.click(tab.page.get_by_role("link", name="Circuit breakers").first)
+    tab.click(tab.page.get_by_role("link", name="L05_planning"))
+    tab.click(tab.page.locator("summary", has_text="Force open"))
+    tab.page.get_by_label("Reason, for the history").locator("visible=true").fill("it burns")
+    tab.click(tab.page.get_by_role("button", name="Force open"))
+    expect(tab.page.locator('[data-live="story"]')).to_contain_text("Forced open")
+
+    assert tab.clicks <= 4
+    seen = breaker.look("L05_planning")
+    assert (seen.state, seen.manual_by, seen.manual_why) == (CircuitState.FORCED_OPEN, "ann", "it burns")
+    assert (tab.complaints, tab.outside) == ([], [])
+
+
+def test_from_the_overview_to_a_service_in_maintenance(worker, visit):
+    sick = register("L05_planning", "http://127.0.0.1:1", status="unhealthy")
+    tab = visit()
+    tab.open("/admin/")
+
+    tab.click(tab.page.get_by_role("link", name="L05_planning is unhealthy"))
+    tab.click(tab.page.locator("summary", has_text="Begin maintenance"))
+    tab.page.get_by_label("For how many minutes").fill("45")
+    tab.page.get_by_label("Reason, for the history").locator("visible=true").fill("a new disk")
+    tab.click(tab.page.get_by_role("button", name="Begin maintenance"))
+    expect(tab.page.locator('[data-live="story"]')).to_contain_text("by ann: a new disk")
+
+    assert tab.clicks <= 4
+    row = row_of(sick)
+    assert row.maintenance_until is not None
+    assert timedelta(minutes=40) < row.maintenance_until - timezone.now() <= timedelta(minutes=45)
+
+
+def test_many_are_chosen_seen_and_discarded_by_a_worker(worker, visit):
+    dead_letters(4)
+    tab = visit()
+    tab.open(reverse("admin:events_deadletter_changelist"))
+
+    tab.page.locator("#action-toggle").check()
+    tab.page.locator("select[name=action]").select_option("discard")
+    tab.click(tab.page.get_by_role("button", name="Run"))
+    expect(tab.page.locator('[data-live="story"]')).to_contain_text("4 dead letters would be acted on")
+    tab.click(tab.page.locator("summary", has_text="Start"))
+    tab.page.get_by_label("Reason, for the history").locator("visible=true").fill("a test run")
+    tab.click(tab.page.get_by_role("button", name="Start"))
+    expect(tab.page.locator('[data-live="story"]')).to_contain_text("Done: 4 of 4 acted on")
+
+    assert DeadLetter.objects.filter(status="discarded", reason="a test run").count() == 4
     assert (tab.complaints, tab.outside) == ([], [])
 
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from playwright.sync_api import Locator, Page
 
-PATIENCE_MS = 20_000
+PATIENCE_MS = 30_000
+AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+# Frames and preloading have nothing to look at here and cost time.
+_LOOK = """async only => {
+    const found = await axe.run(document, {resultTypes: ["violations"], iframes: false, preload: false, runOnly: only});
+    return found.violations.filter(one => ["serious", "critical"].includes(one.impact)).map(one =>
+        one.id + ": " + one.nodes.map(node => node.target.join(" ")).slice(0, 3).join(" | "));
+}"""
+_FOCUSED_ACTION = "document.activeElement.matches('.hub-action > summary') ? document.activeElement.textContent.trim() : ''"
 
 
 class Visit:
@@ -35,3 +46,18 @@ class Visit:
     def overflow_px(self) -> int:
         """Return by how much the page is wider than its window."""
         return int(self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
+
+    def barriers(self, *rules: str) -> list[str]:
+        """Return what axe-core finds serious (of these rules, or of all): the rule, and the first places."""
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(AXE.read_text())
+        found: list[str] = self.page.evaluate(_LOOK, list(rules or RULES))
+        return found
+
+    def actions_by_tab(self, presses: int = 150) -> set[str]:
+        """Return the actions that the Tab key comes by, from the top of the page."""
+        found = set()
+        for _ in range(presses):
+            self.page.keyboard.press("Tab")
+            found.add(self.page.evaluate(_FOCUSED_ACTION))
+        return found - {""}

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from hub.circuits import breaker, history, store
 from hub.circuits.face import CircuitBreaker
-from hub.circuits.models import CircuitSetting, CircuitTransition
+from hub.circuits.models import CircuitTransition
 from hub.errors import CircuitOpen
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -154,28 +154,6 @@ def test_the_command_lists_shows_forces_and_resets(service):
 def test_the_command_refuses_with_the_code(service):
     with pytest.raises(CommandError, match="E11202"):
         run("force-open", service, "--why", "x", "--for-sec", "99999999")
-
-
-def test_the_admin_sets_thresholds_and_a_manual_state_with_its_end(service, admin_client):
-    page = "/admin/circuits/circuitsetting/add/"
-    in_an_hour = timezone.now() + timedelta(hours=1)
-    end = {"mode_until_0": f"{in_an_hour:%Y-%m-%d}", "mode_until_1": f"{in_an_hour:%H:%M:%S}"}
-
-    refused = admin_client.post(page, {"service_name": service, "mode": "forced_open", "failure_threshold": 3, **end})
-    saved = admin_client.post(page, {"service_name": service, "mode": "forced_open", "mode_why": "move", "failure_threshold": 3, **end})
-
-    assert (refused.status_code, saved.status_code) == (200, 302)
-    assert "Say why" in refused.content.decode()
-    seen = breaker.look(service)
-    assert (seen.state.value, seen.manual_why, seen.manual_by, seen.overrides) == ("forced_open", "move", "admin", {"failure_threshold": 3})
-    row = CircuitSetting.objects.get(service_name=service)
-    assert admin_client.get("/admin/circuits/circuitsetting/").status_code == 200
-    assert admin_client.get("/admin/circuits/circuittransition/").status_code == 200
-    assert admin_client.get(f"/admin/circuits/circuitsetting/{row.pk}/change/").status_code == 200
-
-    admin_client.post(f"/admin/circuits/circuitsetting/{row.pk}/change/", {"mode": "", "failure_threshold": 3})
-
-    assert breaker.look(service).state.value == "closed"
 
 
 def test_the_history_in_the_admin_cannot_be_changed(service, admin_client):

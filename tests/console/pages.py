@@ -9,20 +9,22 @@ from typing import Any
 from django.apps import apps
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
 
 from hub.console import groups
+from hub.events.messages import EventMessage
+from hub.events.models import DeadLetter, Delivery, Event, Subscription
 from sagas import catalog, events, store
 from sagas.accept import Request, accept
 from sagas.models import SagaExecution
 from sagas.states import Direction
 
-PASSWORD = "correct horse battery staple"
-
 
 def person(group: str, name: str = "ann") -> Client:
     """Return a browser in which a member of a group is logged in."""
     groups.make(apps)
-    user = User.objects.create_user(name, password=PASSWORD, is_staff=True)
+    user = User.objects.create_user(name, is_staff=True)  # without a password: hashing one costs more than a page
     user.groups.add(Group.objects.get(name=group))
     client = Client()
     client.force_login(user)
@@ -76,6 +78,35 @@ def parked_saga() -> SagaExecution:
     run.refresh_from_db()
     assert run.status == "needs_operator"
     return run
+
+
+def dead_letters(count: int = 1, *, payload: dict[str, Any] | None = None, fingerprint: str = "f" * 16) -> list[DeadLetter]:
+    """Return letters of one cause, for a task that no worker runs."""
+    name = f"mail-{uuid.uuid4().hex[:6]}"
+    subscription = Subscription.objects.create(name=name, pattern="agent.*", kind="task", task="l03.mail", queue="l03")
+    return [_dead_letter(subscription, payload or {"agent": "a1"}, fingerprint) for _ in range(count)]
+
+
+def _dead_letter(subscription: Subscription, payload: dict[str, Any], fingerprint: str) -> DeadLetter:
+    now, message = timezone.now(), EventMessage.create("agent.created", "created", payload)
+    event = Event.objects.create(
+        event_id=message.metadata.event_id,
+        topic=message.topic,
+        event_type=message.event_type,
+        source="L02_runtime",
+        body=message.to_wire(),
+        time=now,
+    )
+    delivery = Delivery.objects.create(subscription=subscription, event=event, status="dead", due_at=now, finished_at=now)
+    return DeadLetter.objects.create(
+        delivery=delivery, subscription=subscription, event=event, fingerprint=fingerprint, error_code="E11143", error="gone", last_at=now
+    )
+
+
+def act(browser: Client, subject: str, thing: object, name: str, **form: Any) -> Any:
+    """Send the form of an action, and return the page that it leads to."""
+    url = reverse("console:act", args=[subject, str(thing), name])
+    return browser.post(url, {"reason": "because", "token": token(), **form}, follow=True)
 
 
 def token() -> str:

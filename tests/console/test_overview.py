@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from datetime import timedelta
 
 import pytest
@@ -17,13 +16,12 @@ from hub.circuits.policy import CircuitState
 from hub.console import workers
 from hub.console.overview import pulse
 from hub.console.queues import board
-from hub.events.models import DeadLetter, Delivery, Event, Subscription
 from hub.redis_client import client as redis_client
 from hub.routing.models import RoutedRequest
 from hub.telemetry import readers
 from registry_app.values import ServiceStatus
 from sagas.models import SagaExecution
-from tests.console.pages import failed_saga, parked_saga, person
+from tests.console.pages import dead_letters, failed_saga, parked_saga, person
 from tests.console.test_saga_list import copies
 from tests.registry.samples import register
 
@@ -50,28 +48,6 @@ def overview(browser):
 
 def kinds(answer):
     return re.findall(r'data-kind="([a-z-]+)"', answer.content.decode())
-
-
-def dead_letters(count):
-    subscription = Subscription.objects.create(
-        name=f"mail-{uuid.uuid4().hex[:6]}", pattern="agent.*", kind="task", task="l03.mail", queue="l03"
-    )
-    for _ in range(count):
-        event = Event.objects.create(
-            event_id=uuid.uuid4().hex, topic="agent.created", event_type="created", source="L02", body={}, time=timezone.now()
-        )
-        delivery = Delivery.objects.create(
-            subscription=subscription, event=event, status="dead", due_at=timezone.now(), finished_at=timezone.now()
-        )
-        DeadLetter.objects.create(
-            delivery=delivery,
-            subscription=subscription,
-            event=event,
-            fingerprint="f" * 16,
-            error_code="E11143",
-            error="gone",
-            last_at=timezone.now(),
-        )
 
 
 def requests(count, *, minutes_ago=1, **fields):

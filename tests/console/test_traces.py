@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,9 +11,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from hub.console.traces import waterfall
+from hub.console.traces import compare, waterfall
 from hub.telemetry import store
 from hub.telemetry.values import TraceSpan
+from sagas.models import SagaExecution
 from tests.console.pages import failed_saga, person
 
 pytestmark = pytest.mark.django_db
@@ -171,3 +173,34 @@ def test_traces_are_not_for_everybody(client, django_user_model):
 
     for page in (reverse("console:traces"), reverse("console:trace", args=[TRACE]), reverse("console:trace-json", args=[TRACE])):
         assert client.get(page).status_code == 403
+
+
+def test_a_trace_is_compared_with_the_last_good_run_of_the_same_saga(viewer):
+    failed, good = failed_saga(), failed_saga()
+    SagaExecution.objects.filter(pk=good.pk).update(status="completed")
+    store.write(
+        [span("charge", 0, 100, number=1, trace=failed.trace_id, status="error"), span("wait", 0, 9, number=2, trace=failed.trace_id)]
+    )
+    store.write([span("charge", 0, 10, number=1, trace=good.trace_id), span("ship", 10, 20, number=2, trace=good.trace_id)])
+
+    html = viewer.get(reverse("console:trace-compare", args=[failed.trace_id])).content.decode()
+
+    assert str(good) in html
+    verdicts = re.findall(r'class="hub-tag[^"]*">([^<]+)<', html)
+    assert verdicts == ["failed", "missing here", "only here"]
+
+
+def test_without_a_good_run_it_says_so(viewer):
+    run = failed_saga()
+    store.write([span("charge", 0, 100, trace=run.trace_id), ROOT])
+
+    assert "No run of no_undo completed lately" in viewer.get(reverse("console:trace-compare", args=[run.trace_id])).content.decode()
+    assert "not that of a saga" in viewer.get(reverse("console:trace-compare", args=[TRACE])).content.decode()
+
+
+def test_what_took_much_longer_is_slower_and_a_little_is_alike():
+    slow, same = span("a", 0, 100), span("b", 0, 10, number=2)
+
+    found = compare.compare([slow, same], [span("a", 0, 10), span("b", 0, 9, number=2)])
+
+    assert [(one.name, one.verdict) for one in found] == [("a", "slower"), ("b", "alike")]

@@ -1,9 +1,9 @@
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 
 from hub.events import subscriptions
-from hub.events.models import DeadLetter, ReplayRun, Subscription
-from tests.events.helpers import fail_until_dead, publish, relay_round, send_again, subscribed, under_way
+from hub.events.models import DeadLetter, Subscription
+from tests.events.helpers import fail_until_dead, publish, relay_round, subscribed, under_way
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -56,59 +56,3 @@ def test_a_wrong_route_is_refused_with_its_code(page, change, code):
 
     assert code in answer.content.decode()
     assert not Subscription.objects.exists()
-
-
-def test_a_route_is_paused_in_its_form(page):
-    page.post("/admin/events/topicroute/add/", ROUTE)
-    row = Subscription.objects.get()
-
-    answer = page.post(f"/admin/events/topicroute/{row.pk}/change/", {**ROUTE, "paused": "on"})
-
-    assert answer.status_code == 302
-    row.refresh_from_db()
-    assert row.paused
-
-
-def act(page, action, letter, **values):
-    return page.post("/admin/events/deadletter/", {"action": action, "_selected_action": [letter.pk], **values}, follow=True)
-
-
-def test_letters_are_replayed_and_discarded_from_the_list(page, letter):
-    act(page, "replay", letter)
-    letter.refresh_from_db()
-    assert (letter.status, letter.decided_by) == ("replayed", "ann")
-
-    other = DeadLetter.objects.exclude(pk=letter.pk).get()
-    assert "E11901" in act(page, "discard", other).content.decode()
-    act(page, "discard", other, reason="test")
-    other.refresh_from_db()
-    assert (other.status, other.reason) == ("discarded", "test")
-
-
-def test_a_cause_is_replayed_from_the_list(page, letter):
-    act(page, "replay_cause", letter)
-
-    assert (ReplayRun.objects.get().limit, ReplayRun.objects.get().requested_by) == (2, "ann")
-
-
-def test_a_corrected_payload_is_replayed_from_the_page(page, letter):
-    shown = page.get(f"/admin/events/deadletter/{letter.pk}/change/").content.decode()
-    assert "KeyError" in shown
-
-    page.post(f"/admin/events/deadletter/{letter.pk}/change/", {"payload": '{"name": "mended"}'})
-    send_again(seconds=1)
-
-    assert under_way()[0].event.body["data"] == {"name": "mended"}
-
-
-def test_who_may_only_look_decides_nothing(client, letter):
-    user = User.objects.create_user("bob", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="view_deadletter"))
-    client.force_login(user)
-
-    assert client.get("/admin/events/deadletter/").status_code == 200
-    act(client, "replay", letter)
-    client.post(f"/admin/events/deadletter/{letter.pk}/change/", {"payload": "{}"})
-
-    letter.refresh_from_db()
-    assert letter.status == "open"

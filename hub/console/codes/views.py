@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from hub.console import pages
 from hub.console.codes import advice
 from hub.error_codes import ErrorCode
 from hub.events.models import DeadLetter
@@ -25,8 +24,7 @@ _ENDED_BADLY = [SagaStatus.NEEDS_OPERATOR.value, SagaStatus.FAILED.value, SagaSt
 def index(request: HttpRequest) -> HttpResponse:
     """List all codes, or those with a word."""
     search = request.GET.get("q", "")[:100]
-    context = {"title": "Error codes", "codes": advice.everything(search), "search": search}
-    return TemplateResponse(request, "console/error_codes.html", {**admin.site.each_context(request), **context})
+    return pages.render(request, "console/error_codes.html", title="Error codes", codes=advice.everything(search), search=search)
 
 
 @require_safe
@@ -35,8 +33,14 @@ def show(request: HttpRequest, code: str) -> HttpResponse:
     found = next((one for one in ErrorCode if str(one) == code.upper()), None)
     if found is None:
         raise Http404(code)
-    context = {"title": f"{found}: {found.text}", "advice": advice.on(found), "lately": _lately(request, str(found)), "sample": SAMPLE}
-    return TemplateResponse(request, "console/error_code.html", {**admin.site.each_context(request), **context})
+    return pages.render(
+        request,
+        "console/error_code.html",
+        title=f"{found}: {found.text}",
+        advice=advice.on(found),
+        lately=_lately(request, str(found)),
+        sample=SAMPLE,
+    )
 
 
 def _lately(request: HttpRequest, code: str) -> dict[str, int]:

@@ -108,7 +108,7 @@ def _dead_letters() -> Iterator[Trouble]:
         )
         for row in newest
     ]
-    page = f"{reverse('admin:events_deadletter_changelist')}?status__exact=open"
+    page = reverse("console:causes")
     yield Trouble(kind="dead-letters", title="Dead letters", count=count, url=page, items=items)
 
 
@@ -130,13 +130,12 @@ def _sick_services() -> Iterator[Trouble]:
 
 def _circuits() -> Iterator[Trouble]:
     away = [seen for seen in circuits.all_states() if seen.state in _OPEN_STATES]
-    page = reverse("admin:circuits_circuitsetting_changelist")
-    history = reverse("admin:circuits_circuittransition_changelist")
+    page = reverse("console:circuits")
     items = [
         Item(
             name=f"{seen.service_name} is {str(seen.state).replace('_', ' ')}",
             text=seen.manual_why or seen.why,
-            url=f"{history}?{urlencode({'q': seen.service_name})}",
+            url=reverse("console:circuit", args=[seen.service_name]),
         )
         for seen in away[:SHOWN]
     ]

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import redis
-from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.views.decorators.http import require_safe
 
+from hub.console import pages
+from hub.console.acting import shape
 from hub.console.queues import board
-
-PERMISSION = "console.view_queues"
+from hub.console.queues.actions import QUEUE
 
 
 @require_safe
 def show(request: HttpRequest) -> HttpResponse:
     """Show the queues, those that nobody reads first."""
-    if not request.user.has_perm(PERMISSION):
-        raise PermissionDenied(PERMISSION)
+    pages.check_may(request, QUEUE.view_permission)
     try:
         found = board.look()
     except redis.RedisError:
         found = None
-    context = {"title": "Queues and workers", "board": found}
-    return TemplateResponse(request, "console/queues.html", {**admin.site.each_context(request), **context})
+    return pages.render(
+        request, "console/queues.html", title="Queues and workers", board=found, lines=[] if found is None else _lines(request, found)
+    )
+
+
+def _lines(request: HttpRequest, found: board.Board) -> list[tuple[board.QueueLine, list[shape.Offer]]]:
+    return [(line, shape.offers(QUEUE, line.name, line, request.user.has_perm)) for line in found.queues]

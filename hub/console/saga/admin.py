@@ -7,14 +7,16 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from hub.console.reading import BoundedPaginator, ReadOnly
+from hub.console.bulk.admin import ActsOnMany
+from hub.console.reading import PageOfItsOwn
 from hub.console.saga import views
 from hub.console.saga.presets import PRESETS
+from hub.history_admin import BoundedPaginator
 from sagas.models import SagaExecution, SagaVersion
 
 COLOURS = {
@@ -60,9 +62,10 @@ class NameFilter(admin.SimpleListFilter):
         return queryset.filter(saga_name=self.value()) if self.value() else queryset
 
 
-class SagaExecutionAdmin(ReadOnly, ModelAdmin):
+class SagaExecutionAdmin(ActsOnMany, PageOfItsOwn, ModelAdmin):
     """Runs, the newest first."""
 
+    bulk_subject = "saga"
     list_display = ("short_id", "saga_name", "coloured_status", "cause", "error_code", "correlation_id", "created_at", "finished_at")
     list_filter = (PresetFilter, "status", NameFilter)
     list_before_template = "console/saga_presets.html"
@@ -73,10 +76,8 @@ class SagaExecutionAdmin(ReadOnly, ModelAdmin):
     show_full_result_count = False
     list_per_page = 50
 
-    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """Show the saga's own page, which has no form to save."""
-        if request.method not in ("GET", "HEAD"):
-            return HttpResponseNotAllowed(["GET", "HEAD"])
+    def show(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the saga's own page."""
         return views.show(request, object_id)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:

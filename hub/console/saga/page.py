@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from hub.console import audit
 from hub.console.models import OperatorAction
 from hub.console.saga import drawing, gantt, story
+from hub.console.text import as_json
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
 from sagas import clock
@@ -19,7 +19,6 @@ from sagas.store import Loaded
 
 MAX_MOVES = 500
 MAX_RELATED = 20
-MAX_JSON = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +69,8 @@ def build(loaded: Loaded) -> SagaPage:
         since=_since(row, moves),
         drawing=_drawing(loaded, moves),
         steps=_steps(loaded, redactor),
-        context=_as_json(row.context, redactor),
-        input=_as_json(row.input, redactor),
+        context=as_json(row.context, redactor),
+        input=as_json(row.input, redactor),
         moves=[_redacted(move, redactor) for move in moves[::-1]],
         has_more_moves=len(newest) > MAX_MOVES,
         children=_related(parent=row.pk),
@@ -119,7 +118,7 @@ def _steps(loaded: Loaded, redactor: Redactor) -> list[StepLine]:
             served_by=state.served_by,
             error=redactor.text(_words(state.error)),
             undo_error=redactor.text(_words(state.undo_error)),
-            output="" if state.output is None else _as_json(state.output, redactor),
+            output="" if state.output is None else as_json(state.output, redactor),
         )
         for step, state in zip(loaded.spec.steps, loaded.run.steps, strict=True)
     ]
@@ -127,8 +126,3 @@ def _steps(loaded: Loaded, redactor: Redactor) -> list[StepLine]:
 
 def _words(error: Any) -> str:
     return f"{error.get('code', '')}: {error.get('message', '')}" if error else ""
-
-
-def _as_json(value: Any, redactor: Redactor) -> str:
-    text = json.dumps(redactor.value(value), indent=2, ensure_ascii=False, sort_keys=True, default=str)
-    return text if len(text) <= MAX_JSON else f"{text[:MAX_JSON]}\n... cut after {MAX_JSON} of {len(text)} characters"

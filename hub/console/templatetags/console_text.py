@@ -27,3 +27,13 @@ def why(row: SagaExecution) -> str:
 def duration(seconds: float) -> str:
     """Return seconds as a person says them."""
     return drawing.in_words(float(seconds))
+
+
+@register.filter
+def standing(seen: dict[str, object] | None) -> str:
+    """Return how a thing stood, of what an action wrote down: its status, or else all that is not nested."""
+    if not seen:
+        return "not known"
+    if "status" in seen:
+        return in_words(seen["status"])
+    return ", ".join(f"{name} {in_words(value)}" for name, value in seen.items() if isinstance(value, str | int | float))

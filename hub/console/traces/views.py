@@ -7,32 +7,34 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.template.response import TemplateResponse
 from django.views.decorators.http import require_safe
 
-from hub.console.traces import find, waterfall
+from hub.console import pages
+from hub.console.traces import compare, find, waterfall
 from hub.telemetry import store
+from hub.telemetry.models import Span
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
 from hub.telemetry.values import TraceSpan
 from sagas.models import SagaExecution
+from sagas.states import SagaStatus
 
 PERMISSION = "telemetry.view_span"
 MAX_ROWS = 1_000
+RECENT = 20
 
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
     """List the newest traces that match."""
-    _check(request)
+    pages.check_may(request, PERMISSION)
     wanted = _filter(request)
     page = find.find(wanted)
     older = urlencode({**request.GET.dict(), "before": page.older.isoformat()}) if page.older else ""
-    context = {"title": "Traces", "page": page, "wanted": wanted, "services": find.services(page.lines), "older": older}
-    return TemplateResponse(request, "console/traces.html", {**admin.site.each_context(request), **context})
+    return pages.render(
+        request, "console/traces.html", title="Traces", page=page, wanted=wanted, services=find.services(page.lines), older=older
+    )
 
 
 @require_safe
@@ -40,17 +42,43 @@ def show(request: HttpRequest, trace_id: str) -> HttpResponse:
     """Show a trace as a waterfall."""
     spans = _spans(request, trace_id)
     shown = waterfall.build(spans, keep=_keep(request))
-    context = {
-        "title": f"Trace {trace_id[:8]}",
-        "trace_id": trace_id,
-        "waterfall": shown,
-        "rows": shown.rows[:MAX_ROWS],
-        "cut": max(0, len(shown.rows) - MAX_ROWS),
-        "errors_only": _errors_only(request),
-        "service": request.GET.get("service", ""),
-        "sagas": _sagas(request, trace_id),
-    }
-    return TemplateResponse(request, "console/trace.html", {**admin.site.each_context(request), **context})
+    return pages.render(
+        request,
+        "console/trace.html",
+        title=f"Trace {trace_id[:8]}",
+        trace_id=trace_id,
+        waterfall=shown,
+        rows=shown.rows[:MAX_ROWS],
+        cut=max(0, len(shown.rows) - MAX_ROWS),
+        errors_only=_errors_only(request),
+        service=request.GET.get("service", ""),
+        sagas=_sagas(request, trace_id),
+    )
+
+
+@require_safe
+def compare_with_good(request: HttpRequest, trace_id: str) -> HttpResponse:
+    """Show how a saga's trace differs from that of the last good run of the same saga."""
+    spans = _spans(request, trace_id)
+    runs = _sagas(request, trace_id)
+    good = _last_good(runs[0]) if runs else None
+    return pages.render(
+        request,
+        "console/trace_compare.html",
+        title=f"Trace {trace_id[:8]} beside a good one",
+        trace_id=trace_id,
+        run=runs[0] if runs else None,
+        good=good,
+        differences=compare.compare(spans, store.trace(good.trace_id)) if good else [],
+    )
+
+
+def _last_good(run: SagaExecution) -> SagaExecution | None:
+    """Return the newest run of the same saga that completed and whose trace is still kept, of the last few."""
+    completed = SagaExecution.objects.filter(saga_name=run.saga_name, status=SagaStatus.COMPLETED.value).exclude(pk=run.pk)
+    newest = list(completed.only("id", "saga_name", "status", "trace_id", "created_at").order_by("-created_at")[:RECENT])
+    kept = set(Span.objects.filter(trace_id__in=[one.trace_id for one in newest]).values_list("trace_id", flat=True).distinct())
+    return next((one for one in newest if one.trace_id in kept), None)
 
 
 @require_safe
@@ -62,13 +90,8 @@ def download(request: HttpRequest, trace_id: str) -> HttpResponse:
     return JsonResponse(body, headers={"Content-Disposition": f'attachment; filename="trace-{trace_id}.json"'})
 
 
-def _check(request: HttpRequest) -> None:
-    if not request.user.has_perm(PERMISSION):
-        raise PermissionDenied(PERMISSION)
-
-
 def _spans(request: HttpRequest, trace_id: str) -> list[TraceSpan]:
-    _check(request)
+    pages.check_may(request, PERMISSION)
     spans = store.trace(trace_id)
     if not spans:
         raise Http404(f"no spans of trace {trace_id}: it may be older than the retention")

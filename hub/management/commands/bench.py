@@ -1,4 +1,4 @@
-"""`manage.py bench`: measure the hub beside its rivals, on a Redis and a database of its own."""
+"""`manage.py bench [load|pages]`: measure the hub beside its rivals, fill a database, or measure the console's pages."""
 
 from __future__ import annotations
 
@@ -6,34 +6,88 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from rich.console import Console
+from rich.table import Column, Table
 
+from hub.bench import load, pages
+from hub.bench.load import Counts
+from hub.bench.scratch import scratch
 from hub.bench.servers import servers
+from hub.errors import IntegrationError
+
+FEW = 1_000
+MANY = {"sagas": 100_000, "spans": 1_000_000, "dead_letters": 10_000}
 
 
 class Command(BaseCommand):
-    """Measure, and print a table of ratios; what lies in the hub's own database is not touched."""
+    """Measure, and print a table; what lies in the hub's own database is not touched."""
 
-    help = "Measure the hub beside a Celery chain, DBOS, pybreaker and others, interleaved, on servers of its own."
+    help = (
+        "Measure the hub beside a Celery chain, DBOS, pybreaker and others, interleaved, on servers of its own; "
+        "load: fill the fresh database of DATABASE_URL; pages: measure each page of the console on few and on many rows."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--only", default="", help="rows, such as S1,R2; all if left out")
-        parser.add_argument("--rounds", type=int, default=5)
-        parser.add_argument(
-            "--database", choices=["sqlite", "postgres"], default="sqlite", help="started for this run and removed after it"
-        )
-        parser.add_argument("--json", type=Path, help="write the verdicts to this file too")
+        parser.add_argument("what", nargs="?", choices=["run", "load", "pages"], default="run")
+        run = parser.add_argument_group("run")
+        run.add_argument("--only", default="", help="rows, such as S1,R2; all if left out")
+        run.add_argument("--rounds", type=int, default=5)
+        run.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite", help="started for this run, removed after it")
+        run.add_argument("--json", type=Path, help="write the verdicts to this file too")
+        filling = parser.add_argument_group("load and pages")
+        filling.add_argument("--more", action="store_true", help="load: add to a database that has rows")
+        for name, count in MANY.items():
+            filling.add_argument(f"--{name.replace('_', '-')}", type=int, default=count)
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *, what: str, **options: Any) -> None:
+        try:
+            getattr(self, f"_{what}")(**options)
+        except IntegrationError as exc:
+            raise CommandError(str(exc)) from exc
+
+    def _run(self, *, only: str, rounds: int, database: str, json: Path | None, **_: Any) -> None:
         """Start the servers, measure in a process that knows only them, and end with its exit code."""
-        arguments = ["--only", options["only"], "--rounds", str(options["rounds"])]
-        arguments += ["--json", str(options["json"].resolve())] if options["json"] else []
-        with tempfile.TemporaryDirectory(prefix="hub-bench-") as directory, servers(Path(directory), options["database"]) as env:
+        arguments = ["--only", only, "--rounds", str(rounds), *(["--json", str(json.resolve())] if json else [])]
+        with tempfile.TemporaryDirectory(prefix="hub-bench-") as directory, servers(Path(directory), database) as env:
             env |= {"BENCH_RIVALS_DIR": str(settings.HUB.var_dir)}
             done = subprocess.run([sys.executable, "-m", "hub.bench.run", *arguments], env={**os.environ, **env})  # noqa: S603
         sys.exit(done.returncode)
+
+    def _load(self, *, sagas: int, spans: int, dead_letters: int, more: bool, **_: Any) -> None:
+        if not more:
+            load.check_fresh()
+        began = time.monotonic()
+        load.load(Counts(sagas=sagas, spans=spans, dead_letters=dead_letters), say=self.stdout.write)
+        self.stdout.write(f"in {time.monotonic() - began:.1f} s")
+
+    def _pages(self, *, sagas: int, spans: int, dead_letters: int, **_: Any) -> None:
+        many = Counts(sagas=sagas, spans=spans, dead_letters=dead_letters)
+        with scratch() as name:
+            self.stdout.write(f"{connection.vendor}, scratch database {name}")
+            lines = pages.compare(few=many.at_most(FEW), many=many, say=self.stdout.write)
+        limit_ms = pages.LIMIT_MS.get(connection.vendor, 500.0)
+        Console(width=110).print(_table(lines, limit_ms))
+        missed = sum(bool(line.misses(limit_ms)) for line in lines)
+        if missed:
+            raise CommandError(f"{missed} of {len(lines)} pages miss a target")
+        self.stdout.write(f"all {len(lines)} pages keep to {limit_ms:g} ms, {pages.MAX_QUERIES} queries, ratio {pages.MAX_RATIO:g}")
+
+
+def _table(lines: list[pages.Line], limit_ms: float) -> Table:
+    table = Table("page", *(_right(name) for name in ("queries", "ms, few rows", "ms, many rows", "ratio")), "misses")
+    for line in lines:
+        figures = (f"{line.many.queries}", f"{line.few.ms:.0f}", f"{line.many.ms:.0f}", f"{line.ratio:.2f}")
+        table.add_row(line.name, *figures, ", ".join(line.misses(limit_ms)))
+    return table
+
+
+def _right(name: str) -> Column:
+    return Column(name, justify="right")

@@ -13,7 +13,8 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
-from hub.console.saga import actions, story
+from hub.console.saga import story
+from hub.console.saga.actions import SAGA
 from hub.errors import IntegrationError
 from sagas import deploys, services, store
 from sagas.models import SagaLock, SagaTransition
@@ -187,7 +188,8 @@ VERBS = {"retry-undo": "retry"}
 
 def _offered(loaded: Loaded) -> dict[str, str]:
     """Return what the machine would accept now, by the name of its command, with what it does."""
-    return {VERBS.get(action.name, action.name): action.explains for action, _ in actions.offered(loaded, may=lambda _: True)}
+    found = [one for one in SAGA.actions if one.is_offered(loaded)]
+    return {VERBS.get(action.name, action.name): action.explains for action in found}
 
 
 def _error(step: dict[str, Any]) -> str:

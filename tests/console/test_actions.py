@@ -1,0 +1,269 @@
+"""All that operators do has one shape: POST, a permission of its own, a reason, a record, and a form acts once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from hub.circuits import breaker
+from hub.circuits import services as circuits
+from hub.circuits.policy import CircuitState
+from hub.console.acting.subjects import SUBJECTS
+from hub.console.bulk import operations
+from hub.console.bulk.choices import CHOICES
+from hub.console.models import BatchOperation, OperatorAction
+from hub.events import replays
+from hub.events.models import DeadLetter, ReplayRun, Subscription
+from hub.redis_client import client as redis_client
+from registry_app.models import Service
+from sagas.models import SagaExecution
+from tests.console.pages import act, dead_letters, failed_saga, parked_saga, person, saga, token
+from tests.registry.samples import register
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _quiet_redis():
+    redis_client().flushdb()
+
+
+def saga_is(status):
+    return lambda run: SagaExecution.objects.get(pk=run).status == status
+
+
+def instance():
+    return register("L05_planning", "http://127.0.0.1:1").service_id
+
+
+def instance_in_maintenance():
+    made = instance()
+    Service.objects.filter(service_id=made).update(maintenance_until=timezone.now() + timedelta(hours=1))
+    return made
+
+
+def of_service(**wanted):
+    return lambda made: Service.objects.filter(service_id=made, **wanted).exists()
+
+
+def circuit(mode=None):
+    if mode:
+        circuits.force("L05_planning", mode, by="bob", why="a move")
+    return "L05_planning"
+
+
+def circuit_is(state):
+    return lambda name: breaker.look(name).state is state
+
+
+def letter_is(status):
+    return lambda pk: DeadLetter.objects.get(pk=pk).status == status
+
+
+def cause(*, is_replaying=False):
+    found = dead_letters(2)[0].fingerprint
+    if is_replaying:
+        replays.start(found, by="bob")
+    return found
+
+
+def runs_are(**wanted):
+    return lambda fingerprint: [run.pk for run in ReplayRun.objects.filter(fingerprint=fingerprint, **wanted)] != []
+
+
+def queue():
+    redis_client().rpush("hub", '{"headers": {}}')
+    return "hub"
+
+
+def subscription(*, paused):
+    made = Subscription.objects.create(name="mail", pattern="agent.*", kind="task", task="l03.mail", queue="l03", paused=paused)
+    return made.pk
+
+
+def batch(status="draft"):
+    letter = dead_letters()[0]
+    choice = CHOICES["dead-letter", "discard"]
+    made = operations.draw_up(choice, [(str(letter.pk), str(letter), letter.status)], by="bob")
+    if status != "draft":
+        operations.start(made.pk, reason="test", by="bob")
+        BatchOperation.objects.filter(pk=made.pk).update(status=status)
+    return made.pk
+
+
+def batch_is(status):
+    return lambda pk: BatchOperation.objects.get(pk=pk).status == status
+
+
+# (subject, action): how to make the thing, what its form takes besides a reason, and what is true afterwards
+CASES = {
+    ("saga", "compensate"): (lambda: failed_saga().pk, {}, saga_is("compensating")),
+    ("saga", "retry"): (lambda: failed_saga().pk, {}, saga_is("running")),
+    ("saga", "retry-undo"): (lambda: parked_saga().pk, {}, saga_is("compensating")),
+    ("saga", "skip"): (lambda: failed_saga().pk, {"step": "b"}, saga_is("completed")),
+    ("saga", "cancel"): (lambda: saga().pk, {}, lambda run: not saga_is("pending")(run)),
+    ("saga", "resolve"): (lambda: failed_saga().pk, {"outcome": "completed"}, saga_is("completed")),
+    ("saga", "rerun"): (lambda: failed_saga().pk, {"step": "b"}, lambda run: SagaExecution.objects.filter(rerun_of=run).count() == 1),
+    ("service", "probe"): (instance, {}, of_service(last_probe_at__isnull=False)),
+    ("service", "begin-maintenance"): (instance, {"minutes": "30"}, of_service(maintenance_by="ann", maintenance_reason="because")),
+    ("service", "end-maintenance"): (instance_in_maintenance, {}, of_service(maintenance_until=None)),
+    ("service", "deregister"): (instance, {"confirm": "yes"}, of_service(deregistered_at__isnull=False)),
+    ("circuit", "force-open"): (circuit, {"minutes": "10"}, circuit_is(CircuitState.FORCED_OPEN)),
+    ("circuit", "force-closed"): (circuit, {"minutes": "10"}, circuit_is(CircuitState.FORCED_CLOSED)),
+    ("circuit", "metrics-only"): (circuit, {"minutes": "10"}, circuit_is(CircuitState.METRICS_ONLY)),
+    ("circuit", "reset"): (lambda: circuit(CircuitState.FORCED_OPEN), {}, circuit_is(CircuitState.CLOSED)),
+    ("circuit", "thresholds"): (
+        circuit,
+        {"failure_threshold": "9"},
+        lambda name: breaker.look(name).overrides == {"failure_threshold": 9},
+    ),
+    ("dead-letter", "replay"): (lambda: dead_letters()[0].pk, {}, letter_is("replayed")),
+    ("dead-letter", "edit"): (
+        lambda: dead_letters()[0].pk,
+        {"changes": '{"agent": "a2"}'},
+        lambda pk: DeadLetter.objects.filter(pk=pk, edited_event__body__data={"agent": "a2"}).exists(),
+    ),
+    ("dead-letter", "discard"): (lambda: dead_letters()[0].pk, {}, letter_is("discarded")),
+    ("cause", "replay"): (cause, {"rate": "5"}, runs_are(limit=2, requested_by="ann")),
+    ("cause", "try-one"): (cause, {}, runs_are(limit=1)),
+    ("cause", "stop"): (lambda: cause(is_replaying=True), {}, runs_are(status="stopped")),
+    ("queue", "purge"): (queue, {"confirm": "yes"}, lambda name: redis_client().llen(name) == 0),
+    ("batch", "start"): (batch, {}, batch_is("running")),
+    ("batch", "pause"): (lambda: batch("running"), {}, batch_is("paused")),
+    ("batch", "resume"): (lambda: batch("paused"), {}, batch_is("running")),
+    ("batch", "stop"): (lambda: batch("running"), {}, batch_is("stopped")),
+    ("subscription", "pause"): (lambda: subscription(paused=False), {}, lambda pk: Subscription.objects.get(pk=pk).paused),
+    ("subscription", "resume"): (lambda: subscription(paused=True), {}, lambda pk: not Subscription.objects.get(pk=pk).paused),
+}
+every_action = pytest.mark.parametrize(("subject", "name"), CASES)
+
+
+def post(browser, subject, thing, name, **form):
+    return browser.post(address(subject, thing, name), {"reason": "because", "token": token(), **form})
+
+
+def address(subject, thing, name):
+    return reverse("console:act", args=[subject, thing, name])
+
+
+def test_no_action_is_left_out():
+    assert set(CASES) == {(kind.name, action.name) for kind in SUBJECTS.values() for action in kind.actions}
+
+
+@every_action
+def test_it_acts_once_and_is_written_down(subject, name):
+    make, form, holds = CASES[subject, name]
+    thing, admin, form_sent_twice = make(), person("hub admin"), {**form, "token": token()}
+    assert not holds(thing)
+
+    answers = [post(admin, subject, thing, name, **form_sent_twice) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [302, 302]
+    assert holds(thing)
+    done = OperatorAction.objects.get()
+    assert (done.by, done.subject, done.subject_id, done.reason, done.outcome) == ("ann", subject, str(thing), "because", "done")
+    assert done.before
+    assert done.after
+
+
+@every_action
+def test_without_a_reason_its_permission_or_a_csrf_token_it_changes_nothing(subject, name):
+    make, form, holds = CASES[subject, name]
+    thing = make()
+    admin, viewer, other, strict = (
+        person("hub admin"),
+        person("hub viewer", "vera"),
+        all_but(subject, name),
+        Client(enforce_csrf_checks=True),
+    )
+    strict.force_login(User.objects.get(username="ann"))
+
+    assert post(admin, subject, thing, name, **form, reason=" ").status_code == 302
+    assert post(admin, subject, thing, name, **form, token="").status_code == 302
+    assert post(viewer, subject, thing, name, **form).status_code == 403
+    assert post(other, subject, thing, name, **form).status_code == 403
+    assert post(strict, subject, thing, name, **form).status_code == 403
+    assert post(Client(), subject, thing, name, **form).status_code == 302  # to the log-in
+    assert admin.get(address(subject, thing, name)).status_code == 405
+
+    assert not holds(thing)
+    assert OperatorAction.objects.count() == 0
+
+
+def all_but(subject, name):
+    """Return a browser of somebody who may do everything but this."""
+    kind = SUBJECTS[subject]
+    user = User.objects.create_user("eve", is_staff=True)
+    user.user_permissions.add(*Permission.objects.exclude(content_type__app_label="console", codename=kind.action(name).permission))
+    browser = Client()
+    browser.force_login(user)
+    return browser
+
+
+@pytest.mark.parametrize(("form", "words"), [({"reason": "  "}, "a reason is required"), ({"token": "x"}, "the form has no token")])
+def test_the_page_says_what_was_missing(form, words):
+    answer = act(person("hub admin"), "saga", failed_saga().pk, "compensate", **form)
+
+    assert f"E11901: {words}" in answer.content.decode()
+
+
+def test_what_is_not_there_is_not_found():
+    admin = person("hub admin")
+
+    for subject, kind in SUBJECTS.items():
+        for thing in ("nonsense", "9" * 30):
+            if subject != "circuit":  # any well-formed name has a breaker
+                assert act(admin, subject, thing, kind.actions[0].name).status_code == 404
+        assert act(admin, subject, "nonsense", "no-such-action").status_code == 404
+    assert act(admin, "nonsense", "1", "retry").status_code == 404
+    assert act(admin, "circuit", "no breaker has this name", "reset").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("subject", "name", "form", "code"),
+    [
+        ("service", "begin-maintenance", {"minutes": "0"}, "E11902"),
+        ("service", "begin-maintenance", {"minutes": "nan"}, "E11902"),
+        ("service", "begin-maintenance", {"minutes": ""}, "E11901"),
+        ("service", "deregister", {}, "E11901"),
+        ("circuit", "force-open", {"minutes": "999999"}, "E11902"),
+        ("circuit", "thresholds", {"failure_threshold": "0"}, "E11201"),
+        ("dead-letter", "edit", {"changes": "{"}, "E11904"),
+        ("dead-letter", "edit", {"changes": "[1]"}, "E11902"),
+        ("dead-letter", "edit", {"changes": "[" * 100_000}, "E11904"),
+        ("cause", "replay", {"rate": "-1"}, "E11902"),
+        ("queue", "purge", {}, "E11901"),
+        ("saga", "skip", {"step": "no such step"}, "E11902"),
+    ],
+)
+def test_a_form_with_a_wrong_value_is_refused_with_a_code(subject, name, form, code):
+    make, _, holds = CASES[subject, name]
+    thing = make()
+
+    answer = act(person("hub admin"), subject, thing, name, **form)
+
+    assert code in answer.content.decode()
+    assert not holds(thing)
+
+
+def test_a_form_that_was_sent_before_is_answered_with_what_it_did():
+    run, admin, sent = failed_saga().pk, person("hub admin"), {"step": "b", "token": token()}
+    act(admin, "saga", run, "skip", **sent)
+
+    again = act(admin, "saga", run, "skip", **sent).content.decode()
+
+    assert "Skip a step: saga" in again
+
+
+def test_a_correction_is_laid_over_the_payload():
+    letter = dead_letters(payload={"agent": "a1", "card": "4711", "size": {"x": 1, "y": 2}})[0]
+
+    answer = act(person("hub admin"), "dead-letter", letter.pk, "edit", changes='{"agent": null, "size": {"x": 3}}')
+
+    assert "a copy goes out with another agent, size" in answer.content.decode()
+    assert DeadLetter.objects.get().edited_event.body["data"] == {"card": "4711", "size": {"x": 3, "y": 2}}
