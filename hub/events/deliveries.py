@@ -44,7 +44,7 @@ def claim(subscription: Subscription, *, now: datetime, limit: int, floor: str) 
 
 def claim_next(subscription: Subscription, key: str, *, now: datetime, floor: str) -> list[Delivery]:
     """Take the next delivery of one key of an ordered subscription, if it is due and none before it is open."""
-    rows = Delivery.objects.filter(subscription=subscription, key=key, status__in=OPEN)
+    rows = Delivery.objects.filter(subscription=subscription, key=key, finished_at=None)
     head = rows.order_by("position", "pk").first()
     if head is None or head.status != Status.PENDING or head.due_at > now or head.position > floor:
         return []
@@ -62,10 +62,10 @@ def _claim(subscription: Subscription, ids: list[int], *, now: datetime) -> list
 
 
 def _due(subscription: Subscription, *, now: datetime, floor: str) -> QuerySet[Delivery]:
-    due = Delivery.objects.filter(subscription=subscription, status=Status.PENDING, due_at__lte=now)
+    due = Delivery.objects.filter(subscription=subscription, status=Status.PENDING, due_at__lte=now, finished_at=None)
     if not subscription.ordering:
         return due.order_by("due_at", "pk")
-    same_key = Delivery.objects.filter(subscription=subscription, key=OuterRef("key"), status__in=OPEN)
+    same_key = Delivery.objects.filter(subscription=subscription, key=OuterRef("key"), finished_at=None)
     earlier = Q(position__lt=OuterRef("position")) | Q(position=OuterRef("position"), pk__lt=OuterRef("pk"))
     return due.filter(~Exists(same_key.filter(earlier)), position__lte=floor).order_by("position", "pk")
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 
 from hub.celery import EVENTS, PUBLIC
 from hub.errors import ErrorCode, IntegrationError
@@ -31,10 +32,12 @@ def send_due(*, now: datetime, floor: str) -> int:
 
 
 def _with_due(now: datetime) -> list[Subscription]:
-    due = Delivery.objects.filter(subscription=OuterRef("pk"), status=Delivery.Status.PENDING, due_at__lte=now)
+    # Each looks at what is open only: what was delivered before must not make a round slower.
+    unfinished = Delivery.objects.filter(subscription=OuterRef("pk"), finished_at=None)
+    due = unfinished.filter(status=Delivery.Status.PENDING, due_at__lte=now)
+    under_way = unfinished.filter(status=Delivery.Status.SENDING).order_by().values("subscription").annotate(number=Count("pk"))
     ready = Subscription.objects.filter(Q(held_until=None) | Q(held_until__lte=now), Exists(due), paused=False)
-    under_way = Count("delivery", filter=Q(delivery__status=Delivery.Status.SENDING))
-    found = ready.annotate(under_way=under_way).order_by("pk")
+    found = ready.annotate(under_way=Coalesce(Subquery(under_way.values("number")), 0)).order_by("pk")
     return [one for one in found if is_pushed(one) and one.under_way < one.max_in_flight]
 
 

@@ -71,6 +71,10 @@ class Listener:
             await asyncio.gather(self._reader, return_exceptions=True)
         await self._disconnect()
 
+    def is_hearing(self) -> bool:
+        """Tell whether Redis has confirmed every channel on the present connection."""
+        return all(confirmed.is_set() for confirmed in self._confirmed.values())
+
     def open(self) -> None:
         """Connect, unless it is done."""
         if self._reader is None or self._reader.done():

@@ -62,7 +62,7 @@ def watch(*, unread: int, oldest_unread: str | None, now: datetime) -> float:
 
 def slowest(*, now: datetime) -> list[tuple[str, float]]:
     """Return for each subscription with something due how many seconds its oldest open delivery has waited."""
-    rows = Delivery.objects.filter(subscription=OuterRef("pk"), status__in=[Delivery.Status.PENDING, Delivery.Status.SENDING])
+    rows = Delivery.objects.filter(subscription=OuterRef("pk"), finished_at=None)
     oldest = rows.order_by("position").values("created_at")[:1]
     found = Subscription.objects.annotate(oldest=oldest).filter(oldest__isnull=False).values_list("name", "oldest")
     return [(name, max(0.0, (now - created).total_seconds())) for name, created in found]

@@ -187,5 +187,5 @@ def orphan_topics() -> QuerySet[Topic]:
 
 def backlog(subscription: Subscription) -> dict[str, int]:
     """Return how many events wait for a subscription and how many are under way."""
-    rows = Delivery.objects.filter(subscription=subscription)
+    rows = Delivery.objects.filter(subscription=subscription, finished_at=None)
     return {status: rows.filter(status=status).count() for status in (Delivery.Status.PENDING, Delivery.Status.SENDING)}

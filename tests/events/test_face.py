@@ -151,8 +151,8 @@ def test_after_a_lost_connection_the_subscriptions_come_back():
         await bus.subscribe("agent.created", got.append)
         await bus.subscribe("order.*", got.append)
         client().client_kill_filter(_type="pubsub")
-        await eventually(lambda: bus._listener.reconnects == 1)
-        await eventually(lambda: client().pubsub_numpat() == 1 and client().pubsub_numsub("hub:live:agent.created")[0][1] == 1)
+        # Redis itself may count channels of the connection that is just given up.
+        await eventually(lambda: bus._listener.reconnects == 1 and bus._listener.is_hearing())
         await bus.publish(event())
         await bus.publish(event("order.paid"))
         await eventually(lambda: len(got) == 2)

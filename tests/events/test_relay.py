@@ -6,6 +6,8 @@ import threading
 import time
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from hub.events import dispatch, handlers, intake, relay, retention, stream, subscriptions, topic_counts
 from hub.events.models import DeadLetter, Delivery, Event, Subscription, Topic
@@ -416,3 +418,21 @@ def test_the_relay_runs_until_it_is_told_to_stop_and_delivers_within_a_second():
 
     assert len(queued()) == 1
     assert not running.is_alive()
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="asks SQLite for its plan")
+@pytest.mark.parametrize("ordering", ["", "topic"])
+def test_what_was_delivered_before_makes_no_round_slower(ordering):
+    subscribed(ordering=ordering)
+    publish()
+    relay_round(Relay())
+
+    with CaptureQueriesContext(connection) as queries:
+        send_again(hours=1)
+
+    with connection.cursor() as cursor:
+        for sql in [query["sql"] for query in queries if query["sql"].startswith("SELECT")]:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+            plan = " ".join(str(row[3]) for row in cursor.fetchall())
+            assert "SCAN events_delivery" not in plan, plan
+            assert "sqlite_autoindex_events_delivery" not in plan, plan
