@@ -22,7 +22,7 @@ from hub.events.models import Delivery, Event, ReplayRun, Subscription, Topic, T
 from hub.events.roster import Roster
 from hub.history_admin import HistoryAdmin
 
-_OPEN = Delivery.objects.filter(subscription=OuterRef("pk"), status__in=["pending", "sending"]).order_by()
+_OPEN = Delivery.objects.filter(subscription=OuterRef("pk"), finished_at=None).order_by()
 # Counted over the index of open deliveries: a join would read every delivery that ever was.
 WAITING = Coalesce(Subquery(_OPEN.values("subscription").annotate(count=Count("pk")).values("count")), 0)
 
