@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -86,10 +86,10 @@ def measure(browser: Client) -> dict[str, Taken]:
     return {name: take(browser, url) for name, url in addresses().items()}
 
 
-def count_queries(browser: Client) -> dict[str, int]:
-    """Return how many queries each page makes now."""
+def count_queries(browser: Client, *, only: Collection[str] = ()) -> dict[str, int]:
+    """Return how many queries each page makes now, or only some of them."""
     counts = {}
-    for name, url in addresses().items():
+    for name, url in ((name, url) for name, url in addresses().items() if not only or name in only):
         with CaptureQueriesContext(connection) as seen:
             _open(browser, url)
         counts[name] = len(seen)

@@ -30,7 +30,10 @@ def test_no_page_makes_more_queries_for_more_rows(admin_user):
 
     many = pages.count_queries(browser)
 
-    assert {name: (few[name], count) for name, count in many.items() if count > few[name]} == {}
+    # What a process remembers for a while (definitions, secrets) is asked for again now and then: such a page is counted once more.
+    grown = [name for name, count in many.items() if count > few[name]]
+    again = pages.count_queries(browser, only=grown) if grown else {}
+    assert {name: (few[name], count) for name, count in again.items() if count > few[name]} == {}
     assert {name: count for name, count in many.items() if count > pages.MAX_QUERIES} == {}
 
 
