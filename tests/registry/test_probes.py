@@ -19,7 +19,7 @@ from tests.registry.targets import deaf_port, raw_server, start_grpc_server
 
 CERTIFICATE = Path(__file__).parent / "data" / "localhost.pem"
 LIMIT_SEC = 1.0
-GRACE_SEC = 2.0  # for a machine that has other things to do
+GRACE_SEC = 4.0  # for a machine that has other things to do
 
 
 def probe(kind, endpoint, **options):

@@ -6,8 +6,7 @@ import threading
 from uuid import UUID
 
 import pytest
-from django.db import connections
-from django.db.models.signals import pre_save
+from django.db import connection, connections
 
 from hub.celery import app
 from hub.errors import IntegrationError
@@ -130,13 +129,14 @@ def pruned_just_before():
     """Let the snapshot of a version be pruned between the look for it and the insert of the run that needs it."""
     pruned = []
 
-    def prune(sender, instance, **_):
-        if not pruned:
-            pruned.append(SagaVersion.objects.all().delete())
+    def prune(execute, sql, params, many, context):
+        if not pruned and sql.startswith('INSERT INTO "sagas_sagaexecution"'):
+            pruned.append(True)
+            SagaVersion.objects.all().delete()
+        return execute(sql, params, many, context)
 
-    pre_save.connect(prune, sender=SagaExecution)
-    yield pruned
-    pre_save.disconnect(prune, sender=SagaExecution)
+    with connection.execute_wrapper(prune):
+        yield pruned
 
 
 def test_a_run_is_stored_although_its_version_was_pruned_just_before(pruned_just_before):
