@@ -118,7 +118,8 @@ def test_a_task_name_that_nobody_knows_parks_the_saga_with_the_name_within_secon
 def test_a_queue_that_nobody_reads_is_waited_for_and_then_named(brisk, layer):
     layer.kill()
 
-    found = brisk.run("chaos_tasks")
+    # Each look at who is there waits for answers that do not come, and a run is only parked after several.
+    found = brisk.ended(brisk.start("chaos_tasks"), timeout_sec=90)
 
     assert found["status"] == "needs_operator"
     assert QUEUE in found["error"]["message"]

@@ -187,7 +187,7 @@ def test_a_trace_is_compared_with_the_last_good_run_of_the_same_saga(viewer):
 
     assert str(good) in html
     verdicts = re.findall(r'class="hub-tag[^"]*">([^<]+)<', html)
-    assert verdicts == ["failed", "missing here", "only here"]
+    assert verdicts == ["failed", "missing here", "only here", "alike"]  # alike: the span that stands for the saga itself
 
 
 def test_without_a_good_run_it_says_so(viewer):

@@ -118,7 +118,7 @@ def test_a_layer_that_sends_a_wrong_start_reads_the_code_in_the_failure(worker, 
 def test_a_message_that_comes_twice_starts_one_run():
     kwargs = {"saga_name": "three_steps", "context": {"plan": {}}}
 
-    first, copy, other = (tasks.start.apply(kwargs=kwargs, task_id=name).get() for name in ("m-1", "m-1", "m-2"))
+    first, copy, other = (tasks.start.apply(kwargs=kwargs, task_id=name).get()["execution_id"] for name in ("m-1", "m-1", "m-2"))
 
     assert first == copy
     assert first != other
