@@ -24,7 +24,6 @@ from registry_app import lookup, outcomes
 from registry_app.lookup import Instance
 from registry_app.wire import Call
 
-TRIES_FOR_ANOTHER = 4
 LEASE_GRACE_SEC = 1.0
 """How long after its deadline a probe may still report."""
 
@@ -152,13 +151,7 @@ def _retry_after_sec(error: RequestFailed) -> float | None:
 def _choose(run: Run) -> Instance:
     """Choose an instance, and rather one that has not just failed."""
     run.time_left()
-    name, prefer = run.request.service_name, run.prefer_service_id
-    for _ in range(TRIES_FOR_ANOTHER):
-        instance = lookup.choose(name, prefer_service_id=prefer, for_requests=False)
-        if instance.service_id not in run.failed_ids:
-            break
-        prefer = None
-    return instance
+    return lookup.choose(run.request.service_name, prefer_service_id=run.prefer_service_id, for_requests=False, avoid=run.failed_ids)
 
 
 def _why(run: Run, instance: Instance) -> str:

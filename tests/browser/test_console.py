@@ -132,6 +132,7 @@ def test_the_page_opens_in_the_theme_that_the_machine_prefers(theme, visit):
     assert (tab.complaints, tab.outside) == ([], [])
 
 
+@pytest.mark.slow
 def test_the_tab_key_comes_by_every_action(visit):
     run, tab = parked_saga(), visit()
     opened = pages(run)

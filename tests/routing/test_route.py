@@ -223,8 +223,9 @@ class TestRetries:
     def test_a_post_goes_to_another_instance_when_nothing_was_sent(self, target, dead_url, register):
         name = register(dead_url, target.url)
 
-        for _ in range(4):
-            assert services.route(name, "POST", "/x", data=1).status_code == 200
+        for _ in range(20):  # by chance alone, one in a few would have met the dead one twice
+            result = services.route(name, "POST", "/x", data=1)
+            assert (result.status_code, result.attempts <= 2) == (200, True)
 
     @pytest.mark.parametrize("status", [400, 404, 409, 422, 500, 501])
     def test_what_would_come_again_is_not_asked_again(self, service, target, status):

@@ -15,6 +15,8 @@ from tests.sagas.test_engine import ended, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+RUNS = 50
+
 
 def changed(spec, **step_changes):
     steps = (dataclasses.replace(spec.steps[0], **step_changes), *spec.steps[1:])
@@ -51,11 +53,11 @@ def test_functions_of_a_version_that_is_gone_are_named(capsys):
     assert "which this code does not define" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("runs", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_runs_whose_task_was_renamed_park_with_its_name_and_go_on_when_it_is_back(worker, sweeper, layer_worker, runs):
+def test_runs_whose_task_was_renamed_park_with_its_name_and_go_on_when_it_is_back(worker, sweeper, layer_worker):
     new = layer_worker("tests.sagas.layer_new", "tools")
-    ids = [services.start("with_tools", {})["execution_id"] for _ in range(runs)]
+    ids = [services.start("with_tools", {})["execution_id"] for _ in range(RUNS)]
 
     for execution_id in ids:
         found = ended(execution_id, timeout_sec=100)
