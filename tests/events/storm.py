@@ -26,8 +26,8 @@ from typing import Any
 os.environ["DJANGO_SETTINGS_MODULE"] = "hub.settings"
 
 from hub.embedded import free_port, wait_for_port
+from hub.testing import databases
 from hub.testing.rig import Rig
-from tests.chaos import databases
 from tests.events import receipts
 
 RELAY = "import threading; from hub.setup import ensure_django; ensure_django(); from hub.events import relay; relay.run(threading.Event())"

@@ -27,7 +27,7 @@ from typing import Any
 # The hub's settings are read when something of Django is first imported: what names the database comes before that.
 os.environ["DJANGO_SETTINGS_MODULE"] = "hub.settings"
 
-from tests.chaos import databases
+from hub.testing import databases
 
 PROCESSES = 4
 RIGHT = {(0, 0), (1, 1)}

@@ -30,8 +30,8 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "hub.settings"
 from celery import Celery
 from redis import Redis
 
+from hub.testing import databases
 from hub.testing.rig import Rig, wait_until
-from tests.chaos import databases
 
 SERVICE, MODULES = "tree-target", ("tests.telemetry.saga_samples",)
 PATIENCE_SEC, REQUEST_SEC = 8.0, 5.0

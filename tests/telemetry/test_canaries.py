@@ -227,7 +227,7 @@ def through_the_rest(canaries, ask, site):
 def everything_is_written(site):
     """Wait until each process has written what it gathered, and Flower what it saw."""
     wait_until(lambda: Span.objects.filter(name="layer.work").count() >= 2, timeout_sec=20, what="the spans")
-    wait_until(lambda: "hub.events.failed" in flower(site, "/api/tasks").text, timeout_sec=30, what="the tasks at Flower")
+    wait_until(lambda: "hub.sagas.step" in flower(site, "/api/tasks").text, timeout_sec=30, what="the tasks at Flower")
     wait_until(lambda: "canary_total" in requests.get(f"{site['web']}/metrics", timeout=10).text, timeout_sec=20, what="the metric")
 
 
