@@ -71,7 +71,7 @@ def pages(run):
 
 
 PARTS = 6
-every_part = pytest.mark.parametrize("part", range(PARTS))
+every_part = pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in range(1, PARTS))])
 
 
 def pages_of(part):

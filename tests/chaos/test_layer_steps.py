@@ -115,6 +115,7 @@ def test_a_task_name_that_nobody_knows_parks_the_saga_with_the_name_within_secon
     assert brisk.effects(found["execution_id"]) == ["a.do"]
 
 
+@pytest.mark.slow
 def test_a_queue_that_nobody_reads_is_waited_for_and_then_named(brisk, layer):
     layer.kill()
 

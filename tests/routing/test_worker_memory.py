@@ -16,6 +16,7 @@ MAX_GROWTH_KB = 60_000
 """A fifth of what the smallest flood would take."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a process is read from Linux' /proc")
 @pytest.mark.django_db(transaction=True)
 def test_the_memory_of_a_worker_stays_flat(worker, target, register):

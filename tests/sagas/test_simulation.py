@@ -30,4 +30,4 @@ def test_nothing_depends_on_messages_that_only_hasten(label):
 
 @pytest.mark.parametrize("label", MUST_BE_INVALID)
 def test_each_protection_is_missed(label):
-    assert tally(range(300), MUST_BE_INVALID[label]).invalid
+    assert any(tally([seed], MUST_BE_INVALID[label]).invalid for seed in range(300))
