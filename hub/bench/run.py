@@ -55,8 +55,9 @@ def _bench(only: str, rounds: int, json_path: Path | None) -> int:
     _report(console, [one for one in verdicts if one], absent)
     if json_path:
         json_path.write_text(json.dumps([one.as_dict() for one in verdicts if one], indent=1) + "\n")
-    missing = [row.id for row, verdict in zip(rows, verdicts, strict=True) if verdict is None and not set(row.arms) & set(absent)]
-    return 1 if missing or not any(verdicts) else 0
+    # A rival that is not there costs its rows; an arm of ours that did not end is a failure.
+    ours = {row.ours for row in rows}
+    return 1 if ours & set(absent) or not any(verdicts) else 0
 
 
 def _rounds(stage: Stage, arms: list[str], rounds: int, console: Console) -> tuple[list[dict[str, Sample]], dict[str, str]]:
@@ -71,7 +72,7 @@ def _rounds(stage: Stage, arms: list[str], rounds: int, console: Console) -> tup
                 try:
                     if arm not in absent:
                         taken[-1][arm] = ARMS[arm](stage)
-                except RivalAbsent as exc:
+                except (RivalAbsent, TimeoutError) as exc:
                     absent[arm] = str(exc)
                 progress.advance(bar)
     return taken, absent
