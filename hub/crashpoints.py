@@ -1,8 +1,9 @@
 """Named places where a test may end the process as ``kill -9`` would; no cost unless ``HUB_CRASH_DIR`` is set.
 
-That directory holds orders. The file named like a saga's execution id, or ``any``, holds one line, ``point nth scope``:
-whoever comes to that point for the nth time while it works on that saga takes the order away and dies, alone
-(``process``) or with its whole process group (``group``: a worker with all its children). So exactly one dies, once.
+That directory holds orders. The file named like a saga's execution id, or ``any``, holds one line, ``point direction step
+nth scope``: whoever comes to that point of that step for the nth time while it works on that saga takes the order away and
+dies, alone (``process``) or with its whole process group (``group``: a worker with all its children). So exactly one dies,
+once. Direction and step are ``-`` where the point cannot know them.
 
 Where ``<execution id>.trace`` exists, every passage is written to it: ``point direction step``. What is done for a child
 saga counts as done for its outermost parent, so that one order reaches the whole family; its steps are written as ``+step``.
@@ -64,9 +65,10 @@ def _obey(point: str, execution_id: object = "", direction: str = "", step: int 
     own = str(execution_id)
     eldest = _eldest(_orders, own)
     place = "-" if step is None else step if eldest == own else f"+{step}"
+    passage = f"{point} {direction or '-'} {place}"
     for name in filter(None, (eldest, ANY)):
-        _trace(_orders / f"{name}.trace", f"{point} {direction or '-'} {place}\n")
-        _look(_orders / name, point)
+        _trace(_orders / f"{name}.trace", f"{passage}\n")
+        _look(_orders / name, passage)
 
 
 def _eldest(orders: Path, execution_id: str) -> str:
@@ -93,12 +95,12 @@ def _trace(path: Path, line: str) -> None:
         os.close(book)
 
 
-def _look(order: Path, point: str) -> None:
+def _look(order: Path, passage: str) -> None:
     try:
-        wanted, nth, scope = order.read_text().split()
+        wanted, nth, scope = order.read_text().rsplit(maxsplit=2)
     except (FileNotFoundError, ValueError):
         return
-    if wanted != point:
+    if wanted != passage:
         return
     if int(nth) > 1:
         order.write_text(f"{wanted} {int(nth) - 1} {scope}")

@@ -212,7 +212,7 @@ def plans_at_start(saga_name: str, context: Mapping[str, Any], *, scopes: Sequen
 
 
 def _order(plan: Plan) -> str:
-    return f"{plan.passage.point} {plan.passage.nth} {plan.scope}"
+    return f"{plan.passage.point} {plan.passage.place} {plan.passage.nth} {plan.scope}"
 
 
 def _taken(order: Path) -> Path:

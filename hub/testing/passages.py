@@ -20,12 +20,12 @@ def read(trace: str, step_ids: Sequence[str]) -> list[Passage]:
     lines = [(point, (direction, index)) for point, direction, index in (line.split() for line in trace.splitlines())]
     marks = _fill([point for point, _ in lines], [mark for _, mark in lines])
     positions = _positions(marks)
-    count = Counter[str]()
+    count = Counter[tuple[str, _Mark]]()
     found = []
-    for (point, _), mark in zip(lines, marks, strict=True):
-        count[point] += 1
-        step = _named(mark[1], step_ids)
-        found.append(Passage(point=point, nth=count[point], direction=mark[0], step=step, position=positions.get(mark, "")))
+    for (point, told), mark in zip(lines, marks, strict=True):
+        count[point, told] += 1
+        place, nth, step = " ".join(told), count[point, told], _named(mark[1], step_ids)
+        found.append(Passage(point=point, place=place, nth=nth, direction=mark[0], step=step, position=positions.get(mark, "")))
     return found
 
 

@@ -18,9 +18,14 @@ KINDS = ("stuck", "lied", "doubled", "out of order", "broken")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passage:
-    """One passage of a point in an undisturbed run: the `nth` of that point, in which direction, at which step."""
+    """One passage of a point in an undisturbed run: in which direction, at which step.
+
+    `nth` counts the passages of that point at that `place`, which is what the point itself knows: ``direction step``, or
+    ``- -``. Members of a group come in any order, and where one fails, not all of them come.
+    """
 
     point: str
+    place: str = "- -"
     nth: int
     direction: str
     step: str

@@ -31,7 +31,7 @@ KINDS: Mapping[str, Kind] = {
     "child": Kind(saga="chaos_parent", back={"c": "refuse"}),
     "failing-child": Kind(saga="chaos_parent", forward={"y": "refuse"}, back={"y": "refuse"}),
     "group": Kind(saga="chaos_group", back={"e": "refuse"}),
-    "failing-member": Kind(saga="chaos_group", forward=(_failing := {"b": "slow", "c": "refuse", "d": "slow"}), back=_failing),
+    "failing-member": Kind(saga="chaos_group", forward=(_failing := {"b": "slow", "c": "late", "d": "slow"}), back=_failing),
     "layer": Kind(saga="chaos_layer", back={"c": "refuse"}),
     "late-reply": Kind(saga="chaos_late", forward={"b_layer": "sleep once"}),
     "pivot": Kind(saga="chaos_pivot", forward={"c": "busy once"}, back={"b": "refuse"}),

@@ -5,7 +5,8 @@
 It honours the idempotency key and keeps a tombstone per undone step, so that a late action is turned away; with
 ``ignores`` it does neither. What else it does is asked of the caller's context: ``{"plan": {"c": "refuse"}}``, for the undo
 of a step ``{"c.undo": ...}``: refuse, busy, lost (acts, then resets), vanish (resets without acting), toss (lost or vanish,
-by chance), hang (acts, then is silent), slow, brief; with `` once`` only at the first attempt.
+by chance), hang (acts, then is silent), slow, brief, late (refuses once four steps of
+the run have come); with `` once`` only at the first attempt.
 
 ``GET /applied?key=...`` says whether that took effect (200 or 404), ``GET /most_undos`` how many undos ran at once at most.
 """
@@ -20,12 +21,14 @@ import sys
 import threading
 import time
 import zlib
+from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 PAUSES_SEC = {"hang": 20.0, "slow": 0.7, "brief": 0.15}
 SILENT = ("lost", "vanish")
+LATE_STEPS, LATE_SEC = 4, 3.0
 
 
 class Ledger:
@@ -36,6 +39,7 @@ class Ledger:
         self._honours, self._lock, self._seq = honours_keys, threading.Lock(), 0
         self._applied: set[str] = set()
         self._undone: set[tuple[str, str]] = set()
+        self._came: dict[str, set[str]] = defaultdict(set)
         self._undos, self.most_undos = 0, 0
 
     def take(self, about: dict[str, str], *, answer: str) -> bool:
@@ -44,6 +48,15 @@ class Ledger:
             verdict = self._judge(about, answer)
             self._write(about, ["received"] if verdict == "none" else ["received", verdict])
             return verdict in ("applied", "replayed")
+
+    def wait_for_others(self, about: dict[str, str]) -> None:
+        """Return when enough steps of this run have come, or after a while."""
+        with self._lock:
+            came = self._came[about["saga"]]
+            came.add(about["step"])
+        give_up_at = time.monotonic() + LATE_SEC
+        while len(came) < LATE_STEPS and time.monotonic() < give_up_at:
+            time.sleep(0.02)
 
     def has_applied(self, key: str) -> bool:
         """Tell whether that took effect at least once."""
@@ -58,6 +71,7 @@ class Ledger:
 
     def _judge(self, about: dict[str, str], answer: str) -> str:
         step = (about["saga"], about["step"])
+        self._came[about["saga"]].add(about["step"])
         if answer in ("busy", "vanish"):
             return "none"
         if answer == "refuse":
@@ -114,6 +128,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, plan: dict[str, str], about: dict[str, str]) -> str:
         word, _, once = plan.get(about["step"] + (".undo" if about["direction"] == "undo" else ""), "").partition(" ")
+        if word == "late":
+            self.ledger.wait_for_others(about)
+            return "refuse"
         if word == "toss":
             return SILENT[zlib.crc32(f"{about['key']} {about['attempt']}".encode()) % 2]
         return "" if once and about["attempt"] != "1" else word

@@ -32,9 +32,17 @@ def test_what_a_child_does_stands_between_its_parents_steps():
     claims = [passage for passage in read() if passage.point == "claim.after"]
 
     assert [passage.step for passage in claims] == ["a", "child", "child's 0", "c"]
-    assert [passage.nth for passage in claims] == [1, 2, 3, 4]
+    assert [(passage.place, passage.nth) for passage in claims] == [("do 0", 1), ("do 1", 1), ("do +0", 1), ("do 2", 1)]
     assert [passage.position for passage in claims] == ["first", "", "middle", "last"]
 
 
 def test_an_accepted_child_belongs_to_the_childs_first_step():
     assert next(passage.step for passage in read() if passage.point == "accept.before_commit") == "child's 0"
+
+
+def test_what_other_members_of_a_group_do_does_not_count():
+    """Where one member fails, another may never begin: the place of an undo must not depend on it."""
+    undone = "call.after undo 1\n"
+    all_begun, one_left_out = (passages.read(f"call.after do 1\n{more}{undone}", ["a", "b", "c"])[-1] for more in ("call.after do 2\n", ""))
+
+    assert (all_begun.place, all_begun.nth) == (one_left_out.place, one_left_out.nth)

@@ -86,7 +86,7 @@ def _accepted(scene: Stage, saga_name: str = "chaos_functions") -> str:
 
 
 def _order(path: Path, point: str) -> Path:
-    path.write_text(f"{point} 1 process")
+    path.write_text(f"{point} - - 1 process")
     return path
 
 
