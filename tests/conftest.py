@@ -22,11 +22,27 @@ from hub.telemetry import tracing
 from tests.processes import SESSION, Worker, be_alone, hub_environment
 
 ALL_QUEUES = "hub,hub.sagas,hub.events,hub.control"
+LONGEST = (
+    "chaos/test_lost_processes.py",
+    "chaos/test_layer_steps.py",
+    "registry/test_processes.py",
+    "browser/test_console.py",
+    "circuits/test_lost_redis.py",
+    "console/test_up.py",
+    "sagas/test_step_kinds.py",
+    "circuits/test_fleet.py",
+    "console/test_health.py",
+    "sagas/test_simulation.py",
+    "acceptance/test_plain_celery.py",
+    "console/test_bulk.py",
+)
+"""Files of 20 s and more begin first, so that none of them is left alone at the end."""
 _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a Docker engine where there is none."""
+    """Begin with the longest files, and skip what needs a Docker engine where there is none."""
+    items.sort(key=lambda item: not item.nodeid.split("::")[0].endswith(LONGEST))
     wanting = [item for item in items if item.get_closest_marker("docker")]
     if not wanting or _docker_answers():
         return

@@ -32,6 +32,11 @@ def browser() -> Iterator[Browser]:
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
+@pytest.fixture(autouse=True)
+def _alone(no_worker_unless_asked: None) -> None:
+    """What a test puts on the page stays as it is."""
+
+
 @pytest.fixture
 def operator(transactional_db: None) -> User:
     return User.objects.create_superuser("ann")
