@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from hub.redis_client import client as redis_client
 from tests.browser.visit import PATIENCE_MS, Visit
 
 CHROMIUM = shutil.which("chromium")
@@ -33,8 +34,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(autouse=True)
-def _alone(no_worker_unless_asked: None) -> None:
-    """What a test puts on the page stays as it is."""
+def _alone(no_worker_unless_asked: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test puts on the page stays as it is, and what it forced upon the fleet ends with it."""
+    yield
+    if "worker" not in request.fixturenames:
+        redis_client().flushdb()
 
 
 @pytest.fixture

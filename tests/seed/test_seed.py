@@ -9,6 +9,7 @@ import sys
 import pytest
 from pytest_httpserver import HTTPServer
 
+from hub.redis_client import client
 from tests.processes import ROOT, hub_environment
 
 EXPECTED = [
@@ -24,6 +25,12 @@ EXPECTED = [
 ]
 
 
+@pytest.fixture
+def empty_redis(no_worker):
+    client().flushdb()
+
+
+@pytest.mark.usefixtures("empty_redis")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("module", ["L11_integration", "hub"])
 def test_every_snippet_runs_as_it_stands(module, tmp_path, httpserver: HTTPServer):
