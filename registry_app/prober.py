@@ -19,7 +19,7 @@ from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.convert import check_of
 from registry_app.models import Service
 from registry_app.rules import Finding
-from registry_app.timing import interval_of, spread
+from registry_app.timing import spread
 from registry_app.values import ServiceStatus
 
 
@@ -51,7 +51,7 @@ def _claim(row: Service, now: datetime) -> Job | None:
 
 def _next_look(row: Service, check: HealthCheck | None, now: datetime) -> datetime:
     """One interval on; whoever beats in time is looked at again when its time to live is over."""
-    usual = now + spread(interval_of(check))
+    usual = now + spread(check)
     if check is None or check.check_type is not HealthCheckType.TTL or row.status != ServiceStatus.HEALTHY:
         return usual
     last = row.last_heartbeat_at or row.registered_at

@@ -19,9 +19,9 @@ from kombu.exceptions import OperationalError
 from hub import redis_client
 from registry_app.checks import HealthCheck
 from registry_app.rules import SILENCE, Finding, Verdict, queue_finding
+from registry_app.timing import ROLL_CALL_SEC
 
 ANSWERS_WITHIN_SEC = 1.0
-GOOD_FOR_SEC = 3.0
 MARK_KEPT_SEC = 86_400
 _MARK = "hub:registry:queue_mark"
 
@@ -107,7 +107,7 @@ def _queue_of(check: HealthCheck) -> str:
 def _current_fleet() -> Fleet:
     global _fleet
     with _asking:
-        if time.monotonic() - _fleet.asked_at >= GOOD_FOR_SEC:
+        if time.monotonic() - _fleet.asked_at >= ROLL_CALL_SEC:
             _fleet = _ask_fleet()
         return _fleet
 
