@@ -139,5 +139,7 @@ LOGGING = {
         "hub": {"handlers": ["stderr"], "level": HUB.log_level, "propagate": False},
         "registry_app": {"handlers": ["stderr"], "level": HUB.log_level, "propagate": False},
         "sagas": {"handlers": ["stderr"], "level": HUB.log_level, "propagate": False},
+        # It warns of each value that it cuts to the limit we gave it: a line per failed call in a storm.
+        "opentelemetry.attributes": {"level": "ERROR"},
     },
 }

@@ -41,3 +41,10 @@ def test_a_traceback_is_indented_below_its_event():
     assert first.endswith("it happened")
     assert rest
     assert all(line.startswith("    ") for line in rest)
+
+
+def test_a_value_cut_to_its_limit_is_no_line_in_the_log(caplog):
+    with caplog.at_level(logging.WARNING), tracing.span("long", attributes={"text": "x" * (2 * tracing.MAX_ATTRIBUTE_LENGTH)}):
+        pass
+
+    assert not caplog.records
