@@ -10,8 +10,8 @@ from typing import Any
 
 from sagas import events, plan
 from sagas.draft import Draft, deadline_error, turn_back, words
-from sagas.spec import RetryPolicy
-from sagas.states import Cause, Direction, SagaStatus, StepStatus
+from sagas.spec import RetryPolicy, SagaSpec
+from sagas.states import Cause, Direction, RunState, SagaStatus, StepStatus
 
 MAX_LOSSES = 3
 """A step that takes its process down this often in a row is not tried again (S26)."""
@@ -22,13 +22,12 @@ def claim(draft: Draft, event: events.Claim) -> str:
     ready = plan.work(draft.spec, run, now=event.now)
     if ready is None or ready.direction is not event.direction or not ready.offers(event.step):
         return "not this step's turn"
-    left = run.deadline_at - event.now if plan.heeds_deadline(draft.spec, run) else event.limit_sec
-    if left <= 0:
+    limit_sec = granted_sec(draft.spec, run, event)
+    if limit_sec <= 0:
         return "the deadline has passed"
-    step, limit = run.steps[event.step], min(event.limit_sec, left)
     lease: dict[str, Any] = {
-        "epoch": step.epoch + 1,
-        "lease_until": event.now + limit + event.grace_sec,
+        "epoch": run.steps[event.step].epoch + 1,
+        "lease_until": event.now + min(limit_sec + event.grace_sec, event.lease_sec),
         "due_at": None,
         "task_id": event.task_id,
     }
@@ -37,6 +36,21 @@ def claim(draft: Draft, event: events.Claim) -> str:
     else:
         _begin_undo(draft, event.step, lease)
     draft.set(hints=0, blocked_at=None, blocked_reason="")
+    return ""
+
+
+def granted_sec(spec: SagaSpec, run: RunState, event: events.Claim) -> float:
+    """Return for how many seconds the call may run: what is asked for, cut at the saga's deadline; nothing is left at 0."""
+    return min(event.limit_sec, run.deadline_at - event.now) if plan.heeds_deadline(spec, run) else event.limit_sec
+
+
+def renewed(draft: Draft, event: events.Renewed) -> str:
+    """Let whoever holds the step hold it longer; nobody gets back what was given up."""
+    if _is_stale(draft, event.step, event.epoch):
+        return "given up"
+    if event.until <= (draft.run.steps[event.step].lease_until or 0):
+        return "nothing new"
+    draft.set_step(event.step, lease_until=event.until)
     return ""
 
 

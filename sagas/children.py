@@ -10,7 +10,7 @@ from django.conf import settings
 from hub.errors import ErrorCode, IntegrationError
 from sagas import accept, calls, catalog, chain, clock, engine, events, plan, store
 from sagas.calls import Ended
-from sagas.engine import Attempt
+from sagas.claimed import Attempt
 from sagas.models import SagaExecution, SagaTransition
 from sagas.states import ACTIVE, Direction, SagaStatus
 from sagas.store import Loaded

@@ -10,8 +10,6 @@ import logging
 import math
 import random
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -20,8 +18,9 @@ from django.conf import settings
 from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
 from registry_app import lookup
-from sagas import aftermath, brake, calls, catalog, chain, clock, events, locks, plan, roster, spans, store
+from sagas import aftermath, attempts, brake, calls, catalog, chain, clock, events, lease, locks, plan, roster, store
 from sagas.calls import Ended, Payload
+from sagas.claimed import Attempt
 from sagas.spec import HONOURS, Call, SagaSpec, StepSpec
 from sagas.states import DONE, Direction, SagaStatus
 from sagas.store import Applied, Loaded
@@ -35,39 +34,6 @@ class Next(Enum):
     GO_ON = "go_on"
     STOP = "stop"
     TURNED_BACK = "turned_back"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
-    """A claimed step: whoever holds the epoch may run it and say how it ended."""
-
-    execution_id: str
-    index: int
-    direction: Direction
-    epoch: int
-    applied: Applied
-
-    @property
-    def limit_sec(self) -> float:
-        """Return the seconds the call may still take: what the machine granted, cut at the saga's deadline."""
-        return max(0.001, self.lease_until - settings.HUB.saga_lease_grace_sec - clock.now())
-
-    def span(self) -> AbstractContextManager[Callable[[Ended], None]]:
-        """Trace the attempt as part of its saga's trace; call what it yields with how it ended."""
-        return spans.of_attempt(self.applied, index=self.index, direction=self.direction, epoch=self.epoch)
-
-    @property
-    def lease_until(self) -> float:
-        return self.applied.run.steps[self.index].lease_until or 0.0
-
-    @property
-    def patience_until(self) -> float:
-        """Return how long to wait for a database that is away: shorter than the hard limit, which would kill the process."""
-        return self.lease_until - settings.HUB.saga_lease_grace_sec
-
-    def is_given_up(self) -> bool:
-        """Tell whether the lease has ended, so that somebody else may act by now."""
-        return clock.now() >= self.lease_until
 
 
 def perform(execution_id: str, index: int, direction: Direction, *, task_id: str = "") -> Next:
@@ -103,7 +69,8 @@ def call_here(attempt: Attempt) -> Ended:
     if call is None:
         raise LookupError(f"step {attempt.index} of {attempt.execution_id} was claimed for {attempt.direction}, which it does not have")
     with attempt.span() as say_outcome:
-        ended = _call(attempt, call)
+        with lease.kept(attempt):
+            ended = _call(attempt, call)
         say_outcome(ended)
     return ended
 
@@ -148,20 +115,39 @@ def claim(loaded: Loaded, index: int, direction: Direction, *, task_id: str = ""
     if obstacle:
         block(execution_id, obstacle, patience_sec=math.inf)
         return None
+    honours = _honours(step, direction)
     event = events.Claim(
         step=index,
         direction=direction,
         now=clock.now(),
         limit_sec=step.limit_sec(direction),
         grace_sec=settings.HUB.saga_lease_grace_sec,
+        lease_sec=_lease_sec(loaded, step, direction, honours),
         task_id=task_id,
-        honours=_honours(step, direction),
+        honours=honours,
     )
     applied = store.dispatch(execution_id, event, loaded=loaded)
     if applied.ignored:
         return None
     crash_point("claim.after", execution_id, direction, index)
-    return Attempt(execution_id=execution_id, index=index, direction=direction, epoch=applied.run.steps[index].epoch, applied=applied)
+    return Attempt(
+        execution_id=execution_id,
+        index=index,
+        direction=direction,
+        epoch=applied.run.steps[index].epoch,
+        applied=applied,
+        ends_at=event.now + attempts.granted_sec(applied.spec, applied.before, event),
+    )
+
+
+def _lease_sec(loaded: Loaded, step: StepSpec, direction: Direction, honours: str) -> float:
+    """Return for how long a claim holds without a renewal.
+
+    Nobody renews for a layer, a child saga or a run that its caller drives; and a service that honours no key must not be
+    called, or undone, while an earlier call may still be on its way.
+    """
+    is_ours = not chain.is_handed_over(step, direction) and loaded.run.owner_until is None
+    return settings.HUB.saga_lease_sec if is_ours and honours != "none" else math.inf
 
 
 def _honours(step: StepSpec, direction: Direction) -> str:
@@ -217,7 +203,7 @@ def payload(attempt: Attempt) -> Payload:
 def record(attempt: Attempt, ended: Ended) -> Next:
     """Write how the attempt ended; an attempt that was given up meanwhile is a late reply and changes nothing."""
     event = as_event(attempt.applied.spec, attempt.index, attempt.epoch, ended)
-    applied = store.dispatch_patiently(attempt.execution_id, event, loaded=attempt.applied.loaded(), until=attempt.patience_until)
+    applied = store.dispatch_patiently(attempt.execution_id, event, loaded=attempt.applied.loaded(), until=attempt.ends_at)
     crash_point("result.after", attempt.execution_id, attempt.direction, attempt.index)
     if applied.ignored:
         return Next.STOP

@@ -5,6 +5,7 @@ Each carries the time by the database's clock (`now`) and, where a delay is chos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,15 +20,30 @@ lost: the process that ran it vanished (and it may have happened)."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """A worker wants to run a step in a direction, for at most `limit_sec`, and then has `grace_sec` to say how it ended."""
+    """A worker wants to run a step in a direction, for at most `limit_sec`, and then has `grace_sec` to say how it ended.
+
+    With `lease_sec` it promises to say before that is over that it is still alive (`Renewed`), so that others need not wait
+    for the whole limit to know that it died.
+    """
 
     step: int
     direction: Direction
     now: float
     limit_sec: float
     grace_sec: float
+    lease_sec: float = math.inf
     task_id: str = ""
     honours: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Renewed:
+    """The process that holds an attempt is alive, and counts as dead at `until`."""
+
+    step: int
+    epoch: int
+    now: float
+    until: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,4 +168,20 @@ class Verified:
     answer: Answer
 
 
-Event = Claim | Succeeded | Failed | Held | Blocked | Tick | Cancel | OwnerBeat | Signal | Verified | Retry | Compensate | Skip | Resolve
+Event = (
+    Claim
+    | Renewed
+    | Succeeded
+    | Failed
+    | Held
+    | Blocked
+    | Tick
+    | Cancel
+    | OwnerBeat
+    | Signal
+    | Verified
+    | Retry
+    | Compensate
+    | Skip
+    | Resolve
+)

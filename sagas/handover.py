@@ -15,7 +15,8 @@ from hub.celery import app
 from hub.error_codes import ErrorCode
 from sagas import aftermath, calls, chain, children, clock, engine, plan, roster, store
 from sagas.calls import Ended
-from sagas.engine import Attempt, Next
+from sagas.claimed import Attempt
+from sagas.engine import Next
 from sagas.states import Direction
 
 

@@ -18,7 +18,7 @@ from django.conf import settings
 from hub.aio import in_thread
 from sagas import aftermath, calls, chain, clock, engine, events, handover, plan, store
 from sagas.calls import Ended
-from sagas.engine import Attempt
+from sagas.claimed import Attempt
 from sagas.limits import StepTimedOut
 from sagas.states import FINAL, Direction
 from sagas.steps import Action

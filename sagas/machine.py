@@ -127,6 +127,7 @@ def _blocked(draft: Draft, event: events.Blocked) -> str:
 
 _HANDLERS: dict[type, Callable[[Draft, Any], str]] = {
     events.Claim: attempts.claim,
+    events.Renewed: attempts.renewed,
     events.Succeeded: attempts.succeeded,
     events.Failed: attempts.failed,
     events.Held: attempts.held,

@@ -72,7 +72,8 @@ def _running(facts: SagaFacts) -> Found:
         return _unread(step.queue), given_up
     if step.queue is not None and step.queue.ready:
         return f"{_named(step)} was sent to queue {step.queue.name}, in which {step.queue.ready} messages wait", given_up
-    return f"{_named(step)} runs: {step.call}", given_up
+    renewed = "" if step.queue else " unless its worker says before that it is alive"
+    return f"{_named(step)} runs: {step.call}", given_up + renewed
 
 
 def _blocked(facts: SagaFacts) -> Found:

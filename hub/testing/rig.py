@@ -23,6 +23,7 @@ START_SEC = 60.0
 T = TypeVar("T")
 
 SHORT_WAITS: Mapping[str, str] = {
+    "HUB_SAGA_LEASE_SEC": "2",
     "HUB_SAGA_LEASE_GRACE_SEC": "1",
     "HUB_SAGA_PICKUP_SEC": "1",
     "HUB_SAGA_SWEEP_SEC": "0.3",

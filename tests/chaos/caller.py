@@ -15,7 +15,10 @@ class OutcomeUnknown(Exception):
     """The target did not say."""
 
 
-def call(context: dict[str, Any], *, undo: bool, timeout_sec: float = 2.0) -> dict[str, Any]:
+TIMEOUT_SEC = 2.0
+
+
+def call(context: dict[str, Any], *, undo: bool, timeout_sec: float = TIMEOUT_SEC) -> dict[str, Any]:
     """Ask the target to act or to undo."""
     about = context["_saga"]
     headers = {

@@ -23,7 +23,7 @@ def undo(context: dict[str, Any]) -> None:
 
 def _call(context: dict[str, Any], *, undo: bool) -> dict[str, Any]:
     try:
-        return caller.call(context, undo=undo)
+        return caller.call(context, undo=undo, timeout_sec=context.get("patience_sec", caller.TIMEOUT_SEC))
     except caller.Refused as exc:
         raise hub.Refused(str(exc)) from exc
     except caller.OutcomeUnknown as exc:
@@ -45,6 +45,8 @@ def task(name: str, **other: Any) -> SagaStep:
 
 
 chaos_functions = SagaDefinition.create("chaos_functions", [function(name) for name in NAMES])
+chaos_patient = SagaDefinition.create("chaos_patient", [function("a", timeout_sec=200)])
+chaos_patient_http = SagaDefinition.create("chaos_patient_http", [http("a", timeout_sec=200)])
 chaos_http = SagaDefinition.create("chaos_http", [http(name) for name in NAMES])
 chaos_tasks = SagaDefinition.create("chaos_tasks", [task(name) for name in NAMES])
 chaos_mixed = SagaDefinition.create("chaos_mixed", [function("a"), http("b"), task("c"), http("d"), function("e")])

@@ -5,8 +5,8 @@
 It honours the idempotency key and keeps a tombstone per undone step, so that a late action is turned away; with
 ``ignores`` it does neither. What else it does is asked of the caller's context: ``{"plan": {"c": "refuse"}}``, for the undo
 of a step ``{"c.undo": ...}``: refuse, busy, lost (acts, then resets), vanish (resets without acting), toss (lost or vanish,
-by chance), hang (acts, then is silent), slow, brief, late (refuses once four steps of
-the run have come); with `` once`` only at the first attempt.
+by chance), hang (acts, then is silent), long, slow, brief, late (refuses once four steps of the run have come); with
+`` once`` only at the first attempt.
 
 ``GET /applied?key=...`` says whether that took effect (200 or 404), ``GET /most_undos`` how many undos ran at once at most.
 """
@@ -26,7 +26,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-PAUSES_SEC = {"hang": 20.0, "slow": 0.7, "brief": 0.15}
+PAUSES_SEC = {"hang": 20.0, "long": 5.0, "slow": 0.7, "brief": 0.15}
 SILENT = ("lost", "vanish")
 LATE_STEPS, LATE_SEC = 4, 3.0
 

@@ -39,6 +39,27 @@ def test_a_worker_killed_in_the_middle_of_a_step_costs_no_effect(brisk):
     brisk.end("worker2")
 
 
+def test_a_dead_worker_is_missed_when_its_lease_ends_however_long_the_step_may_take(brisk):
+    brisk.add_worker("worker2")
+    execution_id = brisk.start("chaos_patient", a="hang once")
+    until_at_target(brisk, execution_id, "a.do applied")
+
+    for name in ("worker", "worker2"):
+        brisk.processes[name].kill()
+    brisk.processes["worker"].start()
+
+    assert brisk.ended(execution_id, timeout_sec=60)["status"] == "completed"  # the step alone may take 200 s
+    assert brisk.effects(execution_id) == ["a.do"]
+    brisk.end("worker2")
+
+
+def test_a_step_that_takes_longer_than_its_lease_is_called_once(brisk):
+    execution_id = brisk.start("chaos_patient", {"patience_sec": 10}, a="long")
+
+    assert brisk.ended(execution_id)["status"] == "completed"
+    assert brisk.at_target(execution_id) == ["a.do received", "a.do applied"]
+
+
 def test_a_pool_child_killed_in_the_middle_of_a_step_is_noticed_at_once(brisk):
     execution_id = brisk.start("chaos_functions", c="slow")
     until_at_target(brisk, execution_id, "c.do applied")

@@ -49,7 +49,11 @@ def step(**changes):
             step(lease_until=NOON + 9, queue=READ),
             "waiting 41 s: step tools was sent to queue l04, in which 3 messages wait; it is given up at 12:00:09",
         ),
-        (step(lease_until=NOON + 9), "waiting 41 s: step tools runs: task l04 l04.reserve; it is given up at 12:00:09"),
+        (
+            step(lease_until=NOON + 9),
+            "waiting 41 s: step tools runs: task l04 l04.reserve; "
+            "it is given up at 12:00:09 unless its worker says before that it is alive",
+        ),
         (
             step(lease_until=NOON + 9, undoing=True, queue=replace(READ, ready=0)),
             "waiting 41 s: the undo of tools runs: task l04 l04.reserve; it is given up at 12:00:09",

@@ -89,6 +89,10 @@ class Story:
         assert not self.offers(index, direction, **fields).ignored, self.last.ignored
         return self.run.steps[index].epoch
 
+    def renews(self, index: int, *, until: float, epoch: int | None = None) -> Verdict:
+        epoch = self.run.steps[index].epoch if epoch is None else epoch
+        return self.apply(events.Renewed(step=index, epoch=epoch, now=self.now, until=until))
+
     def succeeds(self, index: int, output: Any = None, *, epoch: int | None = None, served_by: str = "") -> Verdict:
         epoch = self.run.steps[index].epoch if epoch is None else epoch
         return self.apply(events.Succeeded(step=index, epoch=epoch, now=self.now, output=output, served_by=served_by))

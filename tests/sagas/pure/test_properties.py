@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -77,10 +78,10 @@ class Sagas(RuleBasedStateMachine):
 
     # --- workers ------------------------------------------------------------------------------------------------------
 
-    @rule(data=st.data(), direction=st.sampled_from(list(Direction)))
-    def a_worker_takes_any_step_at_all(self, data, direction):
+    @rule(data=st.data(), direction=st.sampled_from(list(Direction)), lease_sec=st.sampled_from([2.0, math.inf]))
+    def a_worker_takes_any_step_at_all(self, data, direction, lease_sec):
         index = data.draw(st.integers(0, len(self.story.spec.steps) - 1))
-        self.claim(index, direction)
+        self.claim(index, direction, lease_sec)
 
     @rule(data=st.data())
     def a_worker_takes_the_step_whose_turn_it_is(self, data):
@@ -88,9 +89,9 @@ class Sagas(RuleBasedStateMachine):
         if work is not None:
             self.claim(data.draw(st.sampled_from(work.branches))[0], work.direction)
 
-    def claim(self, index, direction):
+    def claim(self, index, direction, lease_sec=math.inf):
         limit = self.story.spec.steps[index].limit_sec(direction)
-        claim = events.Claim(step=index, direction=direction, now=self.story.now, limit_sec=limit, grace_sec=GRACE_SEC)
+        claim = events.Claim(step=index, direction=direction, now=self.story.now, limit_sec=limit, grace_sec=GRACE_SEC, lease_sec=lease_sec)
         if self.happens(claim):
             self.deliveries.append(Delivery(index, self.story.run.steps[index].epoch))
 
@@ -105,6 +106,12 @@ class Sagas(RuleBasedStateMachine):
     def a_worker_or_its_ghost_says_that_it_succeeded(self, data):
         held = data.draw(st.sampled_from(self.deliveries))
         self.happens(events.Succeeded(step=held.step, epoch=held.epoch, now=self.story.now))
+
+    @precondition(lambda self: self.deliveries)
+    @rule(data=st.data(), seconds=st.integers(-5, 20))
+    def a_worker_or_its_ghost_says_that_it_is_alive(self, data, seconds):
+        held = data.draw(st.sampled_from(self.deliveries))
+        self.happens(events.Renewed(step=held.step, epoch=held.epoch, now=self.story.now, until=self.story.now + seconds))
 
     @precondition(lambda self: self.deliveries)
     @rule(data=st.data(), seconds=st.integers(0, 20))

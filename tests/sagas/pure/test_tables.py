@@ -108,6 +108,7 @@ def possible(run):
         for index, state in enumerate(run.steps):
             for direction in Direction:
                 yield events.Claim(step=index, direction=direction, now=now, limit_sec=10, grace_sec=5)
+            yield events.Renewed(step=index, epoch=state.epoch, now=now, until=now + 5)
             yield events.Succeeded(step=index, epoch=state.epoch, now=now)
             yield events.Held(step=index, epoch=state.epoch, now=now, until=BEFORE + 10, reason="open")
             yield from (

@@ -48,6 +48,64 @@ def test_no_lease_reaches_beyond_the_deadline_and_its_grace():
     assert story.run.steps[0].lease_until == START + 3 + GRACE_SEC
 
 
+def test_a_short_lease_ends_long_before_the_step_may():
+    story = Story(step("a", max_retries=1))
+
+    story.claims(0, lease_sec=3)
+
+    assert story.run.steps[0].lease_until == START + 3
+    assert story.wake_in == 3
+    story.ticks(after=3)
+    assert story.steps == "waiting"
+
+
+def test_a_lease_is_never_longer_than_the_call_may_take():
+    story = Story(step("a"))
+
+    story.claims(0, lease_sec=1000)
+
+    assert story.run.steps[0].lease_until == START + 10 + GRACE_SEC
+
+
+def test_a_renewed_lease_keeps_the_step():
+    story = Story(step("a", max_retries=1))
+    story.claims(0, lease_sec=3)
+    story.passes(2)
+
+    assert not story.renews(0, until=story.now + 3).ignored
+
+    story.ticks(after=2)
+    assert story.steps == "running"
+    story.ticks(after=1)
+    assert story.steps == "waiting"
+
+
+def test_a_renewal_never_shortens_a_lease():
+    story = Story(step("a"))
+    story.claims(0)
+
+    assert story.renews(0, until=story.now + 1).ignored == "nothing new"
+
+
+def test_what_was_given_up_cannot_be_renewed():
+    story = Story(step("a", max_retries=1))
+    epoch = story.claims(0, lease_sec=3)
+    story.ticks(after=3)
+
+    assert story.renews(0, until=story.now + 3, epoch=epoch).ignored == "given up"
+    story.passes(5)
+    story.claims(0, lease_sec=3)
+    assert story.renews(0, until=story.now + 9, epoch=epoch).ignored == "given up"
+
+
+def test_a_step_that_runs_on_while_its_saga_turns_back_may_be_renewed():
+    story = Story(step("a"), step("b"))
+    story.claims(0, lease_sec=3)
+    story.is_cancelled()
+
+    assert not story.renews(0, until=story.now + 5).ignored
+
+
 def test_no_step_starts_after_the_deadline():
     story = Story(spec=abc())
     story.does(0)

@@ -6,6 +6,7 @@ The names and the order of things are those of `sagas.engine`, `sagas.chain`, `s
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from sagas import events, machine, plan
@@ -18,7 +19,7 @@ from tests.sagas.simulated.rows import Loaded, Rows, Saved
 from tests.sagas.simulated.target import Request, Target
 from tests.sagas.simulated.world import Process, Turns, World
 
-GRACE_SEC = 2.0
+GRACE_SEC, LEASE_SEC = 2.0, 3.0
 PATIENCE_SEC = 12.0
 LAYER_LIMIT_SEC = 3.0
 ERROR = {"code": "E11440", "message": "it was not to be"}
@@ -118,6 +119,7 @@ class Shell:
             now=me.now(),
             limit_sec=loaded.spec.steps[index].limit_sec(direction),
             grace_sec=GRACE_SEC,
+            lease_sec=LEASE_SEC if self._is_renewed(loaded, index, direction) else math.inf,
             task_id=task_id,
         )
         return (yield from self.rows.dispatch(loaded.row.id, claim, loaded))
@@ -138,7 +140,32 @@ class Shell:
         if self.world.strikes("circuit open"):
             return Ended("held")
         request = self._request(me, loaded, index, direction)
-        return (yield from reach(self.world, self.target, request, limit_sec=limit))
+        turns = reach(self.world, self.target, request, limit_sec=limit)
+        if loaded.run.steps[index].lease_until is None or not self._is_renewed(loaded, index, direction):
+            return (yield from turns)
+        return (yield from self._renewing(me, loaded, index, turns, until=me.now() + limit + GRACE_SEC))
+
+    def _is_renewed(self, loaded: Loaded, index: int, direction: Direction) -> bool:
+        return not _is_handed_over(loaded.spec, index, direction) and loaded.run.owner_until is None
+
+    # --- sagas.lease --------------------------------------------------------------------------------------------------
+
+    def _renewing(self, me: Process, loaded: Loaded, index: int, turns: Turns, *, until: float) -> Turns:
+        """Make a call's turns and renew the lease of its step now and then; who is paused renews nothing."""
+        epoch, renew_at = loaded.run.steps[index].epoch, me.now() + LEASE_SEC / 3
+        while True:
+            try:
+                left = next(turns)
+            except StopIteration as end:
+                return end.value
+            while left >= 0:
+                pause = min(left, LEASE_SEC / 3)
+                yield pause
+                left = left - pause or -1
+                if me.now() >= renew_at:
+                    renew_at = me.now() + LEASE_SEC / 3
+                    longer = min(me.now() + LEASE_SEC, until)
+                    yield from self.rows.dispatch(loaded.row.id, events.Renewed(step=index, epoch=epoch, now=me.now(), until=longer))
 
     def _request(self, me: Process, loaded: Loaded, index: int, direction: Direction) -> Request:
         step, state = loaded.spec.steps[index], loaded.run.steps[index]
