@@ -33,6 +33,7 @@ REFUSED = {
     "list_sagas": ("GET", "/sagas?order_by=id", None, "E11912"),
     "show_saga": ("GET", f"/sagas/{NOBODY}", None, "E11423"),
     "list_saga_moves": ("GET", "/sagas/x/history", None, "E11908"),
+    "say_why": ("GET", f"/why/{'x' * 200}", None, "E11908"),
     "plan_saga_undo": ("GET", f"/sagas/{NOBODY}/plan", None, "E11423"),
     "signal_saga": ("POST", f"/sagas/{NOBODY}/signal", {"name": "a b"}, "E11902"),
     "cancel_saga": ("POST", f"/sagas/{NOBODY}/cancel", WHY, "E11423"),
@@ -186,6 +187,9 @@ def test_a_saga_is_started_once_per_key(caller):
     run = SagaExecution.objects.get()
     assert caller.get(f"/sagas/{run.pk}").json()["context"]["app"] == "shop"
     assert caller.get(f"/sagas/{run.pk}/plan").json() == {"would_undo": []}
+    why = caller.get(f"/why/{run.pk}").json()
+    assert set(why) == {"headline", "because", "then"}
+    assert why["headline"].startswith("waiting")
 
 
 def test_a_saga_is_turned_back_under_the_tokens_name(caller):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 from django.http import HttpRequest
@@ -16,6 +17,7 @@ from hub.api.keys import key_of
 from hub.api.offer import listing, operation
 from hub.api.paging import Paged
 from hub.api.scopes import Scope
+from hub.diagnosis import services as diagnosis
 from sagas import services
 from sagas.models import SagaExecution, SagaTransition
 from sagas.states import SagaStatus
@@ -105,6 +107,15 @@ def list_saga_moves(request: HttpRequest, execution_id: str, query: Query[Paged]
     page, cursor = paging.newest_first(rows, query, "id")
     columns = ("id", "at", "step_id", "old", "new", "reason", "actor")
     return {"items": [{name: getattr(row, name) for name in columns} for row in page], "next": cursor}
+
+
+@operation(router, "GET", "/why/{identifier}", Scope.READ)
+def say_why(request: HttpRequest, identifier: str) -> dict[str, Any]:
+    """Say in words why a saga or a request is where it is, and what happens next by itself.
+
+    A saga goes by its id; a request by its task id, trace id, correlation id or idempotency key.
+    """
+    return asdict(diagnosis.why(identifier))
 
 
 @operation(router, "GET", "/sagas/{execution_id}/plan", Scope.READ)
