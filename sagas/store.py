@@ -9,11 +9,10 @@ import socket
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 from opentelemetry.sdk.trace import ReadableSpan
@@ -24,17 +23,15 @@ from hub.errors import ErrorCode, IntegrationError
 from hub.telemetry import committed
 from hub.telemetry.secrets import redactor
 from hub.telemetry.values import Metric
-from sagas import clock, locks, machine, plan
+from sagas import clock, columns, locks, machine
 from sagas.events import Event
 from sagas.models import SagaExecution, SagaStepExecution, SagaTransition, SagaVersion
 from sagas.spec import SagaSpec, from_dict
-from sagas.states import ACTIVE, Cause, Change, RunState, SagaStatus, StepState, StepStatus
+from sagas.states import ACTIVE, Change, RunState, SagaStatus
 
 log = logging.getLogger(__name__)
 
 MAX_TRIES = 12
-_STEP_FIELDS = [f.name for f in fields(StepState)]
-_STEP_TIMES = {"lease_until", "due_at"}
 _REASON_LENGTH = 500
 
 
@@ -69,8 +66,8 @@ def load(execution_id: uuid.UUID | str) -> Loaded:
     if row is None:
         raise IntegrationError(ErrorCode.EXECUTION_NOT_FOUND, f"no saga execution {execution_id}")
     spec = _spec_of(row)
-    steps = tuple(_step_state(step) for step in _STEPS(execution_id))
-    return Loaded(row=row, spec=spec, run=_run_state(row, steps))
+    steps = tuple(columns.step_state(step) for step in _STEPS(execution_id))
+    return Loaded(row=row, spec=spec, run=columns.run_state(row, steps))
 
 
 _RUN = prepared.Select(lambda pk: SagaExecution.objects.filter(pk=pk).annotate(definition_hash=F("definition__hash")), by="id")
@@ -86,30 +83,6 @@ def _spec_of(row: SagaExecution) -> SagaSpec:
             _specs.clear()
         _specs[known] = from_dict(row.definition.snapshot)
     return _specs[known]
-
-
-def _run_state(row: SagaExecution, steps: tuple[StepState, ...]) -> RunState:
-    return RunState(
-        status=SagaStatus(row.status),
-        cause=Cause(row.cause) if row.cause else None,
-        error=row.error,
-        steps=steps,
-        input=row.input,
-        deadline_at=row.deadline_at.timestamp(),
-        started=row.started_count,
-        hints=row.hints,
-        blocked_at=clock.to_seconds(row.blocked_at),
-        blocked_reason=row.blocked_reason,
-        signals=row.signals,
-        owner_until=clock.to_seconds(row.owner_until),
-        traceparent=row.traceparent,
-    )
-
-
-def _step_state(row: SagaStepExecution) -> StepState:
-    values = {name: getattr(row, name) for name in _STEP_FIELDS}
-    values |= {name: clock.to_seconds(values[name]) for name in _STEP_TIMES}
-    return StepState(**{**values, "status": StepStatus(row.status)})
 
 
 def dispatch(execution_id: uuid.UUID | str, event: Event, *, actor: str = "", loaded: Loaded | None = None) -> Applied:
@@ -155,14 +128,14 @@ def dispatch_patiently(execution_id: uuid.UUID | str, event: Event, *, loaded: L
 def save(loaded: Loaded, run: RunState, changes: tuple[Change, ...], *, now: float, actor: str = "") -> bool:
     """Write the run if nobody changed it since it was loaded; return whether this process won."""
     row, old = loaded.row, loaded.run
-    values = _run_values(loaded.spec, run, now) | _marks(row, run, now)
-    values = {name: value for name, value in values.items() if _differs(value, getattr(row, name))}
+    values = columns.run_values(loaded.spec, run, now) | columns.marks(row, run, now)
+    values = {name: value for name, value in values.items() if columns.differs(value, getattr(row, name))}
     with transaction.atomic():
         if prepared.update(SagaExecution, {"revision": row.revision + 1, **values}, id=row.pk, revision=row.revision) != 1:
             return False
         for index, (before, after) in enumerate(zip(old.steps, run.steps, strict=True)):
             if before != after:
-                prepared.update(SagaStepExecution, _step_values(before, after), execution_id=row.pk, index=index)
+                prepared.update(SagaStepExecution, columns.step_values(before, after), execution_id=row.pk, index=index)
         _write_history(row.pk, loaded.spec, changes, now, actor)
         if run.status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.FAILED):
             locks.release(row)
@@ -187,40 +160,6 @@ def _bring_up_to_date(row: SagaExecution, values: dict[str, Any]) -> None:
     row.revision += 1
     for name, value in values.items():
         setattr(row, name, value)
-
-
-def _run_values(spec: SagaSpec, run: RunState, now: float) -> dict[str, Any]:
-    wake = plan.wake_at(spec, run, now=now, pickup_sec=settings.HUB.saga_pickup_sec)
-    return {
-        "status": run.status.value,
-        "cause": run.cause.value if run.cause else "",
-        "error": redactor().value(run.error),
-        "context": plan.context(spec, run),
-        "deadline_at": clock.to_datetime(run.deadline_at),
-        "started_count": run.started,
-        "hints": run.hints,
-        "blocked_at": clock.to_datetime(run.blocked_at),
-        "blocked_reason": redactor().text(run.blocked_reason)[:300],
-        "signals": run.signals,
-        "owner_until": clock.to_datetime(run.owner_until),
-        "next_wake_at": clock.to_datetime(wake),
-    }
-
-
-def _marks(row: SagaExecution, run: RunState, now: float) -> dict[str, Any]:
-    """Return when the run started and finished; a run that an operator sends on is not finished any more."""
-    started = row.started_at or (clock.to_datetime(now) if run.started else None)
-    return {"started_at": started, "finished_at": None if run.status in ACTIVE else clock.to_datetime(now)}
-
-
-def _step_values(before: StepState, after: StepState) -> dict[str, Any]:
-    changed = {name: getattr(after, name) for name in _STEP_FIELDS if _differs(getattr(after, name), getattr(before, name))}
-    return {name: clock.to_datetime(value) if name in _STEP_TIMES else value for name, value in changed.items()}
-
-
-def _differs(new: Any, old: Any) -> bool:
-    """Tell whether a column must be written; to Python 1 and True are equal, as JSON they are not."""
-    return new != old or (isinstance(new, dict | list | bool | int | float) and repr(new) != repr(old))
 
 
 def _write_history(pk: uuid.UUID, spec: SagaSpec, changes: tuple[Change, ...], now: float, actor: str) -> None:
@@ -259,15 +198,13 @@ def note(pk: uuid.UUID, text: str, actor: str) -> None:
     )
 
 
-def create(spec: SagaSpec, run: RunState, *, now: float, spans: Sequence[ReadableSpan] = (), **columns: Any) -> SagaExecution:
+def create(spec: SagaSpec, run: RunState, *, now: float, spans: Sequence[ReadableSpan] = (), **given: Any) -> SagaExecution:
     """Insert a run with its steps, its count and its span in one transaction: from this commit on it is accepted, and will end."""
     version = _version_row(spec)
     crash_point("accept.version_stored")
-    values = _run_values(spec, run, now)
+    values = columns.run_values(spec, run, now)
     with transaction.atomic():
-        row = SagaExecution(
-            definition=version, saga_name=spec.saga_name, input=run.input, created_at=clock.moment(now), **values, **columns
-        )
+        row = SagaExecution(definition=version, saga_name=spec.saga_name, input=run.input, created_at=clock.moment(now), **values, **given)
         prepared.insert([row])
         steps = [
             SagaStepExecution(

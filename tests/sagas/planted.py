@@ -156,7 +156,8 @@ def completed_without_a_step(history: History) -> History | None:
 
 
 def said_done_and_was_not(history: History) -> History | None:
-    completed = {(move.saga, move.step) for move in history.moves if move.new == "completed" and not move.reason.startswith("by hand")}
+    by_hand = {(move.saga, move.step) for move in history.moves if move.reason.startswith("by hand")}
+    completed = {(move.saga, move.step) for move in history.moves if move.new == "completed"} - by_hand
     line = next((e for e in history.ledger if e.event == "applied" and e.direction == "do" and (e.saga, e.step) in completed), None)
     return rejected(history, line) if line else None
 
