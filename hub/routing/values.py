@@ -33,6 +33,8 @@ class Attempt:
     server_ms: float = 0.0
     waited_ms: float = 0.0
     """Backoff before this try."""
+    task_id: str = ""
+    """The Celery task it was, where the service is a Celery worker."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from hub.console import audit
+from hub.console import audit, flower
 from hub.console.models import OperatorAction
-from hub.console.saga import drawing, gantt, story
+from hub.console.saga import drawing, gantt, messages, story
 from hub.console.text import as_json
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
@@ -34,6 +34,8 @@ class StepLine:
     error: str
     undo_error: str
     output: str
+    messages: list[messages.Message]
+    """The Celery tasks of its attempts, where there is a Flower to show them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +110,7 @@ def _drawing(loaded: Loaded, moves: list[SagaTransition]) -> drawing.Drawing:
 
 
 def _steps(loaded: Loaded, redactor: Redactor) -> list[StepLine]:
+    sent = messages.by_step(loaded) if flower.url() else [[] for _ in loaded.spec.steps]
     return [
         StepLine(
             step_id=step.step_id,
@@ -119,8 +122,9 @@ def _steps(loaded: Loaded, redactor: Redactor) -> list[StepLine]:
             error=redactor.text(_words(state.error)),
             undo_error=redactor.text(_words(state.undo_error)),
             output="" if state.output is None else as_json(state.output, redactor),
+            messages=tasks,
         )
-        for step, state in zip(loaded.spec.steps, loaded.run.steps, strict=True)
+        for step, state, tasks in zip(loaded.spec.steps, loaded.run.steps, sent, strict=True)
     ]
 
 
