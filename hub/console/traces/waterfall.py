@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from hub.telemetry import context
+from hub.telemetry.context import TraceContext
 from hub.telemetry.values import TraceSpan
 
 MAX_DEPTH = 60
@@ -14,15 +16,26 @@ MAX_DEPTH = 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One span: `left` and `width` are per cent of the trace's time; `is_orphan`: its parent is not stored."""
+    """One span: `left` and `width` are per cent of the trace's time; `is_orphan`: its parent is not stored.
+
+    `began_ms` counts from the begin of the trace; `below` and `errors_below` count the shown spans under this one.
+    """
 
     span: TraceSpan
     depth: int
     left: float
     width: float
+    began_ms: float
     duration_ms: float
     is_critical: bool
     is_orphan: bool
+    below: int = 0
+    errors_below: int = 0
+
+    @property
+    def links(self) -> list[TraceContext]:
+        """Return the spans that this one links to: what an undo takes back, what a rescue goes on with."""
+        return [found for found in map(context.parse, self.span.links) if found is not None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +64,7 @@ def build(spans: Sequence[TraceSpan], *, keep: Callable[[TraceSpan], bool] = lam
             depth=depth,
             left=round((_start(span) - began) / whole * 100, 2),
             width=round(max((_end(span) - _start(span)) / whole * 100, 0.15), 2),
+            began_ms=(_start(span) - began) * 1000,
             duration_ms=(_end(span) - _start(span)) * 1000,
             is_critical=span.span_id in critical,
             is_orphan=bool(span.parent_span_id) and span.parent_span_id not in known,
@@ -59,12 +73,26 @@ def build(spans: Sequence[TraceSpan], *, keep: Callable[[TraceSpan], bool] = lam
         if span.span_id in kept
     ]
     return Waterfall(
-        rows=tuple(rows),
+        rows=tuple(_with_what_lies_below(rows)),
         duration_ms=whole * 1000,
         services=tuple(sorted({span.service_name for span in spans if span.service_name})),
         errors=sum(span.status == "error" for span in spans),
         left_out=len(order) - len(rows),
     )
+
+
+def _with_what_lies_below(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with the counts of what can be folded under each: the deeper rows that follow it."""
+    open_ones = list[int]()
+    below, errors = [0] * len(rows), [0] * len(rows)
+    for place, row in enumerate(rows):
+        while open_ones and rows[open_ones[-1]].depth >= row.depth:
+            open_ones.pop()
+        for above in open_ones:
+            below[above] += 1
+            errors[above] += row.span.status == "error"
+        open_ones.append(place)
+    return [replace(row, below=n, errors_below=bad) for row, n, bad in zip(rows, below, errors, strict=True)]
 
 
 def _start(span: TraceSpan) -> float:
