@@ -37,9 +37,9 @@ def favicon(request: HttpRequest) -> str:
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Return what the side bar offers this person: pages they may see."""
     return [
-        {"title": "Operate", "items": [_item(request, *entry) for entry in _OPERATE]},
+        {"title": "Operate", "items": [*(_item(request, *entry) for entry in _OPERATE), *_elsewhere(request)]},
         {"title": "Bus", "separator": True, "items": [_item(request, *entry) for entry in _BUS]},
-        {"title": "Look up", "separator": True, "items": [*(_item(request, *entry) for entry in _LOOK_UP), *_elsewhere(request)]},
+        {"title": "Look up", "separator": True, "items": [_item(request, *entry) for entry in _LOOK_UP]},
     ]
 
 

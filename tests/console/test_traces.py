@@ -63,6 +63,15 @@ def test_the_critical_path_is_what_ended_last():
     assert [row.span.span_name for row in waterfall.build([ROOT, FAST, SLOW, DEEP]).rows if row.is_critical] == ["route", "charge", "sql"]
 
 
+def test_the_critical_path_leads_to_what_a_message_set_off_later():
+    sent, own = span("process hub", 0, 5, number=1), span("insert", 1, 4, number=2, parent=1)
+    saga, last = span("saga", 2, 2, number=3, parent=1), span("undo", 80, 90, number=4, parent=3)
+
+    found = waterfall.build([sent, own, saga, last])
+
+    assert [row.span.span_name for row in found.rows if row.is_critical] == ["process hub", "saga", "undo"]
+
+
 def test_each_row_counts_what_can_be_folded_under_it():
     found = waterfall.build([ROOT, FAST, SLOW, DEEP])
 

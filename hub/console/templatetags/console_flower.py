@@ -18,8 +18,9 @@ def in_flower(page: flower.Page, name: str = "", words: str = "in Flower") -> Sa
     address = flower.url(page, "" if page == "broker" else name)
     if not address or not name:
         return SafeString("")
-    shown = '<a class="hub-elsewhere" href="{}" target="_blank" rel="noopener noreferrer" aria-label="{} {}">{}</a>'
-    return format_html(shown, address, name, words, words)
+    label = f"{name} {words}" if words == "in Flower" else f"{words} in Flower"
+    shown = '<a class="hub-elsewhere" href="{}" target="_blank" rel="noopener noreferrer" aria-label="{}">{}</a>'
+    return format_html(shown, address, label, words)
 
 
 @register.filter

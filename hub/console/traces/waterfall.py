@@ -55,7 +55,8 @@ def build(spans: Sequence[TraceSpan], *, keep: Callable[[TraceSpan], bool] = lam
         return Waterfall(rows=(), duration_ms=0.0, services=(), errors=0, left_out=0)
     began, ended = min(_start(span) for span in spans), max(_end(span) for span in spans)
     whole = max(ended - began, 1e-6)
-    critical, order = _critical(spans), list(_in_order(spans))
+    order = list(_in_order(spans))
+    critical = _critical(spans, order)
     kept = _with_ancestors(spans, [span for span in spans if keep(span)])
     known = {span.span_id for span in spans}
     rows = [
@@ -127,18 +128,31 @@ def _in_order(spans: Sequence[TraceSpan]) -> Iterator[tuple[TraceSpan, int]]:
             yield span, 0
 
 
-def _critical(spans: Sequence[TraceSpan]) -> set[str]:
-    """Return the chain of spans that ended last: what to shorten if the whole is to be shorter."""
-    children = _children(spans)
+def _critical(spans: Sequence[TraceSpan], order: Sequence[tuple[TraceSpan, int]]) -> set[str]:
+    """Return the chain of spans under which the work ended last: what to shorten if the whole is to be shorter.
+
+    A message's span has ended long before what it set off, so what counts is when the last span below it ended.
+    """
+    children, ends = _children(spans), _ends_below(order)
     path: set[str] = set()
     level = children[""]
     while level:
-        last = max(level, key=_end)
+        last = max(level, key=lambda span: ends[span.span_id])
         if last.span_id in path:
             break
         path.add(last.span_id)
         level = children.get(last.span_id, [])
     return path
+
+
+def _ends_below(order: Sequence[tuple[TraceSpan, int]]) -> dict[str, float]:
+    """Return when each span and all below it had ended; children come after their parents in `order`."""
+    ends: dict[str, float] = {}
+    for span, _ in reversed(order):
+        ends[span.span_id] = max(_end(span), ends.get(span.span_id, 0.0))
+        parent = span.parent_span_id or ""
+        ends[parent] = max(ends[span.span_id], ends.get(parent, 0.0))
+    return ends
 
 
 def _with_ancestors(spans: Sequence[TraceSpan], kept: Sequence[TraceSpan]) -> set[str]:
