@@ -37,8 +37,8 @@ class Attempt:
     """The Celery task it was, where the service is a Celery worker."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """Return plain JSON; without a task where there was none."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "task_id" or self.task_id}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

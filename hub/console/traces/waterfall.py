@@ -12,6 +12,7 @@ from hub.telemetry.context import TraceContext
 from hub.telemetry.values import TraceSpan
 
 MAX_DEPTH = 60
+INDENT, DEEPEST = 2.5, 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,11 @@ class Row:
     is_orphan: bool
     below: int = 0
     errors_below: int = 0
+
+    @property
+    def indent(self) -> float:
+        """Return where the name begins, in per cent of the room for it; very deep ones stand under each other."""
+        return min(self.depth * INDENT, DEEPEST)
 
     @property
     def links(self) -> list[TraceContext]:
