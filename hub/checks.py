@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
@@ -13,6 +14,25 @@ def broker_is_redis(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.REDIS_URL.split("://")[0] in ("redis", "rediss", "unix"):
         return []
     return [Error("REDIS_URL is not a redis:// address", hint="Set REDIS_URL=redis://host:6379/0", id="hub.E002")]
+
+
+@register("hub")
+def flower_is_a_page(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse what would be no link, or would show a password to everybody who sees the console."""
+    if not settings.HUB.flower_url or is_page(settings.HUB.flower_url):
+        return []
+    hint = "Set it to Flower's http:// or https:// address without user, query or fragment, or leave it empty"
+    return [Error("HUB_FLOWER_URL is not the address of a page", hint=hint, id="hub.E003")]
+
+
+def is_page(url: str) -> bool:
+    """Tell whether an address is http(s) with a host, and nothing that a path cannot be added to."""
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and has_host and not (parts.query or parts.fragment or "@" in parts.netloc)
 
 
 @register("hub", deploy=True)

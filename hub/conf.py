@@ -41,6 +41,8 @@ class HubSettings(BaseSettings):
     allow_loopback_endpoints: bool = True
     """Loopback and private endpoints may be registered: right for one machine, to be switched off in production."""
     allowed_endpoint_networks: str = ""
+    flower_url: str = ""
+    """Where people reach Flower with a browser; the console then links to it. `manage.py up` gives that of its own Flower."""
 
     circuit_failure_threshold: int = Field(default=DEFAULT_CONFIG["circuit_breaker"]["failure_threshold"], ge=1)
     circuit_timeout_sec: float = Field(default=DEFAULT_CONFIG["circuit_breaker"]["timeout_sec"], gt=0)

@@ -112,6 +112,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 USE_TZ = True
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = ["hub.formats"]
 STATIC_URL = "static/"
 STATIC_ROOT = HUB.var_dir / "static"
 LOGIN_URL = "admin:login"

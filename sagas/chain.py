@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from celery import chain
+from celery import chain, uuid
 from celery.canvas import Signature
 from django.conf import settings
 from kombu.exceptions import OperationalError
@@ -114,8 +114,8 @@ def on_failure(execution_id: str, **attempt: Any) -> Signature:
 
 def hand_over(
     execution_id: str, step: StepSpec, index: int, direction: Direction, epoch: int, kwargs: dict[str, Any], headers: dict[str, str]
-) -> bool:
-    """Send a layer's task and the ``finish`` that takes its result; False when the broker did not confirm it."""
+) -> str:
+    """Send a layer's task and the ``finish`` that takes its result; return its id, empty when the broker did not confirm it."""
     call = step.call(direction)
     if call is None:
         raise LookupError(f"step {step.step_id} has nothing to call in direction {direction}")
@@ -123,7 +123,8 @@ def hand_over(
     limit = step.limit_sec(direction)
     theirs: Signature = app.signature(call.target, kwargs=kwargs, immutable=True)
     # `expires` here only keeps a layer from acting on a message whose attempt was given up; the rows decide the rest.
-    theirs.set(queue=call.where, headers=headers, time_limit=limit, expires=limit + settings.HUB.saga_lease_grace_sec)
+    task_id: str = uuid()
+    theirs.set(task_id=task_id, queue=call.where, headers=headers, time_limit=limit, expires=limit + settings.HUB.saga_lease_grace_sec)
     theirs.link_error(on_failure(execution_id, **attempt))
     finish = app.signature("hub.sagas.finish", kwargs={"execution_id": execution_id, **attempt}, queue=SAGAS, ignore_result=True)
     finish.link_error(on_failure(execution_id))
@@ -132,6 +133,6 @@ def hand_over(
         chain(theirs, finish).apply_async()
     except (OperationalError, RedisError, OSError) as exc:
         log.warning("layer task not confirmed by the broker", extra={"execution_id": execution_id, "error": str(exc)})
-        return False
+        return ""
     crash_point("layer.after_send", execution_id, direction, index)
-    return True
+    return task_id

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from hub.celery import app
 from hub.error_codes import ErrorCode
-from sagas import aftermath, calls, chain, children, clock, engine, plan, roster, store
+from sagas import aftermath, calls, chain, children, clock, engine, plan, roster, spans, store
 from sagas.calls import Ended
 from sagas.claimed import Attempt
 from sagas.engine import Next
@@ -46,7 +46,9 @@ def _send(attempt: Attempt) -> Ended | None:
     given = engine.payload(attempt)
     kwargs: dict[str, Any] = {"context": given.for_function()} | ({"output": given.output} if given.undo else {})
     step = attempt.applied.spec.steps[attempt.index]
-    if chain.hand_over(attempt.execution_id, step, attempt.index, attempt.direction, attempt.epoch, kwargs, given.headers()):
+    task_id = chain.hand_over(attempt.execution_id, step, attempt.index, attempt.direction, attempt.epoch, kwargs, given.headers())
+    if task_id:
+        spans.carried_by(task_id)
         return None
     return Ended(outcome="unknown", error=calls.as_error(ErrorCode.BROKER_UNAVAILABLE, "the broker did not confirm the layer's task"))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import get_args
 
-from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace import Span, Status, StatusCode, get_current_span
 
 from hub.telemetry import context, conventions, tracing
 from sagas.calls import Ended
@@ -25,6 +25,7 @@ def of_attempt(applied: Applied, *, index: int, direction: Direction, epoch: int
         conventions.SAGA_STEP_ID: step.step_id,
         conventions.SAGA_DIRECTION: direction.value,
         conventions.SAGA_EPOCH: epoch,
+        conventions.MESSAGING_MESSAGE_ID: applied.run.steps[index].task_id or None,
         conventions.KEEP: undo or None,
     }
     with tracing.span(
@@ -35,6 +36,11 @@ def of_attempt(applied: Applied, *, index: int, direction: Direction, epoch: int
         span_id=span_id(applied, index, epoch),
     ) as current:
         yield lambda ended: _say_outcome(current, ended)
+
+
+def carried_by(task_id: str) -> None:
+    """Say on the current attempt's span which task carries it out: another worker's, for a layer's step."""
+    get_current_span().set_attribute(conventions.MESSAGING_MESSAGE_ID, task_id)
 
 
 def span_id(applied: Applied, index: int, epoch: int) -> str:

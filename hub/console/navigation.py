@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
+from hub.console import flower
 from hub.events.models import DeadLetter
 from registry_app.models import Service
 from sagas.models import SagaExecution
@@ -36,7 +37,7 @@ def favicon(request: HttpRequest) -> str:
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Return what the side bar offers this person: pages they may see."""
     return [
-        {"title": "Operate", "items": [_item(request, *entry) for entry in _OPERATE]},
+        {"title": "Operate", "items": [*(_item(request, *entry) for entry in _OPERATE), *_elsewhere(request)]},
         {"title": "Bus", "separator": True, "items": [_item(request, *entry) for entry in _BUS]},
         {"title": "Look up", "separator": True, "items": [_item(request, *entry) for entry in _LOOK_UP]},
     ]
@@ -71,6 +72,13 @@ def _item(request: HttpRequest, title: str, icon: str, view: str, permission: st
     allowed = not permission or request.user.has_perm(permission)
     badge = _BADGES[view]() if allowed and view in _BADGES else ""
     return {"title": title, "icon": icon, "link": reverse(view), "permission": lambda _: allowed, "badge": badge}
+
+
+def _elsewhere(request: HttpRequest) -> list[dict[str, Any]]:
+    """Offer Flower to who may see the queues, where somebody said where it is; never marked as the page one is on."""
+    allowed, link = request.user.has_perm("console.view_queues"), flower.url()
+    entry = {"title": "Flower", "icon": "local_florist", "link": link, "permission": lambda _: allowed, "badge": "", "active": False}
+    return [entry] if link else []
 
 
 def _waiting_for_a_person() -> str:

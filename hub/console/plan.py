@@ -27,6 +27,8 @@ class Site:
     web_port: int
     flower_port: int
     flower_password: str
+    flower_link: str
+    """Where the console's links lead when Flower is reached under another address than its own; else empty."""
     saga_modules: str
     demo_ports: Mapping[str, int]
 
@@ -60,7 +62,9 @@ def hub_processes(site: Site, *, with_relay: bool) -> list[ProcessSpec]:
     """Return the processes of the hub itself; Redis is not among them."""
     env = environment(site)
     specs = [
-        _python("web", *_gunicorn(site), env=env, ready_url=f"{site.web_url}/readyz"),
+        _python(
+            "web", *_gunicorn(site), env=env | {"HUB_FLOWER_URL": site.flower_link or site.flower_url}, ready_url=f"{site.web_url}/readyz"
+        ),
         _python("worker", *_celery("worker", "-n", "hub@%h", "-Q", QUEUES, "-c", "4", "--without-mingle"), env=env),
         _python("beat", *_celery("beat", "--pidfile="), env=env),
         # Flower asks the workers once, at its start: it must not come before them.

@@ -97,6 +97,7 @@ class Up:
             web_port=startup.choose_port(self._options.port, 8000),
             flower_port=startup.choose_port(None, 5555),
             flower_password=password,
+            flower_link=self._hub.flower_url,
             saga_modules=",".join([*modules, *(["demo.sagas"] if self._options.demo else [])]),
             demo_ports=startup.demo_ports(self._var_dir / "demo" / "ports.json", plan.DEMO_SERVICES) if self._options.demo else {},
         )

@@ -35,5 +35,6 @@ class RoutedRequestAdmin(HistoryAdmin):
 
     list_display = ("created_at", "service_name", "method", "path", "outcome", "status_code", "code", "attempts", "duration_ms", "trace_id")
     list_filter = ("outcome", ServiceFilter)
+    change_form_outer_before_template = "console/request_links.html"  # to its trace and its tasks, of the console
     search_fields = ("trace_id__exact", "correlation_id__exact")
     search_help_text = "A whole trace id or correlation id"

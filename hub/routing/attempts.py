@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from uuid import uuid4
 
 from django.conf import settings
 
@@ -118,11 +119,12 @@ def _attempt(run: Run, waited_sec: float) -> Answer:
         why=_why(run, instance),
         waited_ms=round(waited_sec * 1000, 1),
         breaker=permit.breaker_state,
+        task_id="" if instance.takes_requests else str(uuid4()),
     )
     started, failed = time.monotonic(), None
     try:
         with lookup.using(instance):
-            note.answer = _send(run, instance)
+            note.answer = _send(run, instance, note.task_id)
         answers.check(note.answer, service_name=run.request.service_name, method=run.request.method, path=run.request.path)
         return note.answer
     except BaseException as exc:
@@ -162,12 +164,12 @@ def _why(run: Run, instance: Instance) -> str:
     return f"{instance.status.value}, weight {instance.weight}, {lookup.in_flight(instance.service_id)} in flight"
 
 
-def _send(run: Run, instance: Instance) -> Answer:
+def _send(run: Run, instance: Instance, task_id: str) -> Answer:
     hub = settings.HUB
     call = Call(deadline=run.deadline, max_received=hub.request_max_answer_bytes + transport.FRAMING_BYTES)
     run.cancellation.watch(call)
-    if not instance.takes_requests:
-        return queues.exchange(call, run.request, endpoint=instance.endpoint, headers=_headers(run))
+    if task_id:
+        return queues.exchange(call, run.request, endpoint=instance.endpoint, headers=_headers(run), task_id=task_id)
     return transport.exchange(
         call,
         method=run.request.method,
@@ -218,6 +220,7 @@ class _Notes:
     why: str
     waited_ms: float
     breaker: str
+    task_id: str
     answer: Answer | None = None
 
     def as_attempt(self, error: BaseException | None) -> Attempt:
@@ -227,6 +230,7 @@ class _Notes:
             why=self.why,
             waited_ms=self.waited_ms,
             breaker=self.breaker,
+            task_id=self.task_id,
             outcome="ok" if error is None else getattr(error, "outcome", "unknown"),
             code=str(getattr(error, "code", "")),
             status_code=answer.status_code if answer else None,

@@ -11,7 +11,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote
-from uuid import uuid4
 
 import redis
 from celery import current_app, states
@@ -30,13 +29,13 @@ REFUSAL_STATUS = 409
 _STORE_ERRORS = (redis.RedisError, OSError, KombuError)
 
 
-def exchange(call: Call, request: Request, *, endpoint: str, headers: dict[str, str]) -> Answer:
-    """Send the task and return its result as the answer's body.
+def exchange(call: Call, request: Request, *, endpoint: str, headers: dict[str, str], task_id: str) -> Answer:
+    """Send the task under `task_id` and return its result as the answer's body.
 
     Errors (RequestFailed): E11340 not sent; E11342 no result in time; E11343 result lost; E11344 the task failed; E11345 it refused.
     """
     queue, task = endpoint.removeprefix("celery://"), task_name(request.path)
-    task_id, started = str(uuid4()), time.monotonic()
+    started = time.monotonic()
     left = call.time_left()
     deadline = datetime.now(UTC) + timedelta(seconds=left)
     _publish(task, task_id, queue, task_arguments(request), headers | {"x-request-deadline": deadline.isoformat()})

@@ -33,10 +33,12 @@ class Attempt:
     server_ms: float = 0.0
     waited_ms: float = 0.0
     """Backoff before this try."""
+    task_id: str = ""
+    """The Celery task it was, where the service is a Celery worker."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """Return plain JSON; without a task where there was none."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "task_id" or self.task_id}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -71,6 +71,16 @@ def test_when_nothing_is_wrong_it_says_so(viewer):
     assert kinds(answer) == []
 
 
+def test_a_rollback_that_is_stuck_names_what_stands_in_its_way(viewer):
+    run = parked_saga()
+
+    html = overview(viewer).content.decode()
+
+    trouble = html[html.index('data-kind="needs-operator"') : html.index('data-kind="failed-today"')]
+    assert str(run) in trouble
+    assert "the account is closed" in trouble
+
+
 def test_each_trouble_is_there_the_worst_first(viewer):
     parked_saga()
     stuck = failed_saga()

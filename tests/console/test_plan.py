@@ -19,6 +19,7 @@ def site():
         web_port=8000,
         flower_port=5555,
         flower_password="fpass",
+        flower_link="",
         saga_modules="demo.sagas",
         demo_ports={"runtime": 1, "models": 2, "planner": 3},
     )
@@ -34,6 +35,13 @@ def test_no_secret_stands_on_a_command_line(site):
     words = " ".join(word for spec in specs for word in spec.command)
 
     assert not any(secret in words for secret in ("rpass", "dpass", "fpass"))
+
+
+@pytest.mark.parametrize(("link", "told"), [("", "http://127.0.0.1:5555"), ("https://ops.example/flower", "https://ops.example/flower")])
+def test_the_console_is_told_where_flower_is(site, link, told):
+    web = next(spec for spec in plan.hub_processes(replace(site, flower_link=link), with_relay=True) if spec.name == "web")
+
+    assert web.env["HUB_FLOWER_URL"] == told
 
 
 def test_without_the_demo_there_are_no_processes_of_it(site):

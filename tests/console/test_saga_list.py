@@ -48,6 +48,12 @@ def test_each_preset_shows_what_it_says(viewer):
     assert shown(viewer, show="stuck") == {stuck.pk}
 
 
+def test_moments_are_told_as_on_all_pages(viewer):
+    run = failed_saga()
+
+    assert f"{run.created_at:%Y-%m-%d %H:%M:%S}" in viewer.get(reverse("admin:sagas_sagaexecution_changelist")).content.decode()
+
+
 def test_a_saga_is_found_by_what_its_caller_knows(viewer):
     run, _ = saga(), saga()
     SagaExecution.objects.filter(pk=run.pk).update(correlation_id="order-77", trace_id="a" * 32, idempotency_key="key-77")

@@ -11,6 +11,7 @@ from hub.console.models import OperatorAction
 from sagas.models import SagaExecution, SagaTransition
 from tests.console import pages
 from tests.console.pages import failed_saga, parked_saga, person, saga, step_done, token
+from tests.registry.samples import register, row_of
 
 pytestmark = pytest.mark.django_db
 
@@ -49,6 +50,17 @@ def test_an_undo_that_failed_is_the_cause_of_an_incomplete_rollback(operator):
     assert "Needs an operator" in html
     assert "the account is closed" in html
     assert "Could not be undone" in html
+
+
+def test_a_step_names_the_service_that_served_it_and_leads_there(operator):
+    run, service = failed_saga(), row_of(register("L05_planning"))
+    run.steps.filter(index=0).update(served_by=service.service_id)
+    run.steps.filter(index=1).update(served_by="gone-since")
+
+    html = text_of(operator, run)
+
+    assert f'<a href="{reverse("admin:registry_service_change", args=[service.pk])}">L05_planning</a>' in html
+    assert "gone-since" in html
 
 
 def test_secrets_in_the_context_are_not_shown(operator):

@@ -63,6 +63,32 @@ def test_the_critical_path_is_what_ended_last():
     assert [row.span.span_name for row in waterfall.build([ROOT, FAST, SLOW, DEEP]).rows if row.is_critical] == ["route", "charge", "sql"]
 
 
+def test_the_critical_path_leads_to_what_a_message_set_off_later():
+    sent, own = span("process hub", 0, 5, number=1), span("insert", 1, 4, number=2, parent=1)
+    saga, last = span("saga", 2, 2, number=3, parent=1), span("undo", 80, 90, number=4, parent=3)
+
+    found = waterfall.build([sent, own, saga, last])
+
+    assert [row.span.span_name for row in found.rows if row.is_critical] == ["process hub", "saga", "undo"]
+
+
+def test_each_row_counts_what_can_be_folded_under_it():
+    found = waterfall.build([ROOT, FAST, SLOW, DEEP])
+
+    assert [(row.span.span_name, row.below, row.errors_below) for row in found.rows] == [
+        ("route", 3, 1),
+        ("lookup", 0, 0),
+        ("charge", 1, 0),
+        ("sql", 0, 0),
+    ]
+
+
+def test_what_is_filtered_out_is_not_counted():
+    found = waterfall.build([ROOT, FAST, SLOW, DEEP], keep=lambda one: one.status == "error")
+
+    assert [(row.below, row.errors_below) for row in found.rows] == [(1, 1), (0, 0)]
+
+
 def test_what_leads_to_a_kept_span_stays():
     found = waterfall.build([ROOT, FAST, SLOW, DEEP], keep=lambda one: one.status == "error")
 
@@ -98,6 +124,33 @@ def test_the_page_shows_the_trace_and_filters_it(viewer):
 
     assert [row.span.span_name for row in viewer.get(page, {"errors": "1"}).context["rows"]] == ["route", "charge"]
     assert [row.span.span_name for row in viewer.get(page, {"service": "L03_tools"}).context["rows"]] == ["route", "lookup"]
+
+
+def test_a_filter_keeps_the_other_and_chosen_again_is_taken_back(viewer):
+    store.write([ROOT, FAST])
+
+    found = viewer.get(reverse("console:trace", args=[TRACE]), {"service": "L03_tools"}).context["filters"]
+
+    assert [(one.words, one.query, one.is_on) for one in found] == [
+        ("All", "", False),
+        ("Errors only", "errors=1&service=L03_tools", False),
+        ("L02_runtime", "service=L02_runtime", False),
+        ("L03_tools", "", True),
+    ]
+
+
+def test_a_span_tells_when_it_began_what_happened_in_it_and_what_it_links_to(viewer):
+    raised = {"name": "exception", "attributes": {"exception.message": "<b>no card</b>"}}
+    links = [f"00-{TRACE}-{2:016x}-01", f"00-{'c' * 32}-{9:016x}-01", "nonsense"]
+    store.write([ROOT, FAST, span("undo", 20, 30, number=5, parent=1, events=[raised], links=links)])
+
+    html = viewer.get(reverse("console:trace", args=[TRACE])).content.decode()
+
+    assert "20.0 ms into the trace" in html
+    assert "exception.message" in html
+    assert "&lt;b&gt;no card&lt;/b&gt;" in html
+    assert f'href="#span-{2:016x}"' in html
+    assert f'href="{reverse("console:trace", args=["c" * 32])}#span-{9:016x}"' in html
 
 
 def test_a_trace_leads_to_its_saga_and_back(viewer):

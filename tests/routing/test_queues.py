@@ -1,11 +1,13 @@
 """A layer that is a Celery worker is called as one that speaks HTTP."""
 
+import json
 import time
 
 import pytest
 from django.conf import settings
 
 from hub.errors import IntegrationError
+from hub.redis_client import client
 from hub.routing import services
 from hub.routing.context import RequestContext
 from hub.routing.queues import task_name
@@ -44,12 +46,15 @@ def test_one_call_for_all_that_it_can_do(layer):
 
 
 def test_a_task_that_nobody_knows_ends_with_the_deadline(register):
+    client().delete("nobody-reads-this")
     name = register("celery://nobody-reads-this")
 
     with pytest.raises(IntegrationError) as caught:
         services.route(name, "POST", "/l03/reserve", timeout=0.3)
 
     assert (caught.value.code, caught.value.outcome) == ("E11342", "unknown")
+    [sent] = [json.loads(text)["headers"]["id"] for text in client().lrange("nobody-reads-this", 0, -1)]
+    assert [one["task_id"] for one in caught.value.details["decision"]["attempts"]] == [sent]
 
 
 @pytest.mark.parametrize(("path", "task"), [("/l03/reserve", "l03.reserve"), ("/l03.reserve", "l03.reserve"), ("/a//b/", "a.b")])

@@ -9,9 +9,9 @@ from celery import Celery, chain
 from django.conf import settings
 
 from hub.redis_client import client
-from hub.telemetry import context, store, tracing
+from hub.telemetry import context, conventions, store, tracing
 from hub.telemetry.models import Span
-from sagas import engine, recovery, services
+from sagas import engine, handover, recovery, services
 from sagas.models import SagaExecution
 from sagas.states import Direction
 from tests.telemetry.trees import tree_problems
@@ -94,6 +94,17 @@ def test_an_operator_in_a_trace_of_his_own_is_linked_to():
 
     [resumed] = [span for span in spans_of(row) if span.span_name == "resume three_steps" and span.links]
     assert [context.parse(link).trace_id for link in resumed.links] == [clicked]
+
+
+def test_an_attempt_names_the_task_that_carries_it_out():
+    row = SagaExecution.objects.get(pk=services.start("with_tools", {"plan": {}})["execution_id"])
+    engine.perform(str(row.pk), 0, Direction.DO, task_id="ours")
+    client().set("hub:roster", json.dumps({"l03@x": {"queues": ["tools"], "tasks": ["tools.reserve"]}}), ex=30)
+    handover.begin(str(row.pk), 1, Direction.DO)
+
+    [theirs] = [message["headers"]["id"] for message in queued("tools")]
+    carried = {span.span_name: span.attributes.get(conventions.MESSAGING_MESSAGE_ID) for span in spans_of(row)}
+    assert [carried[f"step {step.step_id}"] for step in row.steps.all()[:2]] == ["ours", theirs]
 
 
 def test_what_a_layer_sends_after_its_task_carries_the_trace():

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import redis
 from django.db.models import QuerySet
@@ -20,7 +22,8 @@ from hub.events.models import DeadLetter
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
 from registry_app import overview as registry
-from sagas.models import SagaExecution
+from sagas.models import SagaExecution, SagaStepExecution
+from sagas.states import StepStatus
 
 SHOWN = 5
 MANY = 1_000
@@ -80,16 +83,23 @@ def _failed_today() -> Iterator[Trouble]:
 def _sagas(preset: str, title: str) -> Trouble:
     rows = SagaExecution.objects.filter(PRESETS[preset].condition(timezone.now()))
     count = bounded_count(rows)
-    newest = (
-        rows.only("id", "saga_name", "status", "error", "blocked_reason", "created_at").order_by("-created_at")[:SHOWN] if count else []
-    )
+    columns = ("id", "saga_name", "status", "error", "blocked_reason", "created_at")
+    newest = list(rows.only(*columns).order_by("-created_at")[:SHOWN]) if count else []
+    in_the_way = _undo_errors(newest) if preset == "needs-operator" else {}
     redactor = Redactor(known_secrets())
     page = f"{reverse('admin:sagas_sagaexecution_changelist')}?{urlencode({'show': preset})}"
-    return Trouble(kind=preset, title=title, count=count, url=page, items=[_saga(row, redactor) for row in newest])
+    items = [_saga(row, in_the_way.get(row.pk) or row.error or {}, redactor) for row in newest]
+    return Trouble(kind=preset, title=title, count=count, url=page, items=items)
 
 
-def _saga(row: SagaExecution, redactor: Redactor) -> Item:
-    error = row.error or {}
+def _undo_errors(rows: list[SagaExecution]) -> dict[UUID, dict[str, Any]]:
+    """Return what stands in the way of these rollbacks now, which is not what made them turn back."""
+    failed = SagaStepExecution.objects.filter(execution__in=rows, status=StepStatus.COMPENSATION_FAILED.value, undo_error__isnull=False)
+    found = failed.order_by("-index").values_list("execution_id", "undo_error") if rows else []
+    return {execution_id: error or {} for execution_id, error in found}  # of several, the first step's: as on the saga's page
+
+
+def _saga(row: SagaExecution, error: dict[str, Any], redactor: Redactor) -> Item:
     text = row.blocked_reason or f"{error.get('code', '')} {error.get('message', '')}".strip() or row.get_status_display()
     url = reverse("admin:sagas_sagaexecution_change", args=[row.pk])
     return Item(name=str(row), text=redactor.text(text)[:200], url=url, since=row.created_at)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from hub.console import audit
+from hub.console import audit, flower
 from hub.console.models import OperatorAction
-from hub.console.saga import drawing, gantt, story
+from hub.console.saga import drawing, gantt, messages, story
 from hub.console.text import as_json
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
+from registry_app.models import Service
 from sagas import clock
 from sagas.models import SagaExecution, SagaTransition
 from sagas.states import ACTIVE, FINAL
@@ -31,9 +32,13 @@ class StepLine:
     attempts: int
     undo_attempts: int
     served_by: str
+    service: Service | None
+    """The instance that served it, if it is still in the registry."""
     error: str
     undo_error: str
     output: str
+    messages: list[messages.Message]
+    """The Celery tasks of its attempts, where there is a Flower to show them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +113,8 @@ def _drawing(loaded: Loaded, moves: list[SagaTransition]) -> drawing.Drawing:
 
 
 def _steps(loaded: Loaded, redactor: Redactor) -> list[StepLine]:
+    services = Service.objects.in_bulk({state.served_by for state in loaded.run.steps if state.served_by}, field_name="service_id")
+    sent = messages.by_step(loaded) if flower.url() else [[] for _ in loaded.spec.steps]
     return [
         StepLine(
             step_id=step.step_id,
@@ -116,11 +123,13 @@ def _steps(loaded: Loaded, redactor: Redactor) -> list[StepLine]:
             attempts=state.attempts,
             undo_attempts=state.undo_attempts,
             served_by=state.served_by,
+            service=services.get(state.served_by),
             error=redactor.text(_words(state.error)),
             undo_error=redactor.text(_words(state.undo_error)),
             output="" if state.output is None else as_json(state.output, redactor),
+            messages=tasks,
         )
-        for step, state in zip(loaded.spec.steps, loaded.run.steps, strict=True)
+        for step, state, tasks in zip(loaded.spec.steps, loaded.run.steps, sent, strict=True)
     ]
 
 

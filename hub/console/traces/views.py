@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -41,7 +42,7 @@ def index(request: HttpRequest) -> HttpResponse:
 def show(request: HttpRequest, trace_id: str) -> HttpResponse:
     """Show a trace as a waterfall."""
     spans = _spans(request, trace_id)
-    shown = waterfall.build(spans, keep=_keep(request))
+    shown, service = waterfall.build(spans, keep=_keep(request)), request.GET.get("service", "")
     return pages.render(
         request,
         "console/trace.html",
@@ -50,10 +51,32 @@ def show(request: HttpRequest, trace_id: str) -> HttpResponse:
         waterfall=shown,
         rows=shown.rows[:MAX_ROWS],
         cut=max(0, len(shown.rows) - MAX_ROWS),
-        errors_only=_errors_only(request),
-        service=request.GET.get("service", ""),
+        filters=_filters(errors_only=_errors_only(request), service=service, services=shown.services),
         sagas=_sagas(request, trace_id),
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """A filter as a link: what it says, where it leads, and whether it is in force; chosen again, it is taken back."""
+
+    words: str
+    query: str
+    is_on: bool
+
+
+def _filters(*, errors_only: bool, service: str, services: Iterable[str]) -> list[Choice]:
+    """Return the filters of a waterfall: each changes one thing and keeps the rest."""
+
+    def query(*, errors: bool, of: str) -> str:
+        return urlencode({name: text for name, text in (("errors", "1" if errors else ""), ("service", of)) if text})
+
+    everything = Choice(words="All", query="", is_on=not errors_only and not service)
+    errors = Choice(words="Errors only", query=query(errors=not errors_only, of=service), is_on=errors_only)
+    by_service = [
+        Choice(words=name, query=query(errors=errors_only, of="" if name == service else name), is_on=name == service) for name in services
+    ]
+    return [everything, errors, *by_service]
 
 
 @require_safe
