@@ -198,6 +198,15 @@ def test_the_dry_run_says_what_would_be_undone(operator):
     assert status_of(run) == "running"
 
 
+def test_a_dry_run_is_offered_of_what_can_be_done(operator):
+    running, failed, ended = saga(), failed_saga(), saga()
+    SagaExecution.objects.filter(pk=ended.pk).update(status="completed")
+
+    assert "What would cancel do now?" in text_of(operator, running)
+    assert "What would compensate do now?" in text_of(operator, failed)
+    assert "do now?" not in text_of(operator, ended)
+
+
 def test_a_saga_that_is_not_there_is_not_found(operator):
     assert operator.get(reverse("admin:sagas_sagaexecution_change", args=["nonsense"])).status_code == 404
 

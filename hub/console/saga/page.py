@@ -15,7 +15,7 @@ from hub.telemetry.secrets import known_secrets
 from registry_app.models import Service
 from sagas import clock
 from sagas.models import SagaExecution, SagaTransition
-from sagas.states import ACTIVE, FINAL
+from sagas.states import ACTIVE, FINAL, SagaStatus
 from sagas.store import Loaded
 
 MAX_MOVES = 500
@@ -48,6 +48,8 @@ class SagaPage:
     row: SagaExecution
     version: str
     is_active: bool
+    dry_run: str
+    """What could turn this run back, by name; empty where nothing can."""
     story: story.Story
     since: datetime
     drawing: drawing.Drawing
@@ -61,6 +63,13 @@ class SagaPage:
     actions: list[OperatorAction]
 
 
+def turning_back(status: SagaStatus) -> str:
+    """Return which action would undo a run as it stands; empty when it has ended well, one way or the other."""
+    if status in ACTIVE:
+        return "cancel"
+    return "compensate" if status in (SagaStatus.FAILED, SagaStatus.NEEDS_OPERATOR) else ""
+
+
 def build(loaded: Loaded) -> SagaPage:
     """Read what belongs to a run."""
     row, redactor = loaded.row, Redactor(known_secrets())
@@ -70,6 +79,7 @@ def build(loaded: Loaded) -> SagaPage:
         row=row,
         version=loaded.spec.version,
         is_active=loaded.run.status in ACTIVE,
+        dry_run=turning_back(loaded.run.status),
         story=_redacted_story(loaded, redactor),
         since=_since(row, moves),
         drawing=_drawing(loaded, moves),

@@ -25,10 +25,15 @@ def show(request: HttpRequest, execution_id: str) -> HttpResponse:
 
 @require_safe
 def plan(request: HttpRequest, execution_id: UUID) -> HttpResponse:
-    """Say what cancelling now would do, without doing it."""
+    """Say what turning back now would do, without doing it."""
     loaded = pages.found(request, SAGA, str(execution_id))
     undos = services.undo_plan(str(execution_id))
     count = ngettext("%d undo would be made", "%d undos would be made", len(undos)) % len(undos)
     return pages.render(
-        request, "console/saga_plan.html", title=f"What would cancel do? {loaded.row}", row=loaded.row, undos=undos, count=count
+        request,
+        "console/saga_plan.html",
+        title=f"What would {page.turning_back(loaded.run.status) or 'cancel'} do? {loaded.row}",
+        row=loaded.row,
+        undos=undos,
+        count=count,
     )
