@@ -49,13 +49,20 @@ class Stage:
         """End a process that would disturb other arms."""
         self.processes.pop(name).kill()
 
+    def relay(self) -> None:
+        """Have the hub's relay running, as `manage.py up` runs it."""
+        self.start("relay", [sys.executable, "manage.py", "relay"])
+
+    def publisher(self, name: str) -> None:
+        """Have somebody publish as fast as it can, until ``end(f"publisher-{name}")``."""
+        self.start(f"publisher-{name}", [sys.executable, "-m", "hub.bench.publishers", name])
+
     def hub(self) -> None:
         """Have the hub's worker and relay running, as `manage.py up` runs them."""
         from hub.celery import app
 
-        if "worker" not in self.processes:
-            self.start("relay", [sys.executable, "manage.py", "relay"])
-            self._worker(app, "worker", "hub", HUB_QUEUES)
+        self.relay()
+        self._worker(app, "worker", "hub", HUB_QUEUES)
 
     def plain(self) -> None:
         """Have a stock worker of the plain app running: prefork, two processes."""
