@@ -44,6 +44,25 @@ ROWS: tuple[Row, ...] = (
         less_is_better=True,
     ),
     Row(
+        id="S9",
+        what="write transactions of a saga of five steps",
+        ours="saga",
+        reads="transactions",
+        must=7,
+        ambitious=6,
+        less_is_better=True,
+        databases=POSTGRES,
+    ),
+    Row(
+        id="S9.redis",
+        what="Redis round trips of a saga of five steps",
+        ours="saga",
+        reads="redis_round_trips",
+        must=20,
+        ambitious=12.5,
+        less_is_better=True,
+    ),
+    Row(
         id="R1",
         what="routed requests, 50 outstanding / requests in 16 threads",
         ours="routed",
@@ -138,6 +157,22 @@ ROWS: tuple[Row, ...] = (
         ambitious=15,
         databases=SQLITE,
     ),
+    *(
+        Row(
+            id=id_,
+            what=f"{what} on many rows, ms / on a thousand",
+            ours=f"{arm} on many rows",
+            rival=f"{arm} on few rows",
+            must=3,
+            ambitious=1.7,
+            less_is_better=True,
+        )
+        for id_, what, arm in (
+            ("D3", "a move of a saga", "checkpoint"),
+            ("D3.sweep", "a sweep that finds nothing due", "sweep"),
+            ("D3.trace", "a trace by its id", "trace"),
+        )
+    ),
     Row(id="T1", what="sending a message / send_task", ours="submit", rival="send_task", must=2.5, ambitious=3.5),
     Row(id="T2", what="working a queue off / a stock worker", ours="drain", rival="drain plain", must=2.5, ambitious=4),
     Row(
@@ -207,4 +242,30 @@ ROWS: tuple[Row, ...] = (
         ambitious=0.85,
     ),
     Row(id="E5", what="topics matched against 1,000 wildcard patterns a second", ours="match a topic", must=50_000, ambitious=200_000),
+    *(
+        Row(
+            id=id_,
+            what=f"megabytes of a worker after many {what} / after few",
+            ours=f"worker MB after many {what}",
+            rival=f"worker MB after few {what}",
+            must=1.1,
+            ambitious=1.1,
+            less_is_better=True,
+            is_extra=True,
+        )
+        for id_, what in (("M1", "requests"), ("M2", "sagas"))
+    ),
+    *(
+        Row(
+            id=f"{id_}.{pool}",
+            what=f"{what}, prefork / {pool}",
+            ours=f"prefork: {what}",
+            rival=f"{pool}: {what}",
+            must=None,
+            ambitious=None,
+            is_extra=True,
+        )
+        for id_, what in (("P1", "sagas"), ("P2", "routed"), ("P3", "routed, slow service"))
+        for pool in ("threads", "gevent")
+    ),
 )

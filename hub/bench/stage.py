@@ -20,6 +20,8 @@ from hub.testing.rig import wait_until
 
 READY_SEC = 60.0
 HUB_QUEUES = "hub,hub.sagas,hub.events,hub.control"
+POOLS: Mapping[str, int] = {"prefork": 2, "threads": 16, "gevent": 100}
+"""Celery's pools, each with its concurrency: processes for the cores here, threads and greenlets for what waits."""
 _SERVERS = {"redis": "BENCH_REDIS_PID", "postgres": "BENCH_POSTGRES_PID"}
 
 
@@ -46,8 +48,9 @@ class Stage:
         return self.processes[name]
 
     def end(self, name: str) -> None:
-        """End a process that would disturb other arms."""
-        self.processes.pop(name).kill()
+        """End a process that would disturb other arms, if it is there."""
+        if name in self.processes:
+            self.processes.pop(name).kill()
 
     def relay(self) -> None:
         """Have the hub's relay running, as `manage.py up` runs it."""
@@ -57,23 +60,27 @@ class Stage:
         """Have somebody publish as fast as it can, until ``end(f"publisher-{name}")``."""
         self.start(f"publisher-{name}", [sys.executable, "-m", "hub.bench.publishers", name])
 
-    def hub(self) -> None:
-        """Have the hub's worker and relay running, as `manage.py up` runs them."""
+    def hub(self, pool: str = "prefork") -> None:
+        """Have the hub's worker and relay running, as `manage.py up` runs them; on another pool if that is named."""
         from hub.celery import app
 
         self.relay()
-        self._worker(app, "worker", "hub", HUB_QUEUES)
+        if self.kept.get("pool", pool) != pool:
+            self.end("worker")
+        self.kept["pool"] = pool
+        self._worker(app, "worker", "hub", HUB_QUEUES, pool=pool)
 
     def plain(self) -> None:
         """Have a stock worker of the plain app running: prefork, two processes."""
         self._worker(plain.app, "plain-worker", "hub.bench.plain", plain.QUEUE)
 
-    def _worker(self, app: Celery, name: str, module: str, queues: str) -> None:
+    def _worker(self, app: Celery, name: str, module: str, queues: str, *, pool: str = "prefork") -> None:
         if name in self.processes:
             return
         node = f"{name}@bench"
-        command = [sys.executable, "-m", "celery", "-A", module, "worker", "-n", node, "-Q", queues, "-c", "2", "-l", "WARNING"]
-        process = self.start(name, [*command, "--without-mingle", "--without-gossip"])
+        python, env = self.rivals.beside_the_hub() if pool == "gevent" else (sys.executable, {})
+        command = [python, "-m", "celery", "-A", module, "worker", "-n", node, "-Q", queues, "-P", pool, "-c", str(POOLS[pool])]
+        process = self.start(name, [*command, "-l", "WARNING", "--without-mingle", "--without-gossip"], env=env)
         wait_until(
             lambda: app.control.ping(destination=[node], timeout=0.5), timeout_sec=READY_SEC, what=f"{name} ready: {process.log_path}"
         )
