@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hub.bench.figures import Row
+from hub.bench.stage import POOLS
 
 POSTGRES, SQLITE = ("postgres",), ("sqlite",)
 
@@ -257,7 +258,7 @@ ROWS: tuple[Row, ...] = (
     ),
     *(
         Row(
-            id=f"{id_}.{pool}",
+            id=f"{id_}.{pool.replace(' ', '')}",
             what=f"{what}, prefork / {pool}",
             ours=f"prefork: {what}",
             rival=f"{pool}: {what}",
@@ -266,6 +267,7 @@ ROWS: tuple[Row, ...] = (
             is_extra=True,
         )
         for id_, what in (("P1", "sagas"), ("P2", "routed"), ("P3", "routed, slow service"))
-        for pool in ("threads", "gevent")
+        for pool in POOLS
+        if pool != "prefork"
     ),
 )

@@ -98,7 +98,8 @@ def _report(console: Console, verdicts: Sequence[Verdict], absent: dict[str, str
             continue  # measured in a process of its own
         cpu = ", ".join(f"{kind} {used:g}" for kind, used in cost["cpu_ms"].items())
         costs.add_row(arm, cpu, *(_text(cost[name]) for name in ("redis_commands", "redis_round_trips", "transactions")))
-    console.print(costs)
+    if costs.rows:
+        console.print(costs)
     for arm, why in absent.items():
         console.print(f"left out: {arm}: {why}")
 
