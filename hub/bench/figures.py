@@ -138,9 +138,25 @@ def order(arms: Sequence[str], round_number: int) -> list[str]:
 
 def chosen(rows: Sequence[Row], only: str, database: str) -> list[Row]:
     """Return the rows that were asked for (``S1,R2``; ``S5`` takes ``S5.dbos`` along) and that this database can show."""
-    wanted = {name.strip() for name in only.split(",") if name.strip()}
+    wanted = _names(only)
     return [row for row in rows if database in row.databases and (_is_wanted(row, wanted) if wanted else not row.is_extra)]
 
 
 def _is_wanted(row: Row, wanted: Collection[str]) -> bool:
     return row.id in wanted or row.id.split(".")[0] in wanted
+
+
+def not_shown(rows: Sequence[Row], only: str) -> list[str]:
+    """Return what was asked for and is none of these rows: unknown, or not to be shown on this database."""
+    names = {row.id for row in rows} | {row.id.split(".")[0] for row in rows}
+    return [name for name in _names(only) if name not in names]
+
+
+def _names(only: str) -> list[str]:
+    return [name.strip() for name in only.split(",") if name.strip()]
+
+
+def is_complete(rows: Sequence[Row], verdicts: Collection[str], absent: Collection[str], *, strictly: bool) -> bool:
+    """Tell whether all of ours came out; strictly: also every row. A rival that is not there costs its rows, no more."""
+    ours = {row.ours for row in rows}
+    return bool(verdicts) and not ours & set(absent) and not (strictly and {row.id for row in rows} - set(verdicts))

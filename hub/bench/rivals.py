@@ -35,7 +35,10 @@ class Rivals:
         """Run a rival's script and return what it measured; `RivalAbsent` when it cannot run."""
         self._prepare()
         command = [str(self._venv / "bin" / "python"), str(ROOT / "bench" / "rivals" / f"{name}.py"), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ROUND_SEC)  # noqa: S603
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=ROUND_SEC)  # noqa: S603
+        except subprocess.TimeoutExpired as exc:
+            raise RivalAbsent(f"{name}: it took longer than {ROUND_SEC} s") from exc
         if done.returncode != 0:
             raise RivalAbsent(f"{name}: {(done.stderr.strip().splitlines() or ['it failed'])[-1][:200]}")
         return Sample(**json.loads(done.stdout.strip().splitlines()[-1]))

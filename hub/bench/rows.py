@@ -246,6 +246,18 @@ ROWS: tuple[Row, ...] = (
     *(
         Row(
             id=id_,
+            what=f"a {what} traced and counted, ms / without telemetry",
+            ours=f"{arm}, traced and counted",
+            rival=f"{arm}, without telemetry",
+            must=None,
+            ambitious=None,
+            less_is_better=True,
+        )
+        for id_, what, arm in (("O1", "routed request", "request"), ("O2", "step of a saga", "step"))
+    ),
+    *(
+        Row(
+            id=id_,
             what=f"megabytes of a worker after many {what} / after few",
             ours=f"worker MB after many {what}",
             rival=f"worker MB after few {what}",

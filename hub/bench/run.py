@@ -47,18 +47,18 @@ def _bench(only: str, rounds: int, json_path: Path | None, *, is_strict: bool) -
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     with Stage(Path(os.environ["BENCH_DIR"]), Rivals(Path(os.environ["BENCH_RIVALS_DIR"]))) as stage:
         rows = figures.chosen(ROWS, only, stage.database())
-        if not rows:
-            console.print(f"no row is called {only!r} on {stage.database()}; there are: {', '.join(row.id for row in ROWS)}")
+        unknown = figures.not_shown(rows, only)
+        if unknown:
+            console.print(f"no row on {stage.database()}: {', '.join(unknown)}; there are: {', '.join(row.id for row in ROWS)}")
+        if not rows or (unknown and is_strict):
             return 1
         samples, absent = _rounds(stage, sorted({arm for row in rows for arm in row.arms}), rounds, console)
-        verdicts = [figures.judge(row, samples) for row in rows]
+        verdicts = [verdict for row in rows if (verdict := figures.judge(row, samples))]
         console.print(_machine(stage.database(), rounds))
-    _report(console, [one for one in verdicts if one], absent)
+    _report(console, verdicts, absent)
     if json_path:
-        json_path.write_text(json.dumps([one.as_dict() for one in verdicts if one], indent=1) + "\n")
-    # A rival that is not there costs its rows; an arm of ours that did not end is a failure.
-    ours = {row.ours for row in rows}
-    return 1 if ours & set(absent) or not any(verdicts) or (is_strict and not all(verdicts)) else 0
+        json_path.write_text(json.dumps([one.as_dict() for one in verdicts], indent=1) + "\n")
+    return 0 if figures.is_complete(rows, {one.id for one in verdicts}, absent, strictly=is_strict) else 1
 
 
 def _rounds(stage: Stage, arms: list[str], rounds: int, console: Console) -> tuple[list[dict[str, Sample]], dict[str, str]]:

@@ -75,3 +75,25 @@ def test_a_row_without_a_whole_round_has_no_verdict():
     row = Row(id="X", what="x", ours="a", rival="b", must=2, ambitious=3)
 
     assert figures.judge(row, [{"a": Sample(figure=20)}]) is None
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "absent", "loosely", "strictly"),
+    [
+        ({"X", "Y"}, {}, True, True),
+        ({"X"}, {"rival": "not installed"}, True, False),
+        ({"X"}, {"b": "no end"}, False, False),
+        ({}, {}, False, False),
+    ],
+)
+def test_a_run_fails_when_ours_did_not_come_out_and_strictly_when_a_rival_did_not(verdicts, absent, loosely, strictly):
+    rows = [Row(id="X", what="x", ours="a", must=1, ambitious=2), Row(id="Y", what="y", ours="b", rival="rival", must=1, ambitious=2)]
+
+    assert figures.is_complete(rows, verdicts, absent, strictly=False) is loosely
+    assert figures.is_complete(rows, verdicts, absent, strictly=True) is strictly
+
+
+def test_what_was_asked_for_and_cannot_be_shown_is_said():
+    rows = figures.chosen(ROWS, "S1,S6.inline,R4,X9", "sqlite")
+
+    assert figures.not_shown(rows, "S1,S6.inline,R4,X9") == ["S1", "X9"]
