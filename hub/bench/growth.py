@@ -27,7 +27,7 @@ from sagas.accept import Request, accept  # noqa: E402
 from sagas.models import SagaExecution  # noqa: E402
 from sagas.states import Direction  # noqa: E402
 
-TIMES, DEAD_LETTERS = 200, 1_000
+MOVES, READS, DEAD_LETTERS = 200, 1_000, 1_000
 
 
 def fill(rows: int) -> None:
@@ -39,7 +39,7 @@ def fill(rows: int) -> None:
 def checkpoints() -> Iterator[Callable[[], object]]:
     """Claim the first step of fresh sagas; they are gone afterwards, or the next sweep would find them."""
     spec = catalog.find("bench_five", None)
-    rows = [accept(spec, Request(context={}))[0] for _ in range(TIMES)]
+    rows = [accept(spec, Request(context={}))[0] for _ in range(MOVES)]
     for row in rows:
         event = events.Claim(step=0, direction=Direction.DO, now=time.time(), limit_sec=30, grace_sec=5)
         yield partial(store.dispatch, row.pk, event)
@@ -48,14 +48,14 @@ def checkpoints() -> Iterator[Callable[[], object]]:
 
 def sweeps() -> Iterator[Callable[[], object]]:
     """Sweep where nothing is due."""
-    yield from [recovery.sweep] * TIMES
+    yield from [recovery.sweep] * READS
 
 
 def traces() -> Iterator[Callable[[], object]]:
     """Read the ten spans of traces from all over the table."""
     known = list(SagaExecution.objects.order_by("-created_at").values_list("trace_id", flat=True))
     known = known[: max(1, len(known) // load.SPANS_OF_A_TRACE)]
-    for number in range(TIMES):
+    for number in range(READS):
         yield partial(spans.trace, known[number * 37 % len(known)])
 
 

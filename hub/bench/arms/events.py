@@ -85,10 +85,19 @@ def _to_handlers(stage: Stage, pattern: str, subscribers: int, *, name: str | No
             return counter.measure(stage, "ours")
         finally:
             run(face.stop())
+            run(_end_the_rest())
 
 
 async def _make_face() -> EventBus:
     return EventBus()
+
+
+async def _end_the_rest() -> None:
+    """Cancel what still waits in this loop: nobody will look at it again."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 @contextmanager
