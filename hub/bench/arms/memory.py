@@ -1,11 +1,12 @@
 """Megabytes of a worker with its children (or threads) after little work and after much, each from a fresh worker.
 
-The figure is the peak over the last `few` units, as a child that was just replaced is a small one.
+The figure is the median of looks during the last `few` units: while prefork replaces a child, old and new are both there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from statistics import median
 
 from hub.bench import memory, sizes
 from hub.bench.arms import requests, sagas
@@ -25,19 +26,19 @@ def after(units: Callable[[Sizes], int], work: Work) -> Callable[[Stage], Sample
         stage.end("worker")
         requests.prepare(stage)
         asked = sizes.asked()
-        return _peak(stage, work, units=units(asked), watched=asked.few)
+        return _watched(stage, work, units=units(asked), last=asked.few)
 
     return arm
 
 
-def _peak(stage: Stage, work: Work, *, units: int, watched: int) -> Sample:
-    peak, done = 0.0, 0
+def _watched(stage: Stage, work: Work, *, units: int, last: int) -> Sample:
+    looks, done = [], 0
     while done < units:
         work(SLICE)
         done += SLICE
-        if done > units - watched:
-            peak = max(peak, memory.of_tree_mb(stage.processes["worker"].pid))
-    return Sample(figure=peak, units=done)
+        if done > units - last:
+            looks.append(memory.of_tree_mb(stage.processes["worker"].pid))
+    return Sample(figure=median(looks), units=done)
 
 
 def _route(number: int) -> None:
