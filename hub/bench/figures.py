@@ -5,7 +5,7 @@ Only ratios within a round are compared: this machine's next hour may be half as
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
@@ -23,12 +23,13 @@ class Sample:
     cpu_ms: Mapping[str, float] = field(default_factory=dict)
     """By kind of process: this one, ``worker``, ``redis``, ``postgres``, ..."""
     redis_commands: float | None = None
+    redis_round_trips: float | None = None
     transactions: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One comparison. Without a `rival` the figure itself is held against the target."""
+    """One comparison. Without a `rival` the figure itself is held against the target; without a target it is only shown."""
 
     id: str
     what: str
@@ -36,17 +37,30 @@ class Row:
     rival: str = ""
     floor: str = ""
     """An arm whose time is taken off both sides first: what is left is what each adds."""
-    must: float
-    ambitious: float
+    reads: str = "figure"
+    """Which value of a sample is compared: `transactions` and `redis_round_trips` are counts per unit."""
+    must: float | None
+    ambitious: float | None
     less_is_better: bool = False
     databases: tuple[str, ...] = ("sqlite", "postgres")
+    is_extra: bool = False
+    """Measured only if it is asked for by its id: it takes long, or tells about a choice and not about the hub."""
 
     @property
     def arms(self) -> tuple[str, ...]:
         return tuple(arm for arm in (self.ours, self.rival, self.floor) if arm)
 
-    def meets(self, ratio: float, target: float) -> bool:
-        """Tell whether a ratio is as good as a target."""
+    def read(self, sample: Sample) -> float:
+        """Return the value that is compared."""
+        return float(getattr(sample, self.reads))
+
+    def met(self, ratio: float) -> str:
+        """Tell which target a ratio reaches: ``ambitious``, ``must``, ``no``, or nothing where there is none."""
+        if self.must is None or self.ambitious is None:
+            return ""
+        return "ambitious" if self._meets(ratio, self.ambitious) else "must" if self._meets(ratio, self.must) else "no"
+
+    def _meets(self, ratio: float, target: float) -> bool:
         return ratio <= target if self.less_is_better else ratio >= target
 
 
@@ -60,10 +74,9 @@ class Verdict:
     rival: float | None
     ratio: float
     spread: tuple[float, float]
-    target: float
-    ambitious: float
+    target: float | None
+    ambitious: float | None
     met: str
-    """``ambitious``, ``must`` or ``no``."""
     is_noisy: bool
     costs: dict[str, Any] = field(default_factory=dict)
 
@@ -82,22 +95,22 @@ def judge(row: Row, rounds: Sequence[Mapping[str, Sample]]) -> Verdict | None:
     return Verdict(
         id=row.id,
         what=row.what,
-        ours=median(one[row.ours].figure for one in whole),
-        rival=median(one[row.rival].figure for one in whole) if row.rival else None,
+        ours=median(row.read(one[row.ours]) for one in whole),
+        rival=median(row.read(one[row.rival]) for one in whole) if row.rival else None,
         ratio=ratio,
         spread=(ratios[0], ratios[-1]),
         target=row.must,
         ambitious=row.ambitious,
-        met="ambitious" if row.meets(ratio, row.ambitious) else "must" if row.meets(ratio, row.must) else "no",
+        met=row.met(ratio),
         is_noisy=ratios[-1] > NOISY_SPREAD * ratios[0],
         costs={arm: _costs([one[arm] for one in whole]) for arm in row.arms},
     )
 
 
 def _ratio(row: Row, one: Mapping[str, Sample]) -> float:
-    floor = one[row.floor].figure if row.floor else 0.0
-    ours = one[row.ours].figure - floor
-    return ours / max(one[row.rival].figure - floor, 1e-9) if row.rival else ours
+    floor = row.read(one[row.floor]) if row.floor else 0.0
+    ours = row.read(one[row.ours]) - floor
+    return ours / max(row.read(one[row.rival]) - floor, 1e-9) if row.rival else ours
 
 
 def _costs(samples: Sequence[Sample]) -> dict[str, Any]:
@@ -106,6 +119,7 @@ def _costs(samples: Sequence[Sample]) -> dict[str, Any]:
     return {
         "cpu_ms": cpu,
         "redis_commands": _median_of([one.redis_commands for one in samples]),
+        "redis_round_trips": _median_of([one.redis_round_trips for one in samples]),
         "transactions": _median_of([one.transactions for one in samples]),
     }
 
@@ -124,5 +138,25 @@ def order(arms: Sequence[str], round_number: int) -> list[str]:
 
 def chosen(rows: Sequence[Row], only: str, database: str) -> list[Row]:
     """Return the rows that were asked for (``S1,R2``; ``S5`` takes ``S5.dbos`` along) and that this database can show."""
-    wanted = [name.strip() for name in only.split(",") if name.strip()]
-    return [row for row in rows if database in row.databases and (not wanted or row.id in wanted or row.id.split(".")[0] in wanted)]
+    wanted = _names(only)
+    return [row for row in rows if database in row.databases and (_is_wanted(row, wanted) if wanted else not row.is_extra)]
+
+
+def _is_wanted(row: Row, wanted: Collection[str]) -> bool:
+    return row.id in wanted or row.id.split(".")[0] in wanted
+
+
+def not_shown(rows: Sequence[Row], only: str) -> list[str]:
+    """Return what was asked for and is none of these rows: unknown, or not to be shown on this database."""
+    names = {row.id for row in rows} | {row.id.split(".")[0] for row in rows}
+    return [name for name in _names(only) if name not in names]
+
+
+def _names(only: str) -> list[str]:
+    return [name.strip() for name in only.split(",") if name.strip()]
+
+
+def is_complete(rows: Sequence[Row], verdicts: Collection[str], absent: Collection[str], *, strictly: bool) -> bool:
+    """Tell whether all of ours came out; strictly: also every row. A rival that is not there costs its rows, no more."""
+    ours = {row.ours for row in rows}
+    return bool(verdicts) and not ours & set(absent) and not (strictly and {row.id for row in rows} - set(verdicts))

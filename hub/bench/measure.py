@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from statistics import quantiles
+from typing import Any
 
 from django.db import connection
 
@@ -54,7 +55,8 @@ class _Counters:
 
     def __init__(self, stage: Stage) -> None:
         self.cpu = stage.cpu_sec()
-        self.commands = int(client().info("stats")["total_commands_processed"])  # type: ignore[index]
+        stats: Any = client().info("stats")
+        self.commands, self.reads = int(stats["total_commands_processed"]), int(stats["total_reads_processed"])
         self.transactions = _transactions() if stage.database() == "postgres" else None
 
     def since(self, before: _Counters, *, figure: float, units: int) -> Sample:
@@ -68,6 +70,7 @@ class _Counters:
             units=units,
             cpu_ms={name: used for name, used in cpu.items() if used > 0.0005},
             redis_commands=(self.commands - before.commands) / units,
+            redis_round_trips=(self.reads - before.reads) / units,
             transactions=transactions,
         )
 

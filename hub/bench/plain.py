@@ -6,6 +6,7 @@ import os
 import time
 from typing import Any
 
+import redis
 import requests
 from celery import Celery
 
@@ -15,6 +16,11 @@ QUEUE = "plain"
 app = Celery("plain", broker=URL, backend=URL)
 app.conf.update(task_default_queue=QUEUE, task_serializer="json", broker_connection_retry_on_startup=True)
 _session = requests.Session()
+
+
+def redis_client() -> redis.Redis:
+    """Return a client as anybody would make it."""
+    return redis.Redis.from_url(URL, decode_responses=True)
 
 
 @app.task(name="plain.nothing")

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from hub.bench.figures import Sample
@@ -33,10 +35,18 @@ class Rivals:
         """Run a rival's script and return what it measured; `RivalAbsent` when it cannot run."""
         self._prepare()
         command = [str(self._venv / "bin" / "python"), str(ROOT / "bench" / "rivals" / f"{name}.py"), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ROUND_SEC)  # noqa: S603
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=ROUND_SEC)  # noqa: S603
+        except subprocess.TimeoutExpired as exc:
+            raise RivalAbsent(f"{name}: it took longer than {ROUND_SEC} s") from exc
         if done.returncode != 0:
             raise RivalAbsent(f"{name}: {(done.stderr.strip().splitlines() or ['it failed'])[-1][:200]}")
         return Sample(**json.loads(done.stdout.strip().splitlines()[-1]))
+
+    def beside_the_hub(self) -> tuple[str, dict[str, str]]:
+        """Return an interpreter and an environment that find the hub's packages first, then the rivals'."""
+        self._prepare()
+        return str(self._venv / "bin" / "python"), {"PYTHONPATH": os.pathsep.join([str(ROOT), sysconfig.get_path("purelib")])}
 
     def _prepare(self) -> None:
         stamp, wanted = self._venv / "installed", hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()

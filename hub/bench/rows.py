@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hub.bench.figures import Row
+from hub.bench.stage import POOLS
 
 POSTGRES, SQLITE = ("postgres",), ("sqlite",)
 
@@ -18,6 +19,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(id="S2", what="the same / a chain without results", ours="saga", rival="chain without results", must=1.0, ambitious=1.4),
     Row(id="S3", what="the same / DBOS, one process", ours="saga", rival="DBOS", must=2.5, ambitious=4, databases=POSTGRES),
+    Row(id="S4", what="the same / saga-framework", ours="saga", rival="saga-framework", must=2.5, ambitious=3.5, databases=POSTGRES),
     Row(id="S5", what="inline sagas / a stock chain", ours="saga inline", rival="chain", must=3.5, ambitious=5, databases=POSTGRES),
     Row(id="S5.dbos", what="inline sagas / DBOS", ours="saga inline", rival="DBOS", must=5, ambitious=8, databases=POSTGRES),
     Row(id="S6", what="sagas / DBOS on SQLite", ours="saga", rival="DBOS", must=2.5, ambitious=3.7, databases=SQLITE),
@@ -40,6 +42,25 @@ ROWS: tuple[Row, ...] = (
         rival="chain, one at a time",
         must=0.45,
         ambitious=0.3,
+        less_is_better=True,
+    ),
+    Row(
+        id="S9",
+        what="write transactions of a saga of five steps",
+        ours="saga",
+        reads="transactions",
+        must=7,
+        ambitious=6,
+        less_is_better=True,
+        databases=POSTGRES,
+    ),
+    Row(
+        id="S9.redis",
+        what="Redis round trips of a saga of five steps",
+        ours="saga",
+        reads="redis_round_trips",
+        must=20,
+        ambitious=12.5,
         less_is_better=True,
     ),
     Row(
@@ -137,6 +158,128 @@ ROWS: tuple[Row, ...] = (
         ambitious=15,
         databases=SQLITE,
     ),
+    *(
+        Row(
+            id=id_,
+            what=f"{what} on many rows, ms / on a thousand",
+            ours=f"{arm} on many rows",
+            rival=f"{arm} on few rows",
+            must=3,
+            ambitious=1.7,
+            less_is_better=True,
+        )
+        for id_, what, arm in (
+            ("D3", "a move of a saga", "checkpoint"),
+            ("D3.sweep", "a sweep that finds nothing due", "sweep"),
+            ("D3.trace", "a trace by its id", "trace"),
+        )
+    ),
     Row(id="T1", what="sending a message / send_task", ours="submit", rival="send_task", must=2.5, ambitious=3.5),
     Row(id="T2", what="working a queue off / a stock worker", ours="drain", rival="drain plain", must=2.5, ambitious=4),
+    Row(
+        id="E1",
+        what="events from publish to a durable handler / PUBLISH",
+        ours="event to a durable handler",
+        rival="PUBLISH",
+        must=0.6,
+        ambitious=0.8,
+    ),
+    Row(
+        id="E1.stream",
+        what="the same / XADD and XREADGROUP",
+        ours="event to a durable handler",
+        rival="XADD and XREADGROUP",
+        must=0.6,
+        ambitious=0.8,
+    ),
+    Row(id="E1.live", what="events to a live handler / PUBLISH", ours="event to a live handler", rival="PUBLISH", must=0.6, ambitious=0.8),
+    Row(
+        id="E1.wildcard",
+        what="the same by wildcard / PSUBSCRIBE",
+        ours="event to a live handler, wildcard",
+        rival="PUBLISH, pattern",
+        must=0.6,
+        ambitious=0.8,
+    ),
+    Row(
+        id="E1.live10",
+        what="events to 10 live handlers / 10 subscribers",
+        ours="event to 10 live handlers",
+        rival="PUBLISH to 10",
+        must=0.6,
+        ambitious=0.8,
+    ),
+    Row(
+        id="E1.wildcard10",
+        what="the same by wildcard / PSUBSCRIBE",
+        ours="event to 10 live handlers, wildcard",
+        rival="PUBLISH to 10, pattern",
+        must=0.6,
+        ambitious=0.8,
+    ),
+    Row(
+        id="E2",
+        what="events to a durable handler / kombu's topic exchange",
+        ours="event to a durable handler",
+        rival="kombu topic exchange",
+        must=3,
+        ambitious=4,
+    ),
+    Row(
+        id="E2.faststream",
+        what="the same / FastStream on a stream",
+        ours="event to a durable handler",
+        rival="FastStream on a stream",
+        must=1,
+        ambitious=1.2,
+    ),
+    Row(id="E3", what="publish_many of 50 / publish", ours="publish_many", rival="publish", must=4, ambitious=5),
+    Row(
+        id="E4",
+        what="10 live handlers of one process / 1",
+        ours="event to 10 live handlers",
+        rival="event to a live handler",
+        must=0.6,
+        ambitious=0.85,
+    ),
+    Row(id="E5", what="topics matched against 1,000 wildcard patterns a second", ours="match a topic", must=50_000, ambitious=200_000),
+    *(
+        Row(
+            id=id_,
+            what=f"a {what} traced and counted, ms / without telemetry",
+            ours=f"{arm}, traced and counted",
+            rival=f"{arm}, without telemetry",
+            must=None,
+            ambitious=None,
+            less_is_better=True,
+        )
+        for id_, what, arm in (("O1", "routed request", "request"), ("O2", "step of a saga", "step"))
+    ),
+    *(
+        Row(
+            id=id_,
+            what=f"megabytes of a worker after many {what} / after few",
+            ours=f"worker MB after many {what}",
+            rival=f"worker MB after few {what}",
+            must=1.1,
+            ambitious=1.1,
+            less_is_better=True,
+            is_extra=True,
+        )
+        for id_, what in (("M1", "requests"), ("M2", "sagas"))
+    ),
+    *(
+        Row(
+            id=f"{id_}.{pool.replace(' ', '')}",
+            what=f"{what}, prefork / {pool}",
+            ours=f"prefork: {what}",
+            rival=f"{pool}: {what}",
+            must=None,
+            ambitious=None,
+            is_extra=True,
+        )
+        for id_, what in (("P1", "sagas"), ("P2", "routed"), ("P3", "routed, slow service"))
+        for pool in POOLS
+        if pool != "prefork"
+    ),
 )

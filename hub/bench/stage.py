@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from celery import Celery
 from django.conf import settings
@@ -20,6 +20,22 @@ from hub.testing.rig import wait_until
 
 READY_SEC = 60.0
 HUB_QUEUES = "hub,hub.sagas,hub.events,hub.control"
+
+
+class Pool(NamedTuple):
+    """A way to run a worker: so many processes of `celery worker`, each with a pool of that kind and size."""
+
+    kind: str
+    size: int
+    processes: int = 1
+
+
+POOLS: Mapping[str, Pool] = {
+    "prefork": Pool("prefork", 2),
+    "threads": Pool("threads", 16),
+    "2 x threads": Pool("threads", 8, processes=2),
+    "gevent": Pool("gevent", 100),
+}
 _SERVERS = {"redis": "BENCH_REDIS_PID", "postgres": "BENCH_POSTGRES_PID"}
 
 
@@ -46,27 +62,41 @@ class Stage:
         return self.processes[name]
 
     def end(self, name: str) -> None:
-        """End a process that would disturb other arms."""
-        self.processes.pop(name).kill()
+        """End a process that would disturb other arms, if it is there."""
+        if name in self.processes:
+            self.processes.pop(name).kill()
 
-    def hub(self) -> None:
-        """Have the hub's worker and relay running, as `manage.py up` runs them."""
+    def relay(self) -> None:
+        """Have the hub's relay running, as `manage.py up` runs it."""
+        self.start("relay", [sys.executable, "manage.py", "relay"])
+
+    def publisher(self, name: str) -> None:
+        """Have somebody publish as fast as it can, until ``end(f"publisher-{name}")``."""
+        self.start(f"publisher-{name}", [sys.executable, "-m", "hub.bench.publishers", name])
+
+    def hub(self, pool: str = "prefork") -> None:
+        """Have the hub's worker and relay running, as `manage.py up` runs them; on another pool if that is named."""
         from hub.celery import app
 
-        if "worker" not in self.processes:
-            self.start("relay", [sys.executable, "manage.py", "relay"])
-            self._worker(app, "worker", "hub", HUB_QUEUES)
+        self.relay()
+        if self.kept.get("pool", pool) != pool:
+            for name in [name for name in self.processes if name.startswith("worker")]:
+                self.end(name)
+        self.kept["pool"] = pool
+        for number in range(POOLS[pool].processes):
+            self._worker(app, f"worker-{number + 1}" if number else "worker", "hub", HUB_QUEUES, POOLS[pool])
 
     def plain(self) -> None:
         """Have a stock worker of the plain app running: prefork, two processes."""
-        self._worker(plain.app, "plain-worker", "hub.bench.plain", plain.QUEUE)
+        self._worker(plain.app, "plain-worker", "hub.bench.plain", plain.QUEUE, POOLS["prefork"])
 
-    def _worker(self, app: Celery, name: str, module: str, queues: str) -> None:
+    def _worker(self, app: Celery, name: str, module: str, queues: str, pool: Pool) -> None:
         if name in self.processes:
             return
         node = f"{name}@bench"
-        command = [sys.executable, "-m", "celery", "-A", module, "worker", "-n", node, "-Q", queues, "-c", "2", "-l", "WARNING"]
-        process = self.start(name, [*command, "--without-mingle", "--without-gossip"])
+        python, env = self.rivals.beside_the_hub() if pool.kind == "gevent" else (sys.executable, {})
+        command = [python, "-m", "celery", "-A", module, "worker", "-n", node, "-Q", queues, "-P", pool.kind, "-c", str(pool.size)]
+        process = self.start(name, [*command, "-l", "WARNING", "--without-mingle", "--without-gossip"], env=env)
         wait_until(
             lambda: app.control.ping(destination=[node], timeout=0.5), timeout_sec=READY_SEC, what=f"{name} ready: {process.log_path}"
         )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hub.bench.arms import breaker, messages, records, registry, requests, sagas
+from hub.bench.arms import breaker, events, growth, memory, messages, pools, records, registry, requests, sagas, telemetry
 from hub.bench.figures import Sample
 from hub.bench.stage import Stage
 
 Arm = Callable[[Stage], Sample]
-ARMS: dict[str, Arm] = {
-    name: arm for module in (sagas, requests, breaker, registry, records, messages) for name, arm in module.ARMS.items()
-}
+_MODULES = (sagas, requests, breaker, registry, records, messages, events, growth, telemetry, memory, pools)
+ARMS: dict[str, Arm] = {name: arm for module in _MODULES for name, arm in module.ARMS.items()}

@@ -23,25 +23,26 @@ BROADCAST_TO, BROADCAST_MS, BROADCASTS, PATIENCE_SEC = 50, 20, 8, 30
 
 def routed(stage: Stage) -> Sample:
     """Requests through the queue `hub`, fifty outstanding, all answers fetched."""
-    _prepare(stage)
-    return measure.rate(stage, lambda: _outstanding(_send))
+    prepare(stage)
+    return measure.rate(stage, lambda: outstanding(send, REQUESTS))
 
 
 def fetched(stage: Stage) -> Sample:
     """The same through a plain Celery task with the result backend."""
     stage.plain()
     url = stage.target() + "/"
-    return measure.rate(stage, lambda: _outstanding(lambda: plain.get.delay(url)))
+    return measure.rate(stage, lambda: outstanding(lambda: plain.get.delay(url), REQUESTS))
 
 
-def _outstanding(send: Callable[[], Any]) -> int:
-    waiting = [send() for _ in range(AT_ONCE)]
-    for _ in range(REQUESTS - AT_ONCE):
+def outstanding(send_one: Callable[[], Any], number: int) -> int:
+    """Have fifty under way until all were sent, and fetch every answer."""
+    waiting = [send_one() for _ in range(min(AT_ONCE, number))]
+    for _ in range(number - len(waiting)):
         waiting.pop(0).get(timeout=PATIENCE_SEC)
-        waiting.append(send())
+        waiting.append(send_one())
     for result in waiting:
         result.get(timeout=PATIENCE_SEC)
-    return REQUESTS
+    return number
 
 
 def bare_threads(stage: Stage) -> Sample:
@@ -58,8 +59,8 @@ def bare_threads(stage: Stage) -> Sample:
 
 def routed_one(stage: Stage) -> Sample:
     """Requests through the queue, one at a time."""
-    _prepare(stage)
-    return measure.latency(stage, lambda: _send().get(timeout=PATIENCE_SEC), times=ONE_BY_ONE)
+    prepare(stage)
+    return measure.latency(stage, lambda: send().get(timeout=PATIENCE_SEC), times=ONE_BY_ONE)
 
 
 def fetched_one(stage: Stage) -> Sample:
@@ -77,7 +78,7 @@ def bare_one(stage: Stage) -> Sample:
 
 def broadcast(stage: Stage) -> Sample:
     """One request to fifty services that each take 20 ms."""
-    _prepare(stage)
+    prepare(stage)
     names, path = [f"bench_{number}" for number in range(BROADCAST_TO)], f"/sleep/{BROADCAST_MS}"
     if not stage.kept.get("fifty"):
         for name in names:
@@ -103,17 +104,19 @@ def gathered(stage: Stage) -> Sample:
     return stage.rivals.run("aiohttp_gather", f"{stage.target()}/sleep/{BROADCAST_MS}", str(BROADCAST_TO), str(BROADCASTS))
 
 
-def _prepare(stage: Stage) -> None:
-    stage.hub()
+def prepare(stage: Stage, *, pool: str = "prefork") -> None:
+    """Have the hub's worker running and the service `bench` known to it."""
+    stage.hub(pool)
     if not stage.kept.get("registered"):
         registry.register(ServiceInfo.create("bench", "1.0.0", stage.target()))
-        _send().get(timeout=PATIENCE_SEC)
+        send().get(timeout=PATIENCE_SEC)
         time.sleep(measure.SETTLE_SEC)
         stage.kept["registered"] = True
 
 
-def _send() -> Any:
-    return _ask("hub.requests.route", {"service_name": "bench", "method": "GET", "path": "/"})
+def send(path: str = "/") -> Any:
+    """Send one request through the queue; its answer is to be fetched."""
+    return _ask("hub.requests.route", {"service_name": "bench", "method": "GET", "path": path})
 
 
 def _ask(task: str, kwargs: Mapping[str, Any]) -> Any:

@@ -121,6 +121,11 @@ def dbos(at_once: int, number: int) -> Callable[[Stage], Sample]:
     return lambda stage: stage.rivals.run("dbos_workflows", os.environ["BENCH_DBOS_URL"], str(number), str(at_once))
 
 
+def saga_framework(stage: Stage) -> Sample:
+    """Sagas of saga-framework, whose worker has two processes as well; Postgres only."""
+    return stage.rivals.run("saga_framework_sagas", plain.URL, os.environ["DATABASE_URL"], str(SAGAS), str(AT_ONCE))
+
+
 ARMS: Mapping[str, Callable[[Stage], Sample]] = {
     "saga": hub_many("bench_five"),
     "saga inline": hub_many("bench_five_inline"),
@@ -130,4 +135,5 @@ ARMS: Mapping[str, Callable[[Stage], Sample]] = {
     "chain, one at a time": chain_one,
     "chain without results": chain_lean,
     "DBOS": dbos(AT_ONCE, SAGAS),
+    "saga-framework": saga_framework,
 }

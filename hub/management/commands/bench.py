@@ -1,4 +1,4 @@
-"""`manage.py bench [load|pages]`: measure the hub beside its rivals, fill a database, or measure the console's pages."""
+"""`manage.py bench [memory|pools|load|pages]`: measure the hub beside its rivals, fill a database, or measure the console's pages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,16 @@ from hub.bench import load, pages
 from hub.bench.load import Counts
 from hub.bench.scratch import scratch
 from hub.bench.servers import servers
+from hub.bench.sizes import Sizes
 from hub.errors import IntegrationError
 
 FEW = 1_000
+SIZES = {
+    "rows": "D3: rows of each table that are compared with a thousand",
+    "few": "M1, M2: requests and sagas after which a worker's memory is the measure",
+    "many_requests": "M1: requests after which it is compared",
+    "many_sagas": "M2: sagas after which it is compared",
+}
 MANY = {"sagas": 100_000, "spans": 1_000_000, "dead_letters": 10_000}
 
 
@@ -32,16 +40,20 @@ class Command(BaseCommand):
 
     help = (
         "Measure the hub beside a Celery chain, DBOS, pybreaker and others, interleaved, on servers of its own; "
+        "memory: a worker's memory after little work and after much; pools: Celery's worker pools; "
         "load: fill the fresh database of DATABASE_URL; pages: measure each page of the console on few and on many rows."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("what", nargs="?", choices=["run", "load", "pages"], default="run")
-        run = parser.add_argument_group("run")
+        parser.add_argument("what", nargs="?", choices=["run", "memory", "pools", "load", "pages"], default="run")
+        run = parser.add_argument_group("run, memory and pools")
         run.add_argument("--only", default="", help="rows, such as S1,R2; all if left out")
-        run.add_argument("--rounds", type=int, default=5)
+        run.add_argument("--rounds", type=int, help="5 if left out, 1 for memory")
+        run.add_argument("--strict", action="store_true", help="fail also when a rival could not run")
         run.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite", help="started for this run, removed after it")
         run.add_argument("--json", type=Path, help="write the verdicts to this file too")
+        for field in fields(Sizes):
+            run.add_argument(f"--{field.name.replace('_', '-')}", type=int, default=field.default, help=SIZES[field.name])
         filling = parser.add_argument_group("load and pages")
         filling.add_argument("--more", action="store_true", help="load: add to a database that has rows")
         for name, count in MANY.items():
@@ -53,13 +65,21 @@ class Command(BaseCommand):
         except IntegrationError as exc:
             raise CommandError(str(exc)) from exc
 
-    def _run(self, *, only: str, rounds: int, database: str, json: Path | None, **_: Any) -> None:
+    def _run(self, *, only: str, rounds: int | None, database: str, strict: bool, json: Path | None, **options: Any) -> None:
         """Start the servers, measure in a process that knows only them, and end with its exit code."""
-        arguments = ["--only", only, "--rounds", str(rounds), *(["--json", str(json.resolve())] if json else [])]
+        arguments = ["--only", only, "--rounds", str(rounds or 5), *(["--json", str(json.resolve())] if json else [])]
+        sizes = Sizes(**{field.name: options[field.name] for field in fields(Sizes)})
         with tempfile.TemporaryDirectory(prefix="hub-bench-") as directory, servers(Path(directory), database) as env:
-            env |= {"BENCH_RIVALS_DIR": str(settings.HUB.var_dir)}
-            done = subprocess.run([sys.executable, "-m", "hub.bench.run", *arguments], env={**os.environ, **env})  # noqa: S603
+            env |= {"BENCH_RIVALS_DIR": str(settings.HUB.var_dir), **sizes.environment()}
+            command = [sys.executable, "-m", "hub.bench.run", *arguments, *(["--strict"] if strict else [])]
+            done = subprocess.run(command, env={**os.environ, **env})  # noqa: S603
         sys.exit(done.returncode)
+
+    def _memory(self, *, only: str, rounds: int | None, **options: Any) -> None:
+        self._run(only=only or "M1,M2", rounds=rounds or 1, **options)
+
+    def _pools(self, *, only: str, **options: Any) -> None:
+        self._run(only=only or "P1,P2,P3", **options)
 
     def _load(self, *, sagas: int, spans: int, dead_letters: int, more: bool, **_: Any) -> None:
         if not more:
