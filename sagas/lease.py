@@ -1,13 +1,15 @@
-"""Keep a claimed step while its call runs: say now and then that this process is alive.
+"""Keep claimed steps while their calls run: say now and then that this process is alive.
 
-A call that ends soon costs nothing: the first renewal comes after a third of the lease. A process that is killed, frozen or
-cut from the database renews nothing, so others go on when the lease is over, however long the step may take.
+A call that ends soon costs nothing: only what has been held for a third of the lease is renewed. A process that is killed,
+frozen or cut from the database renews nothing, so others go on when the lease is over, however long the step may take.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,27 +30,68 @@ def kept(attempt: Attempt) -> Iterator[None]:
     if attempt.lease_until >= _whole(attempt):
         yield  # it was claimed for as long as the call may take
         return
-    over = threading.Event()
-    threading.Thread(target=_keep, args=(attempt, over), name="saga-lease", daemon=True).start()
+    held = _of_this_process().held
+    held[id(attempt)] = attempt, time.monotonic()
     try:
         yield
     finally:
-        over.set()
+        held.pop(id(attempt), None)
+
+
+class _Keeper:
+    """What this process holds, with since when, and the one thread that renews it."""
+
+    def __init__(self) -> None:
+        self.held: dict[int, tuple[Attempt, float]] = {}
+        self._is_connected = False
+        threading.Thread(target=self._run, name="saga-lease", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            # It looks by itself: to be woken for each step would cost each step more than these looks.
+            time.sleep(settings.HUB.saga_lease_sec / 6)
+            try:
+                self._look()
+            except Exception:  # The thread outlives whatever one renewal runs into: the next steps need it.
+                log.exception("leases could not be renewed")
+
+    def _look(self) -> None:
+        old = time.monotonic() - settings.HUB.saga_lease_sec / 3
+        due = [key for key, (_, since) in self.held.copy().items() if since <= old]
+        for key in due:
+            attempt, _ = self.held.get(key, (None, 0))
+            if attempt is not None and not _renew(attempt):
+                self.held.pop(key, None)
+        self._is_connected |= bool(due)
+        if self._is_connected and not self.held:
+            connection.close()  # this thread's own
+            self._is_connected = False
+
+
+_keeper: tuple[int, _Keeper] | None = None
+_starting = threading.Lock()
+
+
+def _of_this_process() -> _Keeper:
+    """Return the keeper; a thread does not survive a fork, so each process makes its own at its first step."""
+    global _keeper
+    with _starting:
+        if _keeper is None or _keeper[0] != os.getpid():
+            _keeper = (os.getpid(), _Keeper())
+        return _keeper[1]
+
+
+def _begin_anew() -> None:
+    """A child of a fork gets a fresh lock: the parent's may be held by a thread that does not exist here."""
+    global _starting
+    _starting = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def _whole(attempt: Attempt) -> float:
     return attempt.ends_at + settings.HUB.saga_lease_grace_sec
-
-
-def _keep(attempt: Attempt, over: threading.Event) -> None:
-    pause_sec = settings.HUB.saga_lease_sec / 3
-    if over.wait(pause_sec):
-        return  # as most calls end: before anything had to be written
-    try:
-        while _renew(attempt) and not over.wait(pause_sec):
-            pass
-    finally:
-        connection.close()  # this thread's own
 
 
 def _renew(attempt: Attempt) -> bool:
