@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
+from hub.conf import HubSettings
 from hub.telemetry.redaction import Redactor
 
 
@@ -20,7 +21,15 @@ def known_secrets() -> list[str]:
 
 def redactor() -> Redactor:
     """Return the redactor of this deployment."""
-    return _redactor(tuple(known_secrets()))
+    global _made
+    given = (settings.HUB, settings.SECRET_KEY, settings.REDIS_URL)
+    # It is asked for a dozen times per step of a saga; its settings change in tests only.
+    if _made is None or _made[0][0] is not given[0] or _made[0][1:] != given[1:]:
+        _made = given, _redactor(tuple(known_secrets()))
+    return _made[1]
+
+
+_made: tuple[tuple[HubSettings, str, str], Redactor] | None = None
 
 
 @lru_cache(maxsize=4)
