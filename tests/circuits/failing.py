@@ -1,0 +1,34 @@
+"""A service that fails, and breakers that it opens."""
+
+import time
+
+import pytest
+
+from hub.circuits import breaker
+from hub.circuits.config import CircuitBreakerConfig
+from hub.circuits.policy import CircuitState
+
+QUICK = CircuitBreakerConfig(timeout_sec=0.1, half_open_requests=3, success_threshold=2)
+
+
+class Down(Exception):
+    pass
+
+
+def fails():
+    raise Down
+
+
+def fail(service, times=1, config=QUICK):
+    for _ in range(times):
+        with pytest.raises(Down):
+            breaker.execute_with(config, service, fails)
+
+
+def opened(service, config=QUICK):
+    fail(service, config.failure_threshold, config)
+    assert breaker.look(service).state is CircuitState.OPEN
+
+
+def wait_half_open():
+    time.sleep(0.11)
