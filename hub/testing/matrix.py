@@ -82,8 +82,7 @@ class Matrix:
         run = self._accept(Plan(saga_name=saga_name, context=context, passage=_NOWHERE, scope="process"), trace=True)
         wait_until(lambda: self._has_ended(run), timeout_sec=self.end_sec, what=f"end of {saga_name} without any kill")
         self._keeps_book[saga_name] = frozenset(line["step"] for line in self.read_book(run.execution_id) if line["kind"] == "action")
-        trace = self._orders / f"{run.execution_id}.trace"
-        return passages.read(trace.read_text(), [step.step_id for step in _loaded(run.execution_id).spec.steps])
+        return passages.read(_trace_of(run.order).read_text(), [step.step_id for step in _loaded(run.execution_id).spec.steps])
 
     def run(self, plans: Iterable[Plan]) -> Iterator[Case]:
         """Make every kill and yield how each run ended; those at the start of a run come one after another."""
@@ -114,9 +113,8 @@ class Matrix:
         request = accept.Request(context=dict(plan.context), idempotency_key=str(uuid.uuid4()))
         row, _ = accept.accept(catalog.find(plan.saga_name), request)
         run = self._as_run(plan, str(row.pk))
-        if trace:
-            (self._orders / f"{row.pk}.trace").touch()
-        else:
+        _trace_of(run.order).touch()
+        if not trace:
             run.order.write_text(_order(plan))
         loaded = _loaded(row.pk)
         chain.send_rest(str(row.pk), loaded.spec, loaded.run, now=clock.now())
@@ -167,6 +165,7 @@ class Matrix:
             fell=fell,
             recovery_sec=_recovery_sec(_taken(run.order), loaded.row.finished_at) if fell else None,
             context=loaded.row.context,
+            passed=() if fell else _passed(run),
             violations=[*judge(found), *_breaks(run.execution_id)],
         )
 
@@ -217,6 +216,17 @@ def _order(plan: Plan) -> str:
 
 def _taken(order: Path) -> Path:
     return order.with_name(f"{order.name}.taken")
+
+
+def _trace_of(order: Path) -> Path:
+    return order.with_name(f"{order.name}.trace")
+
+
+def _passed(run: _Run) -> tuple[str, ...]:
+    """Return how often the run passed the point where somebody was to die, place by place."""
+    trace = _trace_of(run.order)
+    lines = Counter(trace.read_text().splitlines() if trace.exists() else ())
+    return tuple(f"{line} x{count}" for line, count in lines.items() if line.startswith(f"{run.plan.passage.point} "))
 
 
 def _loaded(execution_id: Any) -> Any:

@@ -53,6 +53,8 @@ class Case:
     fell: bool
     recovery_sec: float | None
     context: Mapping[str, Any] = field(default_factory=dict)
+    passed: Sequence[str] = ()
+    """Where nobody died: how often the run passed that point, by place."""
     violations: Sequence[Violation] = ()
 
 
@@ -136,5 +138,5 @@ def _complaints(cases: Sequence[Case]) -> list[str]:
         at = case.passage
         where = f"{case.saga_name} killed at {at.point} #{at.nth} ({at.direction} {at.step}, {case.scope}) [{case.execution_id}]"
         found += [f"{violation.kind}: {where}: {violation.text}" for violation in case.violations]
-        found += [] if case.fell else [f"nobody died: {where}"]
+        found += [] if case.fell else [f"nobody died: {where}: it passed {', '.join(case.passed) or 'it nowhere'}"]
     return found
