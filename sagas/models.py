@@ -52,10 +52,10 @@ class SagaExecution(models.Model):
     signals = SealedJSONField(default=dict)
     lock_names = models.JSONField(default=list)
     """The entities this run works on alone; `SagaLock` holds those it has."""
-    parent = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="children")
+    parent = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="children", db_index=False)
     parent_step = models.PositiveSmallIntegerField(null=True)
     depth = models.PositiveSmallIntegerField(default=0)
-    rerun_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="reruns")
+    rerun_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="reruns", db_index=False)
     deadline_at = models.DateTimeField()
     next_wake_at = models.DateTimeField(null=True)
     idempotency_key = models.CharField(max_length=128, null=True)  # noqa: DJ001  (null: no key; unique among the given ones)
@@ -86,6 +86,9 @@ class SagaExecution(models.Model):
             models.Index(fields=["trace_id"], name="saga_by_trace"),
             # what waits for an undo slot or a lock, longest first
             models.Index(fields=["blocked_at"], name="saga_blocked", condition=Q(blocked_at__isnull=False)),
+            # the family of a run, oldest first; hardly any run has one, so an index of all would tell the planner nothing
+            models.Index(fields=["parent", "created_at"], name="saga_children", condition=Q(parent__isnull=False)),
+            models.Index(fields=["rerun_of", "created_at"], name="saga_reruns", condition=Q(rerun_of__isnull=False)),
             # pruning
             models.Index(fields=["finished_at"], name="saga_finished", condition=Q(finished_at__isnull=False)),
         ]

@@ -14,6 +14,7 @@ from hub import pruning
 from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
+from hub.partial import given
 from sagas import aftermath, catalog, chain, clock, entrance, events, plan, preflight, store
 from sagas.accept import Request, accept
 from sagas.models import SagaExecution, SagaStepExecution, SagaVersion
@@ -213,7 +214,7 @@ def _give(execution_id: str, event: events.Signal) -> dict[str, Any]:
 def event_came(topic: str, payload: Any, *, correlation_id: str | None = None) -> int:
     """Wake the runs that wait for an event on this topic; with a correlation id that some of them have, only those."""
     name = f"event:{topic}"
-    waiting = SagaStepExecution.objects.filter(waiting_for=name).values_list("execution_id", "execution__correlation_id")[:1000]
+    waiting = SagaStepExecution.objects.filter(given("waiting_for", name)).values_list("execution_id", "execution__correlation_id")[:1000]
     meant = [pk for pk, known in waiting if correlation_id and known == correlation_id] or [pk for pk, _ in waiting]
     for execution_id in meant:
         with contextlib.suppress(IntegrationError):  # it ended between the look and the word

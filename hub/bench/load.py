@@ -21,13 +21,14 @@ from registry_app.models import HealthChange, Service
 from sagas.models import SagaExecution, SagaStepExecution, SagaTransition, SagaVersion
 from sagas.spec import Call, RetryPolicy, SagaSpec, StepSpec, digest
 
-SERVICES = 50
-SAGAS = 8
+SERVICES = 20
+SAGAS = 2
 SPANS_OF_A_TRACE = 10
 SUBSCRIPTIONS = 20
 STEPS = ("reserve", "charge", "deploy", "notify")
-# Of a hundred sagas: most are done, a few are at it or wait for a person.
-_OUTCOMES = ["needs_operator", "running", *["failed"] * 2, *["compensated"] * 8, *["completed"] * 88]
+# Most sagas are done, some are at it or wait for a person: of a thousand, and of a thousand requests, events and letters, each
+# filter finds what fills a page. So what differs between few rows and many is the table, not how much of it is shown.
+_OUTCOMES = [*["needs_operator"] * 5, *["running"] * 5, *["failed"] * 10, *["compensated"] * 10, *["completed"] * 70]
 _ERROR = {"code": "E11440", "message": "L05_planning answered 503: no planner is free", "step_id": "deploy"}
 SPACING = timedelta(seconds=3)
 
@@ -81,7 +82,7 @@ def load(counts: Counts, *, say: Callable[[str], None] = lambda text: None) -> N
 
 
 def service(number: int) -> str:
-    """Return the name of a service, one of fifty."""
+    """Return the name of a service, one of twenty."""
     return f"L{number % SERVICES:02}_bench"
 
 
@@ -118,7 +119,7 @@ def _version(spec: SagaSpec) -> SagaVersion:
 
 
 def _status(number: int) -> str:
-    return _OUTCOMES[number * 37 % len(_OUTCOMES)]
+    return _OUTCOMES[number // SAGAS * 37 % len(_OUTCOMES)]
 
 
 def _run(pk: uuid.UUID, number: int, version: SagaVersion, now: datetime) -> dict[str, Any]:
@@ -236,7 +237,7 @@ def _event(pk: int, number: int, now: datetime) -> dict[str, Any]:
     return {
         "id": pk,
         "event_id": name,
-        "topic": f"agent.t{number % 200}",
+        "topic": f"agent.t{number % 20}",
         "source": "L02_runtime",
         "body": body,
         "time": at,
@@ -255,7 +256,7 @@ def _requests(count: int, now: datetime) -> None:
     rows = (
         {
             "service_name": service(n),
-            "outcome": "unknown" if n % 40 == 0 else "ok",
+            "outcome": "unknown" if n % 20 == 0 else "ok",
             "duration_ms": float(n % 200),
             "trace_id": f"{n:032x}",
             "correlation_id": f"order-{n}",

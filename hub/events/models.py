@@ -203,6 +203,7 @@ class DeadLetter(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["fingerprint", "id"], name="dead_letter_group", condition=Q(status="open")),  # groups, and replay in order
+            models.Index(fields=["fingerprint"], name="dead_letter_fingerprint"),  # search, of every status
             models.Index(fields=["status", "-last_at"], name="dead_letter_newest"),  # the inspector
             models.Index(fields=["-last_at"], name="dead_letter_last"),  # the inspector, of every status
             models.Index(fields=["decided_at"], name="dead_letter_decided", condition=Q(decided_at__isnull=False)),  # pruning

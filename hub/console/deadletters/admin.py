@@ -11,14 +11,14 @@ from hub.console.bulk.admin import ActsOnMany
 from hub.console.deadletters import views
 from hub.console.reading import PageOfItsOwn
 from hub.events.models import DeadLetter
-from hub.history_admin import BoundedPaginator
+from hub.history_admin import BoundedPaginator, SearchByIndex
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
 
 COLOURS = {"open": "danger", "replayed": "info", "resolved": "success", "discarded": ""}
 
 
-class DeadLetterAdmin(ActsOnMany, PageOfItsOwn, ModelAdmin):
+class DeadLetterAdmin(SearchByIndex, ActsOnMany, PageOfItsOwn, ModelAdmin):
     """What could not be delivered, the newest first."""
 
     bulk_subject = "dead-letter"

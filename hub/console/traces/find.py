@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db.models import Count, Max, Min, Q
 
+from hub.partial import given
 from hub.telemetry.models import Span
 
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
@@ -71,7 +72,7 @@ def _matching(wanted: Filter) -> Any:
     if _TRACE_ID.fullmatch(wanted.known_as.lower()):
         rows = rows.filter(trace_id=wanted.known_as.lower())
     elif wanted.known_as:
-        rows = rows.filter(correlation_id=wanted.known_as)
+        rows = rows.filter(given("correlation_id", wanted.known_as))
     if wanted.service:
         rows = rows.filter(service=wanted.service)
     if wanted.errors_only:
