@@ -23,10 +23,10 @@ def _alone(no_worker_unless_asked):
 def test_no_page_makes_more_queries_for_more_rows(admin_user):
     browser = Client()
     browser.force_login(admin_user)
-    load.load(Counts(sagas=5, spans=50, dead_letters=5))
+    load.load(Counts(sagas=200, spans=200, dead_letters=20))  # each filter finds something
     pages.draw_up_an_operation()
     few = pages.count_queries(browser)
-    load.load(Counts(sagas=50, spans=500, dead_letters=50))
+    load.load(Counts(sagas=200, spans=500, dead_letters=50))
 
     many = pages.count_queries(browser)
 
