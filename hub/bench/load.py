@@ -181,7 +181,7 @@ def _span(number: int, known: list[str], now: datetime) -> dict[str, Any]:
         "service": service(trace + place),
         "start": now - SPACING * trace + timedelta(milliseconds=place * 50),
         "duration_us": 500_000 if not place else 40_000,
-        "status": "error" if number % 97 == 0 else "ok",
+        "status": "error" if number % 20 == 0 else "ok",
         "correlation_id": f"order-{trace}",
         "attributes": {"hub.step": place},
     }

@@ -14,14 +14,14 @@ from sagas.models import SagaExecution, SagaVersion
 from sagas.spec import Call, SagaSpec, from_dict
 from sagas.states import ACTIVE
 
-MOST_RUNS = 5_000
+MOST_RUNS = 1_000
 SHOWN = 10
 _ACTIVE = sorted(status.value for status in ACTIVE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Radius:
-    """`in_flight` counts the newest five thousand runs at most; `is_cut` says that there were more."""
+    """`in_flight` counts the runs looked at, a thousand at most; `is_cut` says that there were more."""
 
     in_flight: int
     sagas: list[tuple[str, int]]
