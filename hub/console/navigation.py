@@ -95,7 +95,7 @@ def _sick() -> str:
 
 def _counted(rows: QuerySet[Any]) -> str:
     """Return a count for a badge, 99 at most; nothing for none."""
-    count = len(rows.order_by().values_list("pk", flat=True)[: MOST + 1])
+    count = rows.order_by()[: MOST + 1].count()
     return f"{MOST}+" if count > MOST else str(count) if count else ""
 
 
