@@ -13,7 +13,8 @@ from celery import Celery
 URL = os.environ.get("BENCH_PLAIN_REDIS_URL", "redis://127.0.0.1:6379/1")
 QUEUE = "plain"
 
-app = Celery("plain", broker=URL, backend=URL)
+# Not the current app of a process that measures: there the hub's own is.
+app = Celery("plain", broker=URL, backend=URL, set_as_current=False)
 app.conf.update(task_default_queue=QUEUE, task_serializer="json", broker_connection_retry_on_startup=True)
 _session = requests.Session()
 

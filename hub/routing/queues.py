@@ -13,9 +13,10 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import redis
-from celery import current_app, states
+from celery import states
 from kombu.exceptions import KombuError, OperationalError
 
+from hub.celery import app
 from hub.errors import ErrorCode, IntegrationError, RequestFailed
 from hub.json_values import check_json
 from hub.routing.request import BINARY_KEY, Request
@@ -61,7 +62,7 @@ def task_arguments(request: Request) -> dict[str, Any]:
 
 def _publish(task: str, task_id: str, queue: str, kwargs: dict[str, Any], headers: dict[str, str]) -> None:
     try:
-        current_app.send_task(task, kwargs=kwargs, queue=queue, task_id=task_id, headers=headers, retry=False, kwargsrepr="(not shown)")
+        app.send_task(task, kwargs=kwargs, queue=queue, task_id=task_id, headers=headers, retry=False, kwargsrepr="(not shown)")
     except OperationalError as exc:
         sent = isinstance(exc.__cause__, redis.TimeoutError)
         code = ErrorCode.TIMED_OUT_AFTER_SEND if sent else ErrorCode.CONNECT_FAILED
@@ -72,13 +73,13 @@ def _wait(call: Call, task_id: str, what: str) -> dict[str, Any]:
     look_sec = FIRST_LOOK_SEC
     while True:
         try:
-            meta: dict[str, Any] = current_app.backend.get_task_meta(task_id, cache=False)
+            meta: dict[str, Any] = app.backend.get_task_meta(task_id, cache=False)
         except _STORE_ERRORS as exc:
             raise RequestFailed(
                 ErrorCode.CONNECTION_BROKE_AFTER_SEND, f"the result of {what} is lost: {exc!s:.120}", outcome="unknown"
             ) from exc
         if meta["status"] in states.READY_STATES:
-            current_app.backend.forget(task_id)
+            app.backend.forget(task_id)
             return meta
         _pause(call, look_sec, what)
         look_sec = min(look_sec * 1.5, LONGEST_LOOK_SEC)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import redis
-from celery import current_app
 from kombu.exceptions import OperationalError
 
 from hub import redis_client
+from hub.celery import app
 from registry_app.checks import HealthCheck
 from registry_app.rules import SILENCE, Finding, Verdict, queue_finding
 from registry_app.timing import ROLL_CALL_SEC
@@ -113,7 +113,7 @@ def _current_fleet() -> Fleet:
 
 
 def _ask_fleet() -> Fleet:
-    inspect = current_app.control.inspect(timeout=ANSWERS_WITHIN_SEC)
+    inspect = app.control.inspect(timeout=ANSWERS_WITHIN_SEC)
     queues: dict[str, list[dict[str, Any]]] = inspect.active_queues() or {}
     # A name may be followed by its rate limit in brackets.
     tasks: dict[str, list[str]] = (inspect.registered() or {}) if queues else {}

