@@ -73,7 +73,7 @@ class HubSettings(BaseSettings):
     saga_sweep_sec: float = Field(default=2, gt=0)
     saga_pickup_sec: float = Field(default=5, gt=0)
     saga_lease_sec: float = Field(default=15, ge=1)
-    """After this long without a sign of life of the worker that runs a step, others go on; it gives three signs in that time."""
+    """After this long without a sign of life of the worker that runs a step, others go on; after a third it gives one each sixth."""
     saga_lease_grace_sec: float = Field(default=5, gt=0)
     saga_orphan_sec: float = Field(default=15, gt=0)
     saga_version_wait_sec: float = Field(default=60, gt=0)

@@ -1,7 +1,8 @@
 """Keep claimed steps while their calls run: say now and then that this process is alive.
 
-A call that ends soon costs nothing: only what has been held for a third of the lease is renewed. A process that is killed,
-frozen or cut from the database renews nothing, so others go on when the lease is over, however long the step may take.
+A call that ends soon costs nothing: only what has been held for a third of the lease is renewed, from then on each sixth of
+it. A process that is killed, frozen or cut from the database renews nothing, so others go on when the lease is over,
+however long the step may take.
 """
 
 from __future__ import annotations

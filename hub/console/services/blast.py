@@ -14,7 +14,7 @@ from sagas.models import SagaExecution, SagaVersion
 from sagas.spec import Call, SagaSpec, from_dict
 from sagas.states import ACTIVE
 
-MOST_RUNS = 1_000
+MOST_RUNS, MOST_SUBSCRIPTIONS = 1_000, 5_000
 SHOWN = 10
 _ACTIVE = sorted(status.value for status in ACTIVE)
 
@@ -46,7 +46,7 @@ def radius(row: Service) -> Radius:
         in_flight=sagas.total(),
         sagas=sagas.most_common(SHOWN),
         runs=_newest(list(touched)) if touched else [],
-        subscriptions=[one for one in Subscription.objects.order_by("name")[:MOST_RUNS] if {one.service_name, one.queue} & where],
+        subscriptions=[one for one in Subscription.objects.order_by("name")[:MOST_SUBSCRIPTIONS] if {one.service_name, one.queue} & where],
         others=others,
         is_cut=counts.total() >= MOST_RUNS,
     )
