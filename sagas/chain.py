@@ -8,6 +8,7 @@ what follows. The chain is transport: a lost, doubled or late message changes on
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from celery import chain, uuid
@@ -16,6 +17,8 @@ from django.conf import settings
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from hub import broker
+from hub.broker import Letter
 from hub.celery import SAGAS, app
 from hub.crashpoints import crash_point
 from hub.redis_client import client
@@ -61,13 +64,31 @@ def send_control(name: str, execution_id: str, **kwargs: Any) -> bool:
 
 def publish(signatures: list[Signature], execution_id: str) -> bool:
     crash_point("chain.before_send", execution_id)
+    if not _post(lambda: broker.chained(signatures), execution_id):
+        return False
+    crash_point("chain.after_send", execution_id)
+    return True
+
+
+def pass_on(request: Any, execution_id: str) -> None:
+    """Send the next link of a task's chain, if it has one: what Celery would do, at a fraction of what that costs."""
+    if request.chain:
+        _post(lambda: broker.following(request), execution_id)
+    end(request)
+
+
+def end(request: Any) -> None:
+    """Let no link follow a task: a loser of the claim, a step that waits, or a link whose next one is on its way."""
+    request.chain = None
+
+
+def _post(make: Callable[[], Letter], execution_id: str) -> bool:
     try:
-        chain(*signatures).apply_async()
+        broker.post([make()])
     except (OperationalError, RedisError, OSError) as exc:
         log.warning("saga message not sent, the sweeper will", extra={"execution_id": execution_id, "error": str(exc)})
         metrics.increment("hub_saga_sends_failed_total")
         return False
-    crash_point("chain.after_send", execution_id)
     return True
 
 

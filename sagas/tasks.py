@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Task, shared_task
-from celery.exceptions import Ignore
 
 from hub.crashpoints import crash_point
 from hub.public_task import PublicTask
-from sagas import children, engine, handover, recovery, services
+from sagas import chain, children, engine, handover, recovery, services
 from sagas.engine import Next
 from sagas.states import Direction
 
@@ -55,17 +54,17 @@ def signal(execution_id: str, name: str, payload: Any = None) -> dict[str, Any]:
 
 @shared_task(name="hub.sagas.step", bind=True, throws=(SagaTurnedBack,))
 def step(self: Task, execution_id: str, index: int, direction: str) -> None:
-    _follow(engine.perform(execution_id, index, Direction(direction), task_id=self.request.id), execution_id)
+    _follow(self, engine.perform(execution_id, index, Direction(direction), task_id=self.request.id), execution_id)
 
 
 @shared_task(name="hub.sagas.undo", bind=True, throws=(SagaTurnedBack,))
 def undo(self: Task, execution_id: str, index: int, direction: str) -> None:
-    _follow(engine.perform(execution_id, index, Direction(direction), task_id=self.request.id), execution_id)
+    _follow(self, engine.perform(execution_id, index, Direction(direction), task_id=self.request.id), execution_id)
 
 
-@shared_task(name="hub.sagas.begin", throws=(SagaTurnedBack,))
-def begin(execution_id: str, index: int, direction: str) -> None:
-    _follow(handover.begin(execution_id, index, Direction(direction)), execution_id)
+@shared_task(name="hub.sagas.begin", bind=True, throws=(SagaTurnedBack,))
+def begin(self: Task, execution_id: str, index: int, direction: str) -> None:
+    _follow(self, handover.begin(execution_id, index, Direction(direction)), execution_id)
 
 
 @shared_task(name="hub.sagas.finish")
@@ -101,10 +100,11 @@ def prune_sagas() -> None:
     services.prune()
 
 
-def _follow(follows: Next, execution_id: str) -> None:
+def _follow(task: Task, follows: Next, execution_id: str) -> None:
     crash_point("link.after", execution_id)
-    if follows is Next.STOP:
-        # A loser of the claim, or a step that waits: the chain ends here and the rows say who goes on.
-        raise Ignore
     if follows is Next.TURNED_BACK:
         raise SagaTurnedBack(execution_id)
+    if follows is Next.GO_ON:
+        chain.pass_on(task.request, execution_id)
+    else:
+        chain.end(task.request)  # the rows say who goes on

@@ -12,10 +12,11 @@ from django.conf import settings
 from django.db.models import Count, Exists, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
+from hub import broker
+from hub.broker import Letter, TaskMessage
 from hub.celery import EVENTS, PUBLIC
 from hub.errors import ErrorCode, IntegrationError
-from hub.events import answers, broker, causes, deliveries, handlers, stream
-from hub.events.broker import Letter, TaskMessage
+from hub.events import answers, causes, deliveries, handlers, stream
 from hub.events.messages import CONTENT_TYPE, EventMessage
 from hub.events.models import Delivery, Subscription
 from hub.redis_client import client

@@ -1,7 +1,7 @@
 """Celery messages written by hand, so that a hundred go to Redis in one round trip.
 
 `app.send_task` declares, subscribes to a result and waits for Redis once per message, which costs several times what
-the message does. What lies in the queue is the same (a test compares them); only the announcement that a task was
+the message does. What lies in the queue is the same (tests compare them); only the announcement that a task was
 sent is left out.
 """
 
@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 from uuid import uuid4
 
-from celery import Signature, signals
+from celery import Signature, signals, uuid
 
 from hub.celery import app
 from hub.redis_client import client
@@ -30,11 +30,19 @@ class TaskMessage:
     queue: str
     task_id: str
     kwargs: Mapping[str, Any]
-    link: tuple[Signature, ...] = ()
-    link_error: tuple[Signature, ...] = ()
+    link: Sequence[Mapping[str, Any]] = ()
+    link_error: Sequence[Mapping[str, Any]] = ()
+    chain: Sequence[Mapping[str, Any]] | None = None
+    """What is linked behind it, as Celery carries it: the last one is the next."""
     ignore_result: bool = False
-    kwargsrepr: str = "{}"
-    """What Flower and the events of workers show: the payload stays out of it."""
+    time_limit: float | None = None
+    parent_id: str | None = None
+    root_id: str | None = None
+    reply_to: str | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    argsrepr: str | None = None
+    kwargsrepr: str | None = None
+    """What Flower and the events of workers show, instead of the arguments without their secrets."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +50,9 @@ class Letter:
     """A message as it will lie in its queue."""
 
     queue: str
+    task: str
     text: str = field(repr=False)
+    body: tuple[Any, ...] = field(repr=False)
 
 
 def letter(message: TaskMessage) -> Letter:
@@ -54,15 +64,54 @@ def letter(message: TaskMessage) -> Letter:
         message.kwargs,
         callbacks=list(message.link) or None,
         errbacks=list(message.link_error) or None,
-        reply_to=app.thread_oid,
-        argsrepr="()",
+        chain=message.chain,
+        reply_to=message.reply_to or app.thread_oid,
+        time_limit=message.time_limit,
+        parent_id=message.parent_id,
+        root_id=message.root_id,
+        argsrepr=message.argsrepr,
         kwargsrepr=message.kwargsrepr,
         ignore_result=message.ignore_result,
     )
+    made.headers.update(message.headers)
     signals.before_task_publish.send(
         sender=message.task, body=made.body, exchange="", routing_key=message.queue, headers=made.headers, properties=made.properties
     )
-    return Letter(queue=message.queue, text=_envelope(made, message.queue))
+    return Letter(queue=message.queue, task=message.task, text=_envelope(made, message.queue), body=made.body)
+
+
+def chained(links: Sequence[Signature]) -> Letter:
+    """Return the first of linked tasks as a message that carries the others, as ``chain(*links).apply_async()`` sends it."""
+    for link in links:
+        link.set(task_id=uuid(), reply_to=app.thread_oid)
+    first, *others = links
+    return letter(_message(first, chain=others[::-1]))
+
+
+def following(request: Any) -> Letter:
+    """Return the next link of a running task's chain, as Celery sends it when the task has succeeded.
+
+    `request` is the task's own; its `chain` must not be empty.
+    """
+    *others, link = request.chain
+    return letter(_message(link, chain=others, parent_id=request.id, root_id=request.root_id or request.id))
+
+
+def _message(link: Mapping[str, Any], **family: Any) -> TaskMessage:
+    options = link["options"]
+    return TaskMessage(
+        task=link["task"],
+        queue=options["queue"],
+        task_id=options["task_id"],
+        kwargs=link["kwargs"],
+        link=options.get("link") or (),
+        link_error=options.get("link_error") or (),
+        ignore_result=options.get("ignore_result", False),
+        time_limit=options.get("time_limit"),
+        reply_to=options.get("reply_to"),
+        headers=options.get("headers") or {},
+        **family,
+    )
 
 
 def _envelope(made: Any, queue: str) -> str:
@@ -85,9 +134,19 @@ def post(letters: Sequence[Letter]) -> None:
     by_queue: dict[str, list[str]] = defaultdict(list)
     for one in letters:
         by_queue[one.queue].append(one.text)
+    for queue in by_queue:
+        _declare(queue)
+    if len(by_queue) == 1:
+        client().lpush(queue, *by_queue[queue])
+    else:
+        _post_to_many(by_queue)
+    for one in letters:
+        signals.after_task_publish.send(sender=one.task, body=one.body, exchange="", routing_key=one.queue)
+
+
+def _post_to_many(by_queue: Mapping[str, Sequence[str]]) -> None:
     with client().pipeline(transaction=False) as pipe:
         for queue, texts in by_queue.items():
-            _declare(queue)
             pipe.lpush(queue, *texts)
         pipe.execute()
 

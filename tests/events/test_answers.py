@@ -1,4 +1,4 @@
-"""Hand-made messages are what Celery itself would send, and answers come back from whatever a layer's Celery sends."""
+"""Answers come back from whatever a layer's Celery sends."""
 
 import base64
 import json
@@ -8,70 +8,12 @@ import pytest
 from celery import Signature
 
 from hub.celery import app
-from hub.events import answers, broker
-from hub.events.broker import TaskMessage
+from hub.events import answers
 from hub.events.models import DeadLetter, Delivery
 from hub.redis_client import client
-from hub.telemetry import tracing
 from tests.events.helpers import now, publish, relay_round, subscribed, under_way
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def in_queue(name):
-    """Return the messages of a queue with their bodies readable, newest first."""
-    found = [json.loads(text) for text in client().lrange(name, 0, -1)]
-    return [{**one, "body": json.loads(base64.b64decode(one["body"]))} for one in found]
-
-
-def without_chance(message):
-    """Drop what differs between any two messages, and copies of headers that nobody reads."""
-    headers = {name: value for name, value in message["headers"].items() if name not in ("hub-sent-at", "traceparent")}
-    properties = {name: value for name, value in message["properties"].items() if name not in ("delivery_tag", "argsrepr", "kwargsrepr")}
-    return {**message, "headers": headers, "properties": properties}
-
-
-def test_a_letter_is_what_send_task_puts_into_the_queue():
-    subscribed()
-    publish()
-    relay_round()
-    [row] = under_way()
-    links = {"link": answers.on_success(row), "link_error": answers.on_failure(row)}
-    app.send_task("l03.run", kwargs={"event": {"a": 1}}, queue="compared", task_id="one", argsrepr="()", kwargsrepr="{}", **links)
-
-    broker.post(
-        [
-            broker.letter(
-                TaskMessage(
-                    task="l03.run",
-                    queue="compared",
-                    task_id="one",
-                    kwargs={"event": {"a": 1}},
-                    link=(links["link"],),
-                    link_error=(links["link_error"],),
-                )
-            )
-        ]
-    )
-
-    ours, celerys = in_queue("compared")
-    assert without_chance(ours) == without_chance(celerys)
-    assert ours["properties"]["delivery_tag"] != celerys["properties"]["delivery_tag"]
-
-
-def test_a_letter_carries_the_current_trace():
-    with tracing.span("publisher"):
-        traceparent = tracing.traceparent()
-        letter = broker.letter(TaskMessage(task="l03.run", queue="l03", task_id="one", kwargs={}))
-
-    assert json.loads(letter.text)["headers"]["traceparent"] == traceparent
-
-
-def test_many_letters_lie_in_their_queues_in_order():
-    broker.post([broker.letter(TaskMessage(task="t", queue=f"q{n % 2}", task_id=str(n), kwargs={})) for n in range(6)])
-
-    assert [one["headers"]["id"] for one in reversed(in_queue("q0"))] == ["0", "2", "4"]
-    assert [one["headers"]["id"] for one in reversed(in_queue("q1"))] == ["1", "3", "5"]
 
 
 @pytest.fixture
