@@ -17,6 +17,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hub.settings")
 from django.conf import settings
 from django.db import connections
 
+from hub.gathered_events import GatherEvents
 from hub.unrecoverable import EndForGood
 
 SAGA_LINKS = ("step", "undo", "begin", "finish", "failed", "child_ended", "cancel_child")
@@ -88,4 +89,5 @@ def _drop_broken_connections(**_: Any) -> None:
 
 task_prerun.connect(_drop_broken_connections)
 app.steps["worker"].add(EndForGood)
+app.steps["consumer"].add(GatherEvents)
 app.autodiscover_tasks()
