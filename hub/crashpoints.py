@@ -23,7 +23,7 @@ POINTS: Mapping[str, str] = {
     "accept.after_commit": "a new run is committed, nobody was told",
     "chain.before_send": "the rest of the chain is about to be sent",
     "chain.after_send": "the rest of the chain is with the broker",
-    "saga.before_commit": "a change of a run is written, not committed",
+    "saga.before_commit": "a change of a run is about to be committed",
     "saga.after_commit": "a change of a run is committed, nothing followed yet",
     "lock.before_commit": "the locks of a run are written, not committed",
     "lock.after_commit": "a run has its locks, its first step is not claimed",

@@ -83,6 +83,7 @@ def _store(spec: SagaSpec, context: Mapping[str, Any], request: Request, columns
     try:
         return store.create(spec, run, now=now, spans=spans, **columns)
     except IntegrityError:
+        store.forget_versions()
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.conf import settings
 
 from hub.telemetry.secrets import redactor
 from sagas import clock, plan
-from sagas.models import SagaExecution, SagaStepExecution
+from sagas.models import SagaExecution
 from sagas.spec import SagaSpec
 from sagas.states import ACTIVE, Cause, RunState, SagaStatus, StepState, StepStatus
 
@@ -36,11 +37,13 @@ def run_state(row: SagaExecution, steps: tuple[StepState, ...]) -> RunState:
     )
 
 
-def step_state(row: SagaStepExecution) -> StepState:
-    """Return the state that a step's row holds."""
-    values = {name: getattr(row, name) for name in _STEP_FIELDS}
-    values |= {name: clock.to_seconds(values[name]) for name in _STEP_TIMES}
-    return StepState(**{**values, "status": StepStatus(row.status)})
+def step_state(row: Mapping[str, Any]) -> StepState:
+    """Return the state that the columns of a step's row hold."""
+    values = {name: row[name] for name in _STEP_FIELDS}
+    values["status"] = StepStatus(values["status"])
+    for name in _STEP_TIMES:
+        values[name] = clock.to_seconds(values[name])
+    return StepState(**values)
 
 
 def run_values(spec: SagaSpec, run: RunState, now: float) -> dict[str, Any]:

@@ -9,15 +9,16 @@ import socket
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 from opentelemetry.sdk.trace import ReadableSpan
 
-from hub import prepared
+from hub import guarded, prepared
 from hub.crashpoints import adopt, crash_point
 from hub.errors import ErrorCode, IntegrationError
 from hub.telemetry import committed
@@ -62,16 +63,18 @@ class Applied:
 
 def load(execution_id: uuid.UUID | str) -> Loaded:
     """Return a run with its steps; E11423 when there is none."""
-    row = next(iter(_RUN(execution_id)), None)
-    if row is None:
+    rows, steps = prepared.together(execution_id, _RUN, _STEPS)
+    if not rows:
         raise IntegrationError(ErrorCode.EXECUTION_NOT_FOUND, f"no saga execution {execution_id}")
-    spec = _spec_of(row)
-    steps = tuple(columns.step_state(step) for step in _STEPS(execution_id))
-    return Loaded(row=row, spec=spec, run=columns.run_state(row, steps))
+    return Loaded(row=rows[0], spec=_spec_of(rows[0]), run=columns.run_state(rows[0], tuple(steps)))
 
 
-_RUN = prepared.Select(lambda pk: SagaExecution.objects.filter(pk=pk).annotate(definition_hash=F("definition__hash")), by="id")
-_STEPS = prepared.Select(lambda pk: SagaStepExecution.objects.filter(execution=pk).order_by("index"), by="execution")
+_RUN: prepared.Select[SagaExecution] = prepared.Select(
+    lambda pk: SagaExecution.objects.filter(pk=pk).annotate(definition_hash=F("definition__hash")), by="id"
+)
+_STEPS = prepared.Select(
+    lambda pk: SagaStepExecution.objects.filter(execution=pk).order_by("index"), by="execution", into=columns.step_state
+)
 _specs: dict[tuple[int, str], SagaSpec] = {}
 
 
@@ -130,21 +133,36 @@ def save(loaded: Loaded, run: RunState, changes: tuple[Change, ...], *, now: flo
     row, old = loaded.row, loaded.run
     values = columns.run_values(loaded.spec, run, now) | columns.marks(row, run, now)
     values = {name: value for name, value in values.items() if columns.differs(value, getattr(row, name))}
-    with transaction.atomic():
-        if prepared.update(SagaExecution, {"revision": row.revision + 1, **values}, id=row.pk, revision=row.revision) != 1:
+    moved = guarded.Change(
+        model=SagaExecution, values={"revision": row.revision + 1, **values}, where={"id": row.pk, "revision": row.revision}
+    )
+    history = guarded.Insertion(model=SagaTransition, rows=_history(row.pk, loaded.spec, changes, now, actor))
+    steps, point = _step_changes(row.pk, old, run), partial(crash_point, "saga.before_commit", row.pk)
+    ends = run.status is not old.status and run.status not in ACTIVE
+    with transaction.atomic() if ends else nullcontext():
+        if not guarded.commit(moved, steps, history, before_commit=point):
             return False
-        for index, (before, after) in enumerate(zip(old.steps, run.steps, strict=True)):
-            if before != after:
-                prepared.update(SagaStepExecution, columns.step_values(before, after), execution_id=row.pk, index=index)
-        _write_history(row.pk, loaded.spec, changes, now, actor)
-        if run.status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.FAILED):
-            locks.release(row)
-        if run.status is not old.status and run.status not in ACTIVE:
-            committed.book(_counts_at_end(row, run, now))
-        crash_point("saga.before_commit", row.pk)
+        if ends:
+            _on_end(row, run, now)
     crash_point("saga.after_commit", row.pk)
     _bring_up_to_date(row, values)
     return True
+
+
+def _step_changes(pk: uuid.UUID, old: RunState, run: RunState) -> list[guarded.Change]:
+    pairs = enumerate(zip(old.steps, run.steps, strict=True))
+    return [
+        guarded.Change(model=SagaStepExecution, values=columns.step_values(before, after), where={"execution_id": pk, "index": index})
+        for index, (before, after) in pairs
+        if before != after
+    ]
+
+
+def _on_end(row: SagaExecution, run: RunState, now: float) -> None:
+    """Do what belongs into the commit that ends a run; one in front of an operator keeps its locks."""
+    if run.status is not SagaStatus.NEEDS_OPERATOR:
+        locks.release(row)
+    committed.book(_counts_at_end(row, run, now))
 
 
 def _counts_at_end(row: SagaExecution, run: RunState, now: float) -> list[Metric]:
@@ -162,20 +180,20 @@ def _bring_up_to_date(row: SagaExecution, values: dict[str, Any]) -> None:
         setattr(row, name, value)
 
 
-def _write_history(pk: uuid.UUID, spec: SagaSpec, changes: tuple[Change, ...], now: float, actor: str) -> None:
-    moves = [
-        SagaTransition(
-            execution_id=pk,
-            at=clock.moment(now),
-            step_id="" if change.step is None else spec.steps[change.step].step_id,
-            old=change.old,
-            new=change.new,
-            reason=redactor().text(change.reason)[:_REASON_LENGTH],
-            actor=actor or process_name(),
-        )
+def _history(pk: uuid.UUID, spec: SagaSpec, changes: tuple[Change, ...], now: float, actor: str) -> list[dict[str, Any]]:
+    """Return the rows of a run's history that tell of changes."""
+    return [
+        {
+            "execution_id": pk,
+            "at": clock.moment(now),
+            "step_id": "" if change.step is None else spec.steps[change.step].step_id,
+            "old": change.old,
+            "new": change.new,
+            "reason": redactor().text(change.reason)[:_REASON_LENGTH],
+            "actor": actor or process_name(),
+        }
         for change in changes
     ]
-    prepared.insert(moves)
 
 
 def _keep_note(loaded: Loaded, event: Event, why: str, actor: str) -> None:
@@ -186,7 +204,8 @@ def _keep_note(loaded: Loaded, event: Event, why: str, actor: str) -> None:
     status = loaded.run.steps[step].status.value
     direction = "undo" if loaded.run.status is SagaStatus.COMPENSATING else "do"
     with transaction.atomic():
-        _write_history(loaded.row.pk, loaded.spec, (Change(step=step, old=status, new=status, reason=why),), event.now, actor)
+        change = Change(step=step, old=status, new=status, reason=why)
+        prepared.insert_values(SagaTransition, _history(loaded.row.pk, loaded.spec, (change,), event.now, actor))
         crash_point("note.before_commit", loaded.row.pk, direction, step)
     crash_point("note.after_commit", loaded.row.pk, direction, step)
 
@@ -200,28 +219,44 @@ def note(pk: uuid.UUID, text: str, actor: str) -> None:
 
 def create(spec: SagaSpec, run: RunState, *, now: float, spans: Sequence[ReadableSpan] = (), **given: Any) -> SagaExecution:
     """Insert a run with its steps, its count and its span in one transaction: from this commit on it is accepted, and will end."""
-    version = _version_row(spec)
+    version_id = _version_id(spec)
     crash_point("accept.version_stored")
-    values = columns.run_values(spec, run, now)
+    given |= columns.run_values(spec, run, now)
+    row = SagaExecution(definition_id=version_id, saga_name=spec.saga_name, input=run.input, created_at=clock.moment(now), **given)
+    steps = [
+        SagaStepExecution(execution=row, index=i, step_id=step.step_id, step_name=step.step_name[:200], status=run.steps[i].status.value)
+        for i, step in enumerate(spec.steps)
+    ]
+    created = Change(step=None, old="", new=run.status.value)
     with transaction.atomic():
-        row = SagaExecution(definition=version, saga_name=spec.saga_name, input=run.input, created_at=clock.moment(now), **values, **given)
-        prepared.insert([row])
-        steps = [
-            SagaStepExecution(
-                execution=row, index=i, step_id=step.step_id, step_name=step.step_name[:200], status=run.steps[i].status.value
-            )
-            for i, step in enumerate(spec.steps)
-        ]
-        prepared.insert(steps)
+        prepared.insert([row], steps, [SagaTransition(**one) for one in _history(row.pk, spec, (created,), now, "")])
         if row.parent_id is not None:
             adopt(row.pk, row.parent_id)
         if spec.on_lock == "refuse":
             locks.insert(row)
-        _write_history(row.pk, spec, (Change(step=None, old="", new=run.status.value),), now, "")
         committed.book([Metric("hub_sagas_started_total", "counter", 1, {"saga": spec.saga_name})], spans=spans)
         crash_point("accept.before_commit", row.pk)
     crash_point("accept.after_commit", row.pk)
     return row
+
+
+_version_ids: dict[tuple[str, str, str], int] = {}
+
+
+def _version_id(spec: SagaSpec) -> int:
+    """Return the row of a definition's snapshot, asked for once per process.
+
+    Not within a caller's transaction: that could not be repeated if pruning took the row away (`forget_versions`).
+    """
+    known = (spec.saga_name, spec.version, spec.hash)
+    if known not in _version_ids or connection.in_atomic_block:
+        _version_ids[known] = _version_row(spec).pk
+    return _version_ids[known]
+
+
+def forget_versions() -> None:
+    """Ask again where the snapshots are: an insert failed, and pruning may have taken one away."""
+    _version_ids.clear()
 
 
 def _version_row(spec: SagaSpec) -> SagaVersion:

@@ -14,6 +14,11 @@ pytestmark = pytest.mark.django_db
 
 runs = prepared.Select(lambda pk: SagaExecution.objects.filter(pk=pk).annotate(version=F("definition__version")), by="id")
 steps = prepared.Select(lambda pk: SagaStepExecution.objects.filter(execution=pk).order_by("-index"), by="execution")
+names = prepared.Select(
+    lambda pk: SagaStepExecution.objects.filter(execution=pk).order_by("index"),
+    by="execution",
+    into=lambda row: (row["index"], row["output"]),
+)
 
 
 def columns(row):
@@ -33,6 +38,19 @@ def test_rows_are_read_as_the_orm_reads_them():
     assert runs("00000000-0000-0000-0000-000000000000") == []
 
 
+def test_several_queries_are_asked_together():
+    run, other = saga(), saga()
+    step_done(run, 0, output="é")
+    step_done(run, 1)
+
+    found, of_run, pairs = prepared.together(run.pk, runs, steps, names)
+
+    assert (found, of_run) == ([run], list(run.steps.order_by("-index")))
+    assert pairs == list(run.steps.order_by("index").values_list("index", "output"))
+    assert prepared.together(other.pk, steps, runs)[1] == [other]
+    assert prepared.together("00000000-0000-0000-0000-000000000000", runs, steps) == [[], []]
+
+
 def test_an_update_names_what_it_was_decided_on():
     run = saga()
     values = {"context": {"a": 1}, "error": None, "blocked_at": timezone.now(), "status": "waiting"}
@@ -49,11 +67,13 @@ def test_rows_are_inserted_as_the_orm_inserts_them():
     run = saga()
     moves = [SagaTransition(execution=run, at=timezone.now(), step_id=step, old="pending", new="running") for step in "ab"]
 
-    prepared.insert(moves)
+    prepared.insert(moves, [SagaStepExecution(execution=run, index=7, step_id="new")])
     prepared.insert([])
+    prepared.insert()
 
     stored = SagaTransition.objects.filter(execution=run).exclude(step_id="").order_by("id")
     assert [columns(one) | {"id": None} for one in stored] == [columns(one) for one in moves]
+    assert SagaStepExecution.objects.get(execution=run, step_id="new").index == 7
 
 
 def test_the_database_refuses_what_the_orm_would_be_refused():

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from hub import OutcomeUnknown, Refused, SagaDefinition, SagaStep
+from tests.processes import wait_until
 from tests.sagas import ledger
 
 
@@ -20,8 +21,17 @@ def _note(context: dict[str, Any], kind: str) -> str:
 
 def act(context: dict[str, Any]) -> dict[str, Any]:
     order, about = _note(context, "do"), context["_saga"]
-    _obey(order, about["attempt"])
+    _obey(_in_turn(order, about["execution_id"]), about["attempt"])
     return {f"{about['step_id']}_done": about["attempt"]}
+
+
+def _in_turn(order: str, execution_id: str) -> str:
+    """Let ``after b: refuse`` wait until step b has begun, and return what is to be done then."""
+    first, _, then = order.rpartition(": ")
+    if first:
+        effect = f"{first.removeprefix('after ')}.do"
+        wait_until(lambda: effect in ledger.effects(execution_id), timeout_sec=4, what=f"{effect} begun")
+    return then
 
 
 async def act_async(context: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def test_a_group_runs_between_its_neighbours_whatever_order_inside(worker, sweep
 
 
 def test_a_failing_member_waits_for_the_running_ones_and_undoes_once(worker, sweeper):
-    found = run("fan", b="slow", c="refuse")
+    found = run("fan", b="slow", c="after b: refuse")
 
     effects = ledger.effects(found["execution_id"])
     assert (found["status"], found["cause"]) == ("compensated", "refused")
