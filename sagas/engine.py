@@ -7,7 +7,6 @@ under the epoch of the claim, so a worker that was given up writes nothing (S7).
 from __future__ import annotations
 
 import logging
-import math
 import random
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -16,12 +15,11 @@ from typing import Any
 from django.conf import settings
 
 from hub.crashpoints import crash_point
-from hub.errors import ErrorCode, IntegrationError
-from registry_app import lookup
-from sagas import aftermath, attempts, brake, calls, catalog, chain, clock, events, lease, locks, plan, roster, store
+from hub.errors import ErrorCode
+from sagas import aftermath, attempts, calls, catalog, chain, claims, clock, events, lease, plan, roster, store
 from sagas.calls import Ended, Payload
 from sagas.claimed import Attempt
-from sagas.spec import HONOURS, Call, SagaSpec, StepSpec
+from sagas.spec import Call, SagaSpec
 from sagas.states import DONE, Direction, SagaStatus
 from sagas.store import Applied, Loaded
 
@@ -39,15 +37,15 @@ class Next(Enum):
 def perform(execution_id: str, index: int, direction: Direction, *, task_id: str = "") -> Next:
     """Run one step here, as a function or an HTTP call."""
     loaded = store.load(execution_id)
-    if not is_turn(loaded, index, direction):
+    if not claims.is_turn(loaded, index, direction):
         return Next.STOP
     if not _can_run(loaded.spec, index, direction):
         block(execution_id, _missing(loaded.spec), patience_sec=settings.HUB.saga_version_wait_sec)
         return Next.STOP
-    attempt = claim(loaded, index, direction, task_id=task_id)
-    if attempt is None:
-        return Next.STOP
-    follows = record(attempt, call_here(attempt))
+    attempt = claims.claim(loaded, index, direction, task_id=task_id)
+    follows = Next.STOP
+    while attempt is not None:
+        follows, attempt = record_and_go_on(attempt, call_here(attempt))
     if follows is Next.GO_ON and loaded.spec.inline:
         return _go_on_here(execution_id, loaded.spec, direction, task_id)
     return follows
@@ -108,79 +106,6 @@ def verified(attempt: Attempt, functions: Mapping[str, Callable[..., Any]] | Non
     return None
 
 
-def claim(loaded: Loaded, index: int, direction: Direction, *, task_id: str = "") -> Attempt | None:
-    """Take the step under a lease, or return None because it is not this message's turn (duplicate, late, turned back)."""
-    execution_id, step = str(loaded.row.pk), loaded.spec.steps[index]
-    obstacle = _obstacle(loaded, index, direction)
-    if obstacle:
-        block(execution_id, obstacle, patience_sec=math.inf)
-        return None
-    honours = _honours(step, direction)
-    event = events.Claim(
-        step=index,
-        direction=direction,
-        now=clock.now(),
-        limit_sec=step.limit_sec(direction),
-        grace_sec=settings.HUB.saga_lease_grace_sec,
-        lease_sec=_lease_sec(loaded, step, direction, honours),
-        task_id=task_id,
-        honours=honours,
-    )
-    applied = store.dispatch(execution_id, event, loaded=loaded)
-    if applied.ignored:
-        return None
-    crash_point("claim.after", execution_id, direction, index)
-    return Attempt(
-        execution_id=execution_id,
-        index=index,
-        direction=direction,
-        epoch=applied.run.steps[index].epoch,
-        applied=applied,
-        ends_at=event.now + attempts.granted_sec(applied.spec, applied.before, event),
-    )
-
-
-def _lease_sec(loaded: Loaded, step: StepSpec, direction: Direction, honours: str) -> float:
-    """Return for how long a claim holds without a renewal.
-
-    Nobody renews for a layer, a child saga or a run that its caller drives; and a service that honours no key must not be
-    called, or undone, while an earlier call may still be on its way.
-    """
-    is_ours = not chain.is_handed_over(step, direction) and loaded.run.owner_until is None
-    return settings.HUB.saga_lease_sec if is_ours and honours != "none" else math.inf
-
-
-def _honours(step: StepSpec, direction: Direction) -> str:
-    """Return what the service of a step says it honours, from its record in the registry (metadata ``honours``)."""
-    if direction is Direction.UNDO or step.do.kind != "http":
-        return ""
-    try:
-        declared = lookup.choose(step.do.where).metadata.get("honours", "")
-    except IntegrationError:
-        return ""  # the call itself will say what is wrong with the service
-    return declared if declared in HONOURS else ""
-
-
-def _obstacle(loaded: Loaded, index: int, direction: Direction) -> dict[str, Any] | None:
-    """Return what keeps the step from beginning now: an entity another run holds (S24), or too many undos at once."""
-    row, step = loaded.row, loaded.spec.steps[index]
-    if direction is Direction.DO:
-        held = locks.acquire(row) if row.lock_names and not row.started_count else None
-        return None if held is None else calls.as_error(ErrorCode.ENTITY_LOCKED, locks.locked(held).message)
-    if step.undo is None:
-        return None
-    lease_until = clock.now() + step.undo_timeout_sec + settings.HUB.saga_lease_grace_sec
-    if brake.take(step.undo, str(row.pk), index, lease_until=lease_until):
-        return None
-    return calls.as_error(ErrorCode.COMPENSATION_FAILED, f"waits its turn: enough undos run against {brake.target_of(step.undo)}")
-
-
-def is_turn(loaded: Loaded, index: int, direction: Direction) -> bool:
-    """Tell whether this step may begin now in this direction."""
-    work = plan.work(loaded.spec, loaded.run, now=clock.now())
-    return work is not None and work.direction is direction and work.offers(index)
-
-
 def payload(attempt: Attempt) -> Payload:
     """Return what the call gets: today's context forward, the action's own time backward (S27)."""
     run, spec, undo = attempt.applied.run, attempt.applied.spec, attempt.direction is Direction.UNDO
@@ -200,15 +125,36 @@ def payload(attempt: Attempt) -> Payload:
     )
 
 
-def record(attempt: Attempt, ended: Ended) -> Next:
+def record(attempt: Attempt, ended: Ended, *, then: events.Claim | None = None) -> tuple[Next, Applied]:
     """Write how the attempt ended; an attempt that was given up meanwhile is a late reply and changes nothing."""
     event = as_event(attempt.applied.spec, attempt.index, attempt.epoch, ended)
-    applied = store.dispatch_patiently(attempt.execution_id, event, loaded=attempt.applied.loaded(), until=attempt.ends_at)
+    applied = store.dispatch_patiently(attempt.execution_id, event, loaded=attempt.applied.loaded(), until=attempt.ends_at, then=then)
     crash_point("result.after", attempt.execution_id, attempt.direction, attempt.index)
     if applied.ignored:
-        return Next.STOP
+        return Next.STOP, applied
     aftermath.attempt_ended(applied, attempt.direction, ended.outcome)
-    return what_follows(applied, attempt.index, attempt.direction)
+    follows = Next.GO_ON if applied.went_on else what_follows(applied, attempt.index, attempt.direction)
+    return follows, applied
+
+
+def record_and_go_on(attempt: Attempt, ended: Ended) -> tuple[Next, Attempt | None]:
+    """Write how the attempt ended; where the saga runs on in this task, claim its next step by the same commit."""
+    event = _next_claim(attempt, ended)
+    follows, applied = record(attempt, ended, then=event)
+    if event is None or not applied.went_on:
+        return follows, None
+    return follows, claims.attempt_of(applied, event, granted_sec=attempts.granted_sec(applied.spec, applied.run, event))
+
+
+def _next_claim(attempt: Attempt, ended: Ended) -> events.Claim | None:
+    """Return the claim of the step behind one that this task may run as well, or None; the machine has the last word."""
+    loaded, index = attempt.applied.loaded(), attempt.index + 1
+    spec = loaded.spec
+    if not spec.inline or attempt.direction is Direction.UNDO or ended.outcome != "ok" or index == len(spec.steps):
+        return None
+    if spec.steps[index].do.kind not in ("function", "http") or not _can_run(spec, index, Direction.DO):
+        return None
+    return claims.event_for(loaded, index, Direction.DO, loaded.run.steps[attempt.index].task_id)
 
 
 def as_event(spec: SagaSpec, index: int, epoch: int, ended: Ended) -> events.Event:

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from hub.celery import app
 from hub.error_codes import ErrorCode
-from sagas import aftermath, calls, chain, children, clock, engine, plan, roster, spans, store
+from sagas import aftermath, calls, chain, children, claims, clock, engine, plan, roster, spans, store
 from sagas.calls import Ended
 from sagas.claimed import Attempt
 from sagas.engine import Next
@@ -24,13 +24,13 @@ def begin(execution_id: str, index: int, direction: Direction) -> Next:
     """Claim a step that others carry out, and ask them to."""
     loaded = store.load(execution_id)
     call = loaded.spec.steps[index].call(direction)
-    if call is None or not engine.is_turn(loaded, index, direction):
+    if call is None or not claims.is_turn(loaded, index, direction):
         return Next.STOP
     missing = roster.missing(call.target, call.where) if call.kind == "task" else None
     if missing is not None:
         engine.block(execution_id, missing.error, patience_sec=missing.patience_sec)
         return Next.STOP
-    attempt = engine.claim(loaded, index, direction)
+    attempt = claims.claim(loaded, index, direction)
     if attempt is None:
         return Next.STOP
     with attempt.span() as say_outcome:
@@ -38,7 +38,7 @@ def begin(execution_id: str, index: int, direction: Direction) -> Next:
         ended = known or (children.ask(attempt) if call.kind == "saga" else _send(attempt))
         if ended is not None:
             say_outcome(ended)
-    return Next.STOP if ended is None else engine.record(attempt, ended)
+    return Next.STOP if ended is None else engine.record(attempt, ended)[0]
 
 
 def _send(attempt: Attempt) -> Ended | None:

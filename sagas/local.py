@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 
 from hub.aio import in_thread
-from sagas import aftermath, calls, chain, clock, engine, events, handover, plan, store
+from sagas import aftermath, calls, chain, claims, clock, engine, events, handover, plan, store
 from sagas.calls import Ended
 from sagas.claimed import Attempt
 from sagas.limits import StepTimedOut
@@ -91,7 +91,7 @@ async def _run(loaded: Loaded, index: int, direction: Direction, functions: Mapp
 
 
 def _claim(execution_id: str, index: int, direction: Direction) -> Attempt | None:
-    return engine.claim(store.load(execution_id), index, direction)
+    return claims.claim(store.load(execution_id), index, direction)
 
 
 async def _run_function(function: Action, attempt: Attempt) -> Ended:

@@ -26,6 +26,7 @@ from hub.telemetry.secrets import redactor
 from hub.telemetry.values import Metric
 from sagas import clock, columns, locks, machine
 from sagas.events import Event
+from sagas.machine import Verdict
 from sagas.models import SagaExecution, SagaStepExecution, SagaTransition, SagaVersion
 from sagas.spec import SagaSpec, from_dict
 from sagas.states import ACTIVE, Change, RunState, SagaStatus
@@ -55,6 +56,8 @@ class Applied:
     before: RunState
     run: RunState
     ignored: str = ""
+    went_on: bool = False
+    """Whether the second of two events was worked in as well."""
 
     def loaded(self) -> Loaded:
         """Return the run as this event left it; a save on it fails if somebody else was there since."""
@@ -88,20 +91,22 @@ def _spec_of(row: SagaExecution) -> SagaSpec:
     return _specs[known]
 
 
-def dispatch(execution_id: uuid.UUID | str, event: Event, *, actor: str = "", loaded: Loaded | None = None) -> Applied:
+def dispatch(
+    execution_id: uuid.UUID | str, event: Event, *, actor: str = "", loaded: Loaded | None = None, then: Event | None = None
+) -> Applied:
     """Work one event into a run: load, decide, save; again from the start when somebody else saved in between.
 
-    `loaded` spares the first read to a caller that has just made it.
+    `loaded` spares the first read to a caller that has just made it. `then` is worked in by the same commit if it is not ignored.
 
     Errors: E11423 for an unknown run, E11425 for a move that its state does not allow, E11426 when others kept winning.
     """
     for attempt in range(MAX_TRIES):
         loaded = loaded or load(execution_id)
         try:
-            verdict = machine.apply(loaded.spec, loaded.run, event)
+            verdict, went_on = _decide(loaded, event, then)
         except machine.IllegalMove as exc:
             raise IntegrationError(ErrorCode.TRANSITION_ILLEGAL, f"saga {execution_id}: {exc}") from exc
-        applied = Applied(row=loaded.row, spec=loaded.spec, before=loaded.run, run=verdict.run, ignored=verdict.ignored)
+        applied = Applied(row=loaded.row, spec=loaded.spec, before=loaded.run, run=verdict.run, ignored=verdict.ignored, went_on=went_on)
         if verdict.ignored:
             _keep_note(loaded, event, verdict.ignored, actor)
             return applied
@@ -112,15 +117,27 @@ def dispatch(execution_id: uuid.UUID | str, event: Event, *, actor: str = "", lo
     raise IntegrationError(ErrorCode.EXECUTION_LEASED, f"saga {execution_id} was changed by others {MAX_TRIES} times in a row")
 
 
-def dispatch_patiently(execution_id: uuid.UUID | str, event: Event, *, loaded: Loaded, until: float) -> Applied:
+def _decide(loaded: Loaded, event: Event, then: Event | None) -> tuple[Verdict, bool]:
+    """Return what becomes of a run by an event, and by the next one if it is not ignored; and whether that one counts."""
+    first = machine.apply(loaded.spec, loaded.run, event)
+    if then is None or first.ignored:
+        return first, False
+    second = machine.apply(loaded.spec, first.run, then)
+    if second.ignored:
+        return first, False
+    return Verdict(run=second.run, changes=(*first.changes, *second.changes)), True
+
+
+def dispatch_patiently(execution_id: uuid.UUID | str, event: Event, *, loaded: Loaded, until: float, then: Event | None = None) -> Applied:
     """Work an event in as `dispatch` does, through an absence of the database that ends before `until`.
 
     What a step did is known only here: writing it late, within the lease, spares its target a second call.
     """
     while True:
         try:
-            return dispatch(execution_id, event, loaded=loaded)
+            return dispatch(execution_id, event, loaded=loaded, then=then)
         except (OperationalError, InterfaceError):
+            then = None  # decided too long ago
             connection.close()
             if clock.now() >= until:
                 raise

@@ -16,7 +16,7 @@ from hub.redis_client import client as redis_client
 from hub.routing.models import RoutedRequest
 from hub.telemetry import conventions, readers, store, tracing
 from hub.telemetry.values import TraceSpan
-from sagas import engine, services
+from sagas import claims, engine, services
 from sagas import store as runs
 from sagas.models import SagaExecution
 from sagas.states import Direction
@@ -140,7 +140,7 @@ def test_each_attempt_of_a_saga_leads_to_its_task(viewer, somewhere):
 
 def test_an_attempt_under_way_is_known_by_its_row(viewer, somewhere):
     run = saga()
-    attempt = engine.claim(runs.load(run.pk), 0, Direction.DO, task_id="task-9")
+    attempt = claims.claim(runs.load(run.pk), 0, Direction.DO, task_id="task-9")
     assert attempt is not None
 
     assert f'href="{FLOWER}/task/task-9"' in saga_page(viewer, run)

@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 
 from registry_app.values import ServiceStatus
-from sagas import accept, catalog, clock, engine, lease, store
+from sagas import accept, catalog, claims, clock, lease, store
 from sagas.states import Direction
 from tests.chaos.saga_samples import SERVICE
 from tests.processes import wait_until
@@ -21,7 +21,7 @@ STEP_SEC = 200
 
 def claim(saga_name, *, owner_sec=None):
     row, _ = accept.accept(catalog.find(saga_name), accept.Request(context={}, owner_sec=owner_sec))
-    return engine.claim(store.load(row.pk), 0, Direction.DO)
+    return claims.claim(store.load(row.pk), 0, Direction.DO)
 
 
 def held_for(attempt):

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from hub.redis_client import client
-from sagas import accept, catalog, children, clock, engine, recovery, store
+from sagas import accept, catalog, children, claims, clock, engine, recovery, store
 from sagas.models import SagaExecution, SagaTransition
 from sagas.states import Direction
 from tests.processes import wait_until
@@ -59,7 +59,7 @@ def about_to_start_a_child(no_worker):
     """A parent whose child is about to be started, by a process that is still busy with it."""
     row, _ = accept.accept(catalog.find("outer"), accept.Request(context={"plan": {}}))
     engine.perform(str(row.pk), 0, Direction.DO)
-    return engine.claim(store.load(row.pk), 1, Direction.DO)
+    return claims.claim(store.load(row.pk), 1, Direction.DO)
 
 
 def let_time_pass(attempt, seconds):

@@ -64,6 +64,16 @@ def test_a_saga_writes_one_transaction_to_begin_and_two_a_step(saga, steps):
     assert writes.committed <= 1 + 2 * steps
 
 
+def test_an_inline_saga_writes_one_transaction_a_step():
+    run_here("in_one_task", 1)
+
+    with counted() as writes:
+        execution_id = run_here("in_one_task", 1)
+
+    assert store.load(execution_id).run.status == "completed"
+    assert writes.committed <= 4 + 2
+
+
 def test_the_counter_takes_a_transaction_once_and_a_rollback_not_at_all():
     row, _ = accept(catalog.find("three_steps"), Request())
 
