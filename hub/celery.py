@@ -74,6 +74,7 @@ app.conf.update(
     beat_max_loop_interval=1,
     timezone="UTC",
 )
+app.loader.override_backends = dict.fromkeys(("redis", "rediss"), "hub.results:ResultBackend")
 # Celery's own line would end with the result: an answer of a layer, in a log.
 trace.LOG_SUCCESS = "Task %(name)s[%(id)s] succeeded in %(runtime)ss"
 # The worker's Django fixup closes the connection around every task unless told how often it may be reused.
