@@ -98,7 +98,7 @@ def report(
     A good result while nothing is wrong is only counted, and told to the fleet within a second or so.
     """
     slow = permit.config.slow_call_sec is not None and duration_sec > permit.config.slow_call_sec
-    if ok and not permit.probe_id and permit.is_shared and _counted_here(permit, slow):
+    if ok and _counted_here(permit, slow=slow):
         return False
     result = {"generation": permit.generation, "probe_id": permit.probe_id, "ok": ok, "slow": slow}
     result["retry_after_ms"] = 0 if ok or not retry_after_sec else int(retry_after_sec * 1000)
@@ -130,18 +130,23 @@ def execute(service_name: str, func: Callable[P, R], *args: P.args, **kwargs: P.
 
     Errors: those of `admit`.
     """
-    return execute_with(None, service_name, func, *args, **kwargs)
+    return _under(admit(service_name), func, args, kwargs)
 
 
 def execute_with(config: CircuitBreakerConfig | None, service_name: str, func: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Do what `execute` does, with a policy."""
-    permit, started = admit(service_name, config), time.monotonic()
+    return _under(admit(service_name, config), func, args, kwargs)
+
+
+def _under(permit: Permit, func: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+    started = time.monotonic()
     try:
         result = func(*args, **kwargs)
     except BaseException as exc:
         settle(permit, verdicts.judge(exc), duration_sec=time.monotonic() - started)
         raise
-    report(permit, ok=True, duration_sec=time.monotonic() - started)
+    if permit.config.slow_call_sec is not None or not _counted_here(permit, slow=False):
+        report(permit, ok=True, duration_sec=time.monotonic() - started)
     return result
 
 
@@ -260,9 +265,12 @@ def _place_in_ramp(copy: Copy | None) -> float:
         return math.log2(copy.refusals)
 
 
-def _counted_here(permit: Permit, slow: bool) -> bool:
+def _counted_here(permit: Permit, *, slow: bool) -> bool:
+    """Count a good result that is no news to the fleet, and tell whether that is all there is to do."""
+    if permit.probe_id or not permit.is_shared:
+        return False
     copy = fleet().copies.get(permit.service_name)
-    if copy is None or not copy.snapshot.is_quiet:
+    if copy is None or not copy.is_quiet:
         return False
     with copy.lock:
         if copy.snapshot.generation == permit.generation:

@@ -51,6 +51,8 @@ class Copy:
     snapshot: CircuitSnapshot
     heard_at: float
     is_stale: bool = False
+    is_quiet: bool = False
+    """What the snapshot's own property says, asked for once per snapshot rather than once per call."""
     good: int = 0
     good_slow: int = 0
     refusals: int = 0
@@ -177,6 +179,7 @@ class Fleet:
             if known.snapshot is not snapshot:
                 known.permit = None
             known.snapshot, known.heard_at, known.is_stale = snapshot, heard_at, False
+            known.is_quiet = snapshot.is_quiet
 
     def _missed(self) -> None:
         for copy in list(self.copies.values()):
