@@ -82,6 +82,13 @@ def pick(
     return replace(_better_of_two(fitting, in_flight, draw or _RANDOM), last_resort=True)
 
 
+def only_choice(instances: Sequence[Instance]) -> Instance | None:
+    """Return the one instance that every request without a version goes to, whatever else is asked or under way; None if it depends."""
+    one = instances[0]
+    is_sure = len(instances) == 1 and one.takes_requests and one.share > 0 and one.maintenance_until is None
+    return one if is_sure else None
+
+
 _RANDOM = random.Random()  # noqa: S311  (spreads load, guards nothing)
 
 

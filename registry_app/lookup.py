@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 class _Snapshot:
     revision: str
     by_name: Mapping[str, list[Instance]]
+    only_choices: Mapping[str, Instance]
+    """Names with one instance that is chosen whatever is asked: most of them, and nothing has to be weighed for those."""
 
 
 _snapshot: _Snapshot | None = None
@@ -61,6 +63,8 @@ def choose(
 
     Errors: E11020 nobody registered that name, E11024 all instances are in maintenance, E11025 none can take it.
     """
+    if version is None and (only := _current().only_choices.get(service_name)):
+        return only
     candidates = find(service_name)
     if for_requests:
         candidates = _taking_requests(service_name, candidates)
@@ -158,10 +162,15 @@ def _compare() -> _Snapshot:
     revision = state.current_revision()
     if _snapshot is None or _snapshot.revision != revision:
         # The revision was read before the rows: rows that are newer than it only mean one more rebuild.
-        _snapshot = _Snapshot(revision, _load())
+        _snapshot = _snapshot_of(revision, _load())
     # Another thread may have changed the registry since the revision was read: then look again at the next call.
     _compared_at = asked_at if forgotten == _forgotten else float("-inf")
     return _snapshot
+
+
+def _snapshot_of(revision: str, by_name: dict[str, list[Instance]]) -> _Snapshot:
+    found = {name: choice.only_choice(instances) for name, instances in by_name.items()}
+    return _Snapshot(revision, by_name, {name: one for name, one in found.items() if one is not None})
 
 
 _COLUMNS = (

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from hub.errors import IntegrationError
-from registry_app.choice import Instance, pick
+from registry_app.choice import Instance, only_choice, pick
 from registry_app.values import ServiceStatus
 
 
@@ -104,3 +104,25 @@ def test_a_version_nobody_has_is_named_with_what_there_is():
 def test_a_malformed_constraint_is_refused():
     with pytest.raises(IntegrationError, match=r"^E11002: not a version constraint"):
         pick([instance("a")], now=0, in_flight=lambda _: 0, version="newest")
+
+
+@pytest.mark.parametrize("status", list(ServiceStatus))
+@pytest.mark.parametrize("has_check", [True, False])
+@pytest.mark.parametrize("weight", [0, 100])
+@pytest.mark.parametrize("until", [None, 99.0, 101.0])
+@pytest.mark.parametrize("endpoint", ["http://a", "celery://l03"])
+def test_the_only_choice_is_what_the_rules_would_choose(status, has_check, weight, until, endpoint):
+    one = instance("a", status, has_check=has_check, weight=weight, maintenance_until=until, endpoint=endpoint)
+
+    only = only_choice([one])
+
+    if only is not None:
+        assert only is one is pick([one], now=100.0, in_flight=lambda _: 7)
+        assert one.takes_requests
+    assert only_choice([one, one]) is None
+
+
+def test_a_healthy_instance_alone_is_the_only_choice():
+    one = instance("a")
+
+    assert only_choice([one]) is one
