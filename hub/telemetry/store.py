@@ -21,22 +21,34 @@ _COLUMNS = (
     "status_message", "correlation_id", "kept", "attributes", "links", "events",
 )  # fmt: skip
 MAX_SPANS_READ = 5_000
+WORTH_A_COPY = 5
+"""A COPY takes more round trips than an INSERT, and less for each row."""
 
 
 def write(spans: Sequence[TraceSpan]) -> None:
     """Insert `spans` in one transaction; one that is there already is left as it is.
 
-    One prepared statement for the batch: the ORM's ``bulk_create`` costs about four times as much here.
+    One prepared statement for the batch, a COPY on Postgres: the ORM's ``bulk_create`` costs about four times as much here.
     """
     quoted = ", ".join(connection.ops.quote_name(name) for name in _COLUMNS)
     places = ", ".join(["%s"] * len(_COLUMNS))
     statement = f"INSERT INTO {Span._meta.db_table} ({quoted}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608
     rows = [_row(span) for span in spans]
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.executemany(statement, rows)
+        with transaction.atomic(), connection.wrap_database_errors, connection.cursor() as cursor:
+            if connection.vendor == "postgresql" and len(rows) >= WORTH_A_COPY:
+                _copy(cursor, rows, quoted)
+            else:
+                cursor.executemany(statement, rows)
     except (DataError, IntegrityError):
         _write_one_by_one(statement, rows)
+
+
+def _copy(cursor: Any, rows: Sequence[tuple[Any, ...]], columns: str) -> None:
+    """Copy rows into the table; one that is there already is an `IntegrityError`."""
+    with cursor.copy(f"COPY {Span._meta.db_table} ({columns}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
 
 
 def _write_one_by_one(statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -79,10 +91,14 @@ def is_worth_keeping(span: TraceSpan, *, slow_sec: float) -> bool:
 
 def _json(value: Any) -> str:
     """Return `value` as JSON that ``jsonb`` takes: without NUL and lone surrogates."""
+    if not value:
+        return "[]" if isinstance(value, list | tuple) else "{}"
     return _storable(json.dumps(value, default=str, ensure_ascii=False)).replace("\\u0000", "\ufffd")
 
 
 def _storable(text: str) -> str:
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
