@@ -29,9 +29,9 @@ _VALUES = {
     "TraceSpan": "hub.telemetry.values",
     "Metric": "hub.telemetry.values",
 }
-_NEEDS_DJANGO = {"IntegrationLayer": "hub.layer", "app": "hub.celery"}
+_NEEDS_DJANGO = {"IntegrationLayer": "hub.layer", "app": "hub.celery", "submit": "hub.sending", "submit_many": "hub.sending"}
 
-__all__ = sorted([*_VALUES, "IntegrationLayer"])
+__all__ = sorted([*_VALUES, "IntegrationLayer", "submit", "submit_many"])
 
 
 def __getattr__(name: str) -> Any:

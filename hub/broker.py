@@ -8,15 +8,17 @@ sent is left out.
 from __future__ import annotations
 
 import json
+import os
+import secrets
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
-from uuid import uuid4
 
 from celery import Signature, signals, uuid
+from celery.utils.nodenames import anon_nodename
 
 from hub.celery import app
 from hub.redis_client import client
@@ -71,6 +73,7 @@ def letter(message: TaskMessage) -> Letter:
         root_id=message.root_id,
         argsrepr=message.argsrepr,
         kwargsrepr=message.kwargsrepr,
+        origin=_origin(os.getpid()),
         ignore_result=message.ignore_result,
     )
     made.headers.update(message.headers)
@@ -95,6 +98,11 @@ def following(request: Any) -> Letter:
     """
     *others, link = request.chain
     return letter(_message(link, chain=others, parent_id=request.id, root_id=request.root_id or request.id))
+
+
+@lru_cache(maxsize=2)
+def _origin(pid: int) -> str:
+    return str(anon_nodename())
 
 
 def _message(link: Mapping[str, Any], **family: Any) -> TaskMessage:
@@ -122,7 +130,7 @@ def _envelope(made: Any, queue: str) -> str:
         "delivery_info": {"exchange": "", "routing_key": queue},
         "priority": 0,
         "body_encoding": "base64",
-        "delivery_tag": str(uuid4()),
+        "delivery_tag": secrets.token_hex(16),
     }
     body = b64encode(json.dumps(made.body).encode()).decode()
     headers = {"content-encoding": "utf-8", "content-type": "application/json", "headers": made.headers}

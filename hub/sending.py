@@ -1,0 +1,71 @@
+"""Send tasks that nobody waits for, cheaper than ``send_task`` and many in one round trip.
+
+    from hub import submit, submit_many
+
+    submit("hub.sagas.start", {"saga_name": "deploy_application", "context": {...}})
+    submit_many("l03.reindex", [{"page": page} for page in range(500)], queue="l03")
+
+What lies in the queue is what ``send_task(..., ignore_result=True)`` puts there (`hub.broker`), with the current trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from celery import uuid
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from hub import broker
+from hub.broker import TaskMessage
+from hub.celery import PUBLIC
+from hub.errors import ErrorCode, IntegrationError
+from hub.json_values import check_json
+
+MAX_AT_ONCE = 1_000
+MAX_BYTES = 1_048_576
+
+
+def submit(task: str, kwargs: Mapping[str, Any] | None = None, *, queue: str = PUBLIC) -> str:
+    """Send a task with these arguments and return its id; its result is not kept.
+
+    Errors: those of `submit_many`.
+    """
+    return submit_many(task, [kwargs or {}], queue=queue)[0]
+
+
+def submit_many(task: str, many: Sequence[Mapping[str, Any]], *, queue: str = PUBLIC) -> list[str]:
+    """Send a task once for each set of arguments, all in one round trip, and return the ids in the same order.
+
+    Errors, before anything is sent: E11902 (a name is no text, arguments are no object, more than 1,000), E11905, E11906
+    (no JSON), E11960 (one has more than 1 MB). E11941 when the broker cannot be reached: then all of them, some or none
+    may have been sent.
+    """
+    _check(task, many, queue)
+    letters = [_letter(task, kwargs, queue) for kwargs in many]
+    try:
+        broker.post([letter for letter, _ in letters])
+    except (OperationalError, RedisError, OSError) as exc:
+        raise IntegrationError(ErrorCode.BROKER_UNAVAILABLE, f"{len(letters)} x {task} for queue {queue}: {type(exc).__name__}") from exc
+    return [task_id for _, task_id in letters]
+
+
+def _letter(task: str, kwargs: Mapping[str, Any], queue: str) -> tuple[broker.Letter, str]:
+    task_id = uuid()
+    shown = None if kwargs else "{}"
+    message = TaskMessage(task=task, queue=queue, task_id=task_id, kwargs=kwargs, ignore_result=True, argsrepr="[]", kwargsrepr=shown)
+    return broker.letter(message), task_id
+
+
+def _check(task: object, many: Sequence[Any], queue: object) -> None:
+    for what, name in (("task", task), ("queue", queue)):
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"{what} must be a name, not {name!a:.80}")
+    if len(many) > MAX_AT_ONCE:
+        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"{len(many)} tasks at once, the limit is {MAX_AT_ONCE}")
+    for kwargs in many:
+        if not isinstance(kwargs, Mapping):
+            raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"the arguments of {task} must be an object, not {type(kwargs).__name__}")
+        if kwargs:
+            check_json(dict(kwargs), what=f"the arguments of {task}", max_bytes=MAX_BYTES)

@@ -1,0 +1,85 @@
+"""`submit` and `submit_many`: what `send_task` would send, refused at the door or sent as a whole."""
+
+import base64
+import json
+
+import pytest
+import redis
+
+from hub import IntegrationError, submit, submit_many
+from hub.celery import app
+from hub.redis_client import client
+from hub.telemetry import tracing
+
+QUEUE = "submitted"
+
+
+@pytest.fixture(autouse=True)
+def _no_messages():
+    client().delete(QUEUE)
+
+
+def messages():
+    """Return the messages in the queue, oldest first, with readable bodies."""
+    found = [json.loads(text) for text in reversed(client().lrange(QUEUE, 0, -1))]
+    return [{**one, "body": json.loads(base64.b64decode(one["body"]))} for one in found]
+
+
+def test_it_lies_in_the_queue_as_send_task_puts_it_there():
+    with tracing.span("caller"):
+        task_id = submit("l03.run", {"agent": "a", "password": "canary-1234"}, queue=QUEUE)
+        app.send_task("l03.run", kwargs={"agent": "a", "password": "canary-1234"}, queue=QUEUE, task_id=task_id, ignore_result=True)
+
+    ours, celerys = messages()
+    for one in (ours, celerys):
+        del one["headers"]["hub-sent-at"], one["properties"]["delivery_tag"]
+    assert ours == celerys
+    assert ours["headers"]["id"] == task_id
+    assert "canary" not in json.dumps(ours["headers"])
+
+
+def test_many_are_sent_in_order_and_in_one_round_trip():
+    before = client().info("stats")["total_reads_processed"]
+
+    ids = submit_many("l03.run", [{"page": page} for page in range(1_000)], queue=QUEUE)
+
+    assert [(one["headers"]["id"], one["body"][1]["page"]) for one in messages()] == list(zip(ids, range(1_000), strict=True))
+    assert len(set(ids)) == 1_000
+    assert client().info("stats")["total_reads_processed"] - before < 100  # a large command is read in pieces
+
+
+def test_nothing_to_send_is_nothing_sent():
+    assert submit_many("l03.run", [], queue=QUEUE) == []
+    assert messages() == []
+
+
+@pytest.mark.parametrize(
+    ("task", "many", "queue", "code"),
+    [
+        ("", [{}], QUEUE, "E11902"),
+        (7, [{}], QUEUE, "E11902"),
+        ("l03.run", [{}], "", "E11902"),
+        ("l03.run", [{}], "a\nb", "E11902"),
+        ("l03.run", [{}, [1]], QUEUE, "E11902"),
+        ("l03.run", [{}] * 1_001, QUEUE, "E11902"),
+        ("l03.run", [{}, {"x": float("nan")}], QUEUE, "E11905"),
+        ("l03.run", [{}, {1: "x"}], QUEUE, "E11905"),
+        ("l03.run", [{}, {"x": object()}], QUEUE, "E11905"),
+        ("l03.run", [{}, {"x": "y" * 1_048_577}], QUEUE, "E11960"),
+    ],
+)
+def test_bad_input_is_refused_with_nothing_sent(task, many, queue, code):
+    with pytest.raises(IntegrationError, match=f"^{code}: "):
+        submit_many(task, many, queue=queue)
+
+    assert messages() == []
+
+
+def test_a_broker_that_is_away_is_said(settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+
+    with pytest.raises(IntegrationError, match=r"^E11941: ") as refused:
+        submit("l03.run", {"agent": "a"}, queue=QUEUE)
+
+    assert refused.value.__cause__ is not None
+    assert isinstance(refused.value.__cause__, redis.RedisError)
