@@ -175,6 +175,8 @@ ROWS: tuple[Row, ...] = (
         )
     ),
     Row(id="T1", what="sending a message / send_task", ours="submit", rival="send_task", must=2.5, ambitious=3.5),
+    Row(id="T1.many", what="sending fifty at once / send_task", ours="submit_many", rival="send_task", must=15, ambitious=25),
+    Row(id="T1.hub", what="the hub's own send_task / send_task", ours="the hub's send_task", rival="send_task", must=None, ambitious=None),
     Row(id="T2", what="working a queue off / a stock worker", ours="drain", rival="drain plain", must=2.5, ambitious=4),
     Row(
         id="E1",

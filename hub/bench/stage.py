@@ -96,6 +96,7 @@ class Stage:
         node = f"{name}@bench"
         python, env = self.rivals.beside_the_hub() if pool.kind == "gevent" else (sys.executable, {})
         command = [python, "-m", "celery", "-A", module, "worker", "-n", node, "-Q", queues, "-P", pool.kind, "-c", str(pool.size)]
+        command += ["-I", "hub.bench.noop"] if module == "hub" else []
         process = self.start(name, [*command, "-l", "WARNING", "--without-mingle", "--without-gossip"], env=env)
         wait_until(
             lambda: app.control.ping(destination=[node], timeout=0.5), timeout_sec=READY_SEC, what=f"{name} ready: {process.log_path}"
