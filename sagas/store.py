@@ -263,10 +263,15 @@ _version_ids: dict[tuple[str, str, str], int] = {}
 def _version_id(spec: SagaSpec) -> int:
     """Return the row of a definition's snapshot, asked for once per process.
 
-    Not within a caller's transaction: that could not be repeated if pruning took the row away (`forget_versions`).
+    Within a caller's transaction it is asked each time and not remembered: the insert could not be repeated if pruning
+    took the row away (`forget_versions`), and a row that is rolled back leaves its number to another on SQLite.
     """
+    if connection.in_atomic_block:
+        return _version_row(spec).pk
     known = (spec.saga_name, spec.version, spec.hash)
-    if known not in _version_ids or connection.in_atomic_block:
+    if known not in _version_ids:
+        if len(_version_ids) > 1000:
+            _version_ids.clear()
         _version_ids[known] = _version_row(spec).pk
     return _version_ids[known]
 

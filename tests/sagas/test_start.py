@@ -6,11 +6,12 @@ import threading
 from uuid import UUID
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from hub.celery import app
 from hub.errors import IntegrationError
-from sagas import services, tasks
+from sagas import catalog, services, tasks
+from sagas.accept import Request, accept
 from sagas.models import SagaExecution, SagaVersion
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -144,3 +145,24 @@ def test_a_run_is_stored_although_its_version_was_pruned_just_before(pruned_just
 
     assert pruned_just_before
     assert SagaExecution.objects.get().pk == UUID(execution_id)
+
+
+def test_a_process_that_has_started_a_saga_before_notices_that_its_version_was_pruned():
+    services.start("three_steps", {})
+    SagaExecution.objects.all().delete()
+    SagaVersion.objects.all().delete()
+
+    again = services.start("three_steps", {})
+
+    assert SagaExecution.objects.get(pk=again["execution_id"]).definition.saga_name == "three_steps"
+
+
+def test_a_version_that_was_rolled_back_is_taken_for_no_other():
+    with transaction.atomic():
+        accept(catalog.find("picky"), Request(context={}))
+        transaction.set_rollback(True)
+
+    # On SQLite the next row gets the number that was rolled back.
+    for name in ("no_undo", "picky"):
+        run = services.start(name, {})
+        assert SagaExecution.objects.get(pk=run["execution_id"]).definition.saga_name == name
