@@ -84,7 +84,10 @@ def letter(message: TaskMessage) -> Letter:
 
 
 def chained(links: Sequence[Signature]) -> Letter:
-    """Return the first of linked tasks as a message that carries the others, as ``chain(*links).apply_async()`` sends it."""
+    """Return the first of linked tasks as a message that carries the others, as ``chain(*links).apply_async()`` sends it.
+
+    A link has keyword arguments only, names its queue, and is immutable: it takes nothing from the one before it.
+    """
     for link in links:
         link.set(task_id=uuid(), reply_to=app.thread_oid)
     first, *others = links

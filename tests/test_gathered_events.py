@@ -22,10 +22,13 @@ class Told:
         self._pubsub.psubscribe("/*celeryev*task.*")
 
     def succeeded(self):
+        return self.ended("task-succeeded")
+
+    def ended(self, *how):
         while message := self._pubsub.get_message(timeout=0.1):
             self.bundles.append(json.loads(base64.b64decode(json.loads(message["data"])["body"])))
         events = [event for bundle in self.bundles for event in (bundle if isinstance(bundle, list) else [bundle])]
-        return [event["uuid"] for event in events if event["type"] == "task-succeeded"]
+        return [event["uuid"] for event in events if event["type"] in (how or ("task-succeeded", "task-failed"))]
 
 
 @pytest.fixture
@@ -58,3 +61,14 @@ def test_they_come_again_after_the_connection_broke(told, start_worker):
     after = send(1)
 
     wait_until(lambda: set(told.succeeded()) >= after, timeout_sec=20, what="the task after it told of")
+
+
+def test_what_was_not_said_yet_is_said_when_the_worker_is_asked_to_end(told, start_worker):
+    worker = start_worker(queues=CONTROL)
+    last = app.send_task("hub.sagas.status", kwargs={"execution_id": "x"}, queue=CONTROL)
+    with pytest.raises(Exception, match="E11908"):
+        last.get(timeout=20)
+
+    worker.stop()
+
+    wait_until(lambda: last.id in told.ended(), timeout_sec=5, what="the last task told of")

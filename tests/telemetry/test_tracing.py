@@ -76,6 +76,21 @@ def test_a_span_that_is_written_twice_is_stored_once():
 
 
 @pytest.mark.django_db
+def test_of_a_batch_only_what_is_new_is_stored_and_odd_text_spoils_nothing():
+    odd = {"nul": "a\x00b", "half": "\ud800", "tab": "\t", "back": "\\N", "none": None, "é": ["ü"]}
+    batch = [TraceSpan(f"batch {n}", "s\tt", start=0.0, end=1.0, attributes=odd, status_message="\\.") for n in range(8)]
+
+    store.write(batch[:6])
+    store.write(batch)
+
+    rows = list(Span.objects.filter(name__startswith="batch").order_by("name"))
+    assert [row.name for row in rows] == [f"batch {n}" for n in range(8)]
+    for row in rows:
+        assert (row.service, row.status_message, row.duration_us) == ("s\tt", "\\.", 1_000_000)
+        assert (row.attributes["nul"], row.attributes["back"], row.attributes["none"]) == ("a\ufffdb", "\\N", None)
+
+
+@pytest.mark.django_db
 def test_text_that_a_database_refuses_loses_only_itself():
     odd = TraceSpan("odd", "s", start=0.0, end=1.0, attributes={"nul": "a\x00b", "half": "\ud800"}, status_message="\x00")
 
