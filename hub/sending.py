@@ -41,8 +41,8 @@ def submit_many(task: str, many: Sequence[Mapping[str, Any]], *, queue: str = PU
     """Send a task once for each set of arguments, all in one round trip, and return the ids in the same order.
 
     Errors, before anything is sent: E11902 (a name is no text, arguments are no object, more than 1,000), E11905, E11906
-    (no JSON), E11960 (one has more than 1 MB, or all have more than 16 MB). E11941 when the broker cannot be reached: then all of them, some or none
-    may have been sent.
+    (no JSON), E11960 (one has more than 1 MB, or all have more than 16 MB). E11941 when the broker cannot be reached: then
+    all of them, some or none may have been sent.
     """
     _check(task, many, queue)
     letters = [_letter(task, kwargs, queue) for kwargs in many]
