@@ -19,10 +19,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
-from django.conf import settings
-
 from hub.circuits import snapshots, store, turns, verdicts
 from hub.circuits.config import CircuitBreakerConfig
+from hub.circuits.defaults import default_config
 from hub.circuits.fleet import Copy, Permit, fleet, worker_name
 from hub.circuits.policy import Verdict
 from hub.circuits.snapshots import CircuitSnapshot
@@ -165,30 +164,6 @@ def store_status() -> dict[str, Any]:
     fleet().reach(lambda: store.client().ping())
     since = fleet().alone_since
     return {"shared": since is None, "alone_since": None if since is None else datetime.fromtimestamp(since, UTC).isoformat()}
-
-
-def default_config() -> CircuitBreakerConfig:
-    """Return the policy of the settings (``HUB_CIRCUIT_*``)."""
-    hub = settings.HUB
-    if _default[0] is not hub:
-        _default[:] = [hub, _read_config(hub)]
-    found: CircuitBreakerConfig = _default[1]
-    return found
-
-
-_default: list[Any] = [None, None]
-
-
-def _read_config(hub: Any) -> CircuitBreakerConfig:
-    return CircuitBreakerConfig(
-        failure_threshold=hub.circuit_failure_threshold,
-        success_threshold=hub.circuit_success_threshold,
-        timeout_sec=hub.circuit_timeout_sec,
-        half_open_requests=hub.circuit_half_open_requests,
-        error_rate_threshold=hub.circuit_error_rate_threshold,
-        minimum_calls=hub.circuit_minimum_calls,
-        window_size_sec=hub.circuit_window_size_sec,
-    )
 
 
 def check_name(service_name: object) -> str:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from hub.circuits import breaker, snapshots, store
 from hub.circuits.config import check_overrides
+from hub.circuits.defaults import default_config
 from hub.circuits.fleet import fleet
 from hub.circuits.models import CircuitSetting
 from hub.circuits.policy import MANUAL, CircuitState
@@ -123,7 +124,7 @@ def _push_overrides(row: CircuitSetting) -> CircuitSnapshot:
 
 
 def _tell(service_name: str, operation: str, **args: Any) -> CircuitSnapshot:
-    found = fleet().ask(service_name, operation, breaker.default_config(), **args)
+    found = fleet().ask(service_name, operation, default_config(), **args)
     # Redis may answer us before it has written to the subscribers. It has done so before it takes the next command, so
     # after this every process finds the news at its next call.
     if found is None or fleet().reach(lambda: store.client().ping()) is None:

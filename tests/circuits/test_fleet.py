@@ -3,6 +3,7 @@
 import pytest
 
 from hub.circuits import breaker, services
+from hub.circuits.defaults import default_config
 from hub.circuits.policy import CircuitState
 from hub.errors import CircuitOpen
 from tests.circuits.crowd import DeadService, Processes, call_until, fork
@@ -23,7 +24,7 @@ def test_of_32_calls_by_8_processes_only_those_begun_before_the_fifth_failure_re
 
     refused = sum(processes.results(8))
 
-    assert dead.reached.value <= breaker.default_config().failure_threshold - 1 + 8
+    assert dead.reached.value <= default_config().failure_threshold - 1 + 8
     assert refused == 32 - dead.reached.value
     assert breaker.look(service).state is CircuitState.OPEN
 

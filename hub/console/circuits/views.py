@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from hub.circuits import breaker, services
+from hub.circuits import services
+from hub.circuits.defaults import default_config
 from hub.circuits.models import CircuitTransition
 from hub.circuits.policy import MANUAL, CircuitState
 from hub.circuits.snapshots import CircuitSnapshot
@@ -78,5 +79,5 @@ def _tile(seen: CircuitSnapshot) -> Tile:
 
 def _policy(seen: CircuitSnapshot) -> list[tuple[str, object, bool]]:
     """Return each value of the policy in force, and whether an operator set it."""
-    config = breaker.default_config().with_overrides(seen.overrides)
+    config = default_config().with_overrides(seen.overrides)
     return [(name.replace("_", " "), getattr(config, name), name in seen.overrides) for name in config.__slots__]
