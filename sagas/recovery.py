@@ -34,7 +34,7 @@ BATCH = 200
 CROWDED = 100
 """From this many waiting messages on, the queue counts as crowded."""
 LONGEST_SWEEPS = 2
-_SWEEPING_KEY = "hub:sagas:sweeping"
+SWEEPING_KEY = "hub:sagas:sweeping"
 POISON_PAUSE = timedelta(minutes=1)
 
 
@@ -63,15 +63,15 @@ def _alone() -> Iterator[bool]:
     """Tell whether nobody else sweeps now. A sweeper that dies is forgotten in a moment; without Redis everybody sweeps."""
     token, longest_ms = uuid.uuid4().hex, max(1, int(LONGEST_SWEEPS * settings.HUB.saga_sweep_sec * 1000))
     try:
-        is_alone = bool(client().set(_SWEEPING_KEY, token, nx=True, px=longest_ms))
+        is_alone = bool(client().set(SWEEPING_KEY, token, nx=True, px=longest_ms))
     except (RedisError, OSError):
         is_alone = True
     try:
         yield is_alone
     finally:
         with suppress(RedisError, OSError):
-            if is_alone and client().get(_SWEEPING_KEY) == token:
-                client().delete(_SWEEPING_KEY)
+            if is_alone and client().get(SWEEPING_KEY) == token:
+                client().delete(SWEEPING_KEY)
 
 
 def _sweep(limit: int) -> Sweep:

@@ -40,12 +40,12 @@ def test_a_sweep_sends_what_nobody_picked_up_and_does_not_look_at_it_again_at_on
 
 
 def test_one_sweeper_sweeps_at_a_time_and_one_that_died_is_forgotten(due):
-    client().set("hub:sagas:sweeping", "somebody else", px=300)
+    client().set(recovery.SWEEPING_KEY, "somebody else", px=300)
 
     assert recovery.sweep().looked_at == 0
 
     wait_until(lambda: recovery.sweep().looked_at == 1, what="a sweep after the other sweeper's time")
-    assert not client().exists("hub:sagas:sweeping")
+    assert not client().exists(recovery.SWEEPING_KEY)
 
 
 def test_a_slow_sweep_leaves_the_rest_to_the_next(due, settings):
