@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from celery import Signature, current_task, signals
+from celery import Signature, signals
+from celery._state import get_current_task
 from opentelemetry.trace import Span, Status, StatusCode
 
 from hub.telemetry import background, conventions, logs, tracing
@@ -61,9 +62,10 @@ def _with_headers(signature: dict[str, Any], found: Mapping[str, str]) -> dict[s
 
 def inherited_headers() -> dict[str, str]:
     """Return the context that the running task's own message brought."""
-    if not current_task or not current_task.request.id:
+    task = get_current_task()
+    if task is None or not task.request.id:
         return {}
-    return {name: value for name in CARRIED if (value := _header(current_task.request, name))}
+    return {name: value for name in CARRIED if (value := _header(task.request, name))}
 
 
 def _header(request: Any, name: str) -> str:

@@ -6,7 +6,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -129,19 +129,12 @@ class SpanPipeline(SpanProcessor):
 
 
 def redact_span(span: TraceSpan, redactor: Redactor) -> TraceSpan:
-    """Return `span` without secrets in its name, message, attributes and events."""
-    return TraceSpan(
-        span_name=redactor.text(span.span_name),
-        service_name=span.service_name,
-        trace_id=span.trace_id,
-        span_id=span.span_id,
-        parent_span_id=span.parent_span_id,
-        kind=span.kind,
-        start=span.start,
-        end=span.end,
-        status=span.status,
-        status_message=redactor.text(span.status_message),
-        attributes=redactor.value(span.attributes),
-        links=span.links,
-        events=redactor.value(span.events),
-    )
+    """Return `span` without secrets in its name, message, attributes and events: itself, where there are none."""
+    clean = {
+        "span_name": redactor.text(span.span_name),
+        "status_message": redactor.text(span.status_message),
+        "attributes": redactor.value(span.attributes),
+        "events": redactor.value(span.events) or (),
+    }
+    changed = {name: value for name, value in clean.items() if value != getattr(span, name)}
+    return replace(span, **changed) if changed else span

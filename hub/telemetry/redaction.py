@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 REDACTED = "[redacted]"
@@ -11,6 +12,8 @@ SEALED = "$sealed"
 """The one key of an object that stands for a sealed value."""
 MIN_SECRET_LENGTH = 6
 MAX_DEPTH = 64
+REMEMBERED_LENGTH = 64
+"""Names of fields are few and the same ones again; a longer one is no name, and is not kept in memory."""
 
 _SECRET_KEY = re.compile(
     r"passw|passphrase|passcode|secret|token|api[-_.]?key|access[-_.]?key|private[-_.]?key|signing[-_.]?key|encryption[-_.]?key"
@@ -84,4 +87,9 @@ def is_sealed(value: Any) -> bool:
 
 def is_secret_key(key: str) -> bool:
     """Tell whether a field of this name holds a secret."""
+    return _is_secret_name(key) if len(key) <= REMEMBERED_LENGTH else _is_secret_name.__wrapped__(key)
+
+
+@lru_cache(maxsize=4096)
+def _is_secret_name(key: str) -> bool:
     return bool(_SECRET_KEY.search(key)) and not _HARMLESS_KEY.search(key)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -20,6 +21,8 @@ _COLUMNS = (
     "trace_id", "span_id", "parent_span_id", "name", "service", "kind", "start", "duration_us", "status",
     "status_message", "correlation_id", "kept", "attributes", "links", "events",
 )  # fmt: skip
+_MICROSECOND = timedelta(microseconds=1)
+_as_json = json.JSONEncoder(default=str, ensure_ascii=False).encode
 MAX_SPANS_READ = 5_000
 WORTH_A_COPY = 5
 """A COPY takes more round trips than an INSERT, and less for each row."""
@@ -30,18 +33,24 @@ def write(spans: Sequence[TraceSpan]) -> None:
 
     One prepared statement for the batch, a COPY on Postgres: the ORM's ``bulk_create`` costs about four times as much here.
     """
-    quoted = ", ".join(connection.ops.quote_name(name) for name in _COLUMNS)
-    places = ", ".join(["%s"] * len(_COLUMNS))
-    statement = f"INSERT INTO {Span._meta.db_table} ({quoted}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608
-    rows = [_row(span) for span in spans]
+    columns, statement = _sql(connection.vendor)
+    as_stored, slow_sec = connection.ops.adapt_datetimefield_value, settings.HUB.trace_slow_sec
+    rows = [_row(span, as_stored, slow_sec) for span in spans]
     try:
         with transaction.atomic(), connection.wrap_database_errors, connection.cursor() as cursor:
             if connection.vendor == "postgresql" and len(rows) >= WORTH_A_COPY:
-                _copy(cursor, rows, quoted)
+                _copy(cursor, rows, columns)
             else:
                 cursor.executemany(statement, rows)
     except (DataError, IntegrityError):
         _write_one_by_one(statement, rows)
+
+
+@cache
+def _sql(vendor: str) -> tuple[str, str]:
+    """Return the columns and the INSERT of a row, quoted for that kind of database."""
+    columns, places = ", ".join(connection.ops.quote_name(name) for name in _COLUMNS), ", ".join(["%s"] * len(_COLUMNS))
+    return columns, f"INSERT INTO {Span._meta.db_table} ({columns}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608
 
 
 def _copy(cursor: Any, rows: Sequence[tuple[Any, ...]], columns: str) -> None:
@@ -61,9 +70,8 @@ def _write_one_by_one(statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
             log.warning("a span was refused by the database", extra={"trace_id": row[0], "error": type(exc).__name__})
 
 
-def _row(span: TraceSpan) -> tuple[Any, ...]:
-    now = datetime.now(UTC)
-    start = span.start if isinstance(span.start, datetime) else now
+def _row(span: TraceSpan, as_stored: Callable[[datetime], Any], slow_sec: float) -> tuple[Any, ...]:
+    start = span.start if isinstance(span.start, datetime) else datetime.now(UTC)
     end = span.end if isinstance(span.end, datetime) else start
     return (
         span.trace_id,
@@ -72,12 +80,12 @@ def _row(span: TraceSpan) -> tuple[Any, ...]:
         _storable(span.span_name),
         _storable(span.service_name),
         span.kind,
-        connection.ops.adapt_datetimefield_value(start),
-        (end - start) // timedelta(microseconds=1),
+        as_stored(start),
+        (end - start) // _MICROSECOND,
         span.status,
         _storable(span.status_message),
         _storable(str(span.attributes.get(conventions.CORRELATION_ID, "")))[:128],
-        is_worth_keeping(span, slow_sec=settings.HUB.trace_slow_sec),
+        is_worth_keeping(span, slow_sec=slow_sec),
         _json(span.attributes),
         _json(span.links),
         _json(span.events),
@@ -93,7 +101,7 @@ def _json(value: Any) -> str:
     """Return `value` as JSON that ``jsonb`` takes: without NUL and lone surrogates."""
     if not value:
         return "[]" if isinstance(value, list | tuple) else "{}"
-    return _storable(json.dumps(value, default=str, ensure_ascii=False)).replace("\\u0000", "\ufffd")
+    return _storable(_as_json(value)).replace("\\u0000", "\ufffd")
 
 
 def _storable(text: str) -> str:

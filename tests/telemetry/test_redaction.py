@@ -2,7 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.telemetry.redaction import REDACTED, Redactor, is_secret_key
+from hub.telemetry.pipeline import redact_span
+from hub.telemetry.redaction import REDACTED, REMEMBERED_LENGTH, Redactor, _is_secret_name, is_secret_key
+from hub.telemetry.values import TraceSpan
 
 CANARY = "canary-8f3a77"
 
@@ -51,3 +53,36 @@ def test_containers_are_copied_not_changed():
 
     assert redacted == {"password": REDACTED, "list": [{"token": REDACTED}]}
     assert given["password"] == CANARY
+
+
+def test_a_name_is_judged_the_same_again_and_a_long_one_is_not_kept_in_memory():
+    long = "x" * REMEMBERED_LENGTH + "_password"
+    before = _is_secret_name.cache_info().currsize
+
+    assert [is_secret_key(long), is_secret_key(long)] == [True, True]
+    assert _is_secret_name.cache_info().currsize == before
+    assert [is_secret_key(name) for name in ("a_password", "a_pass") * 2] == [True, False] * 2
+
+
+def test_a_span_without_secrets_is_kept_as_it_is():
+    span = TraceSpan("step", "L02", attributes={"hub.saga.name": "bench"})
+
+    assert redact_span(span, Redactor([CANARY])) is span
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"span_name": CANARY},
+        {"span_name": "s", "status_message": CANARY},
+        {"span_name": "s", "attributes": {"a": CANARY}},
+        {"span_name": "s", "events": [{"name": "e", "attributes": {"token": CANARY}}]},
+    ],
+)
+def test_a_secret_anywhere_in_a_span_is_redacted_and_the_rest_is_not(said):
+    span = TraceSpan(**said, service_name="L02", links=["00-" + "1" * 32 + "-" + "2" * 16 + "-01"])
+
+    redacted = redact_span(span, Redactor([CANARY]))
+
+    assert CANARY not in str(redacted)
+    assert (redacted.trace_id, redacted.service_name, redacted.links) == (span.trace_id, "L02", span.links)
