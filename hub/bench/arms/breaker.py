@@ -1,4 +1,4 @@
-"""Calls through a closed breaker, and how soon another process knows that one was forced open."""
+"""Calls through a closed breaker, and how soon another process knows that one was opened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hub.circuits import breaker, services
 from hub.circuits.policy import CircuitState
 from hub.redis_client import client
 
-SECONDS, FLIPS, SEEN = 0.5, 100, "bench:seen"
+SECONDS, FLIPS, SEEN, FLIPPED = 0.5, 100, "bench:seen", "bench_flip"
 
 # The other process: it asks as a caller does, and notes by Redis' clock when its answer changed.
 _WATCHER = """
@@ -48,34 +48,58 @@ def closed(stage: Stage) -> Sample:
     return measure.calls(stage, lambda: breaker.execute("bench_closed", nothing), seconds=SECONDS)
 
 
-def flip(stage: Stage) -> Sample:
-    """Force a breaker open and reset it in turn; the median until a caller elsewhere is answered by it (ms)."""
-    return _flips(stage, 50)
+def opened(stage: Stage) -> Sample:
+    """Have a breaker opened by failures; the median until a caller elsewhere is refused (ms)."""
+    return _watched(stage, _take_openings, 50)
 
 
-def flip_slowest(stage: Stage) -> Sample:
+def opened_slowest(stage: Stage) -> Sample:
     """The same, of a hundred the slowest but one."""
-    return _flips(stage, 99)
+    return _watched(stage, _take_openings, 99)
 
 
-def _flips(stage: Stage, percentile: int) -> Sample:
+def forced(stage: Stage) -> Sample:
+    """Force a breaker open and reset it in turn, each written down first; the median until a caller elsewhere is answered by it (ms)."""
+    return _watched(stage, _take_flips, 50)
+
+
+def _watched(stage: Stage, take: Callable[[], list[float]], percentile: int) -> Sample:
+    client().delete(SEEN)
     stage.start("watcher", [sys.executable, "-c", _WATCHER])
     try:
-        taken = _take_flips()
+        taken = take()
     finally:
         stage.end("watcher")
     return Sample(figure=quantiles(taken, n=100)[percentile - 1], units=len(taken))
 
 
+def _take_openings() -> list[float]:
+    services.reset(FLIPPED, by="bench")
+    taken = []
+    for _ in range(FLIPS + 2):
+        _seen("closed")
+        began = _open_by_failures()
+        taken.append((_seen("open") - began) * 1000)
+        services.reset(FLIPPED, by="bench")
+    return taken[2:]
+
+
+def _open_by_failures() -> float:
+    """Report failures until the breaker opens, and return when the last one was reported."""
+    while True:
+        permit, began = breaker.admit(FLIPPED), time.time()
+        if breaker.report(permit, ok=False, error="bench"):
+            return began
+
+
 def _take_flips() -> list[float]:
-    client().delete(SEEN)
     taken = []
     for number in range(FLIPS + 2):
         opens, began = number % 2 == 0, time.time()
         if opens:
-            services.force("bench_flip", CircuitState.FORCED_OPEN, by="bench", why="bench", for_sec=60)
+            services.force(FLIPPED, CircuitState.FORCED_OPEN, by="bench", why="bench", for_sec=60)
         else:
-            services.reset("bench_flip", by="bench")
+            services.reset(FLIPPED, by="bench")
         taken.append((_seen("open" if opens else "closed") - began) * 1000)
     return taken[2:]
 
@@ -94,6 +118,7 @@ ARMS: Mapping[str, Callable[[Stage], Sample]] = {
     "breaker closed": closed,
     "pybreaker in memory": lambda stage: stage.rivals.run("pybreaker_memory", str(SECONDS)),
     "pybreaker on Redis": lambda stage: stage.rivals.run("pybreaker_redis", str(SECONDS), settings.REDIS_URL),
-    "flip seen elsewhere": flip,
-    "flip seen elsewhere, slowest": flip_slowest,
+    "opening seen elsewhere": opened,
+    "opening seen elsewhere, slowest": opened_slowest,
+    "forced state seen elsewhere": forced,
 }
