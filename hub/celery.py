@@ -17,6 +17,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hub.settings")
 from django.conf import settings
 from django.db import connections
 
+from hub.awake import WakeLoop
 from hub.gathered_events import GatherEvents
 from hub.unrecoverable import EndForGood
 
@@ -90,5 +91,5 @@ def _drop_broken_connections(**_: Any) -> None:
 
 task_prerun.connect(_drop_broken_connections)
 app.steps["worker"].add(EndForGood)
-app.steps["consumer"].add(GatherEvents)
+app.steps["consumer"].update((GatherEvents, WakeLoop))
 app.autodiscover_tasks()

@@ -62,10 +62,10 @@ def _docker_answers() -> bool:
         return False
 
 
-def _start(app: str, queues: str, concurrency: int, env: dict[str, str] | None) -> Worker:
+def _start(app: str, queues: str, concurrency: int, env: dict[str, str] | None, *, pool: str = "prefork") -> Worker:
     name = f"{app.rsplit('.', 1)[-1]}-{os.getpid()}-{next(_numbers)}"
     log_path = settings.HUB.var_dir / "log" / f"{name}.log"
-    return Worker(app, queues, name=name, concurrency=concurrency, env=hub_environment(env), log_path=log_path)
+    return Worker(app, queues, name=name, concurrency=concurrency, env=hub_environment(env), log_path=log_path, pool=pool)
 
 
 def _empty_tables(case: TransactionTestCase, *, tries: int = 5) -> None:
@@ -136,8 +136,8 @@ def start_worker(django_db_setup: None) -> Iterator[Callable[..., Worker]]:
     """
     started: list[Worker] = []
 
-    def start(*, queues: str = ALL_QUEUES, concurrency: int = 2, env: dict[str, str] | None = None) -> Worker:
-        started.append(_start("hub", queues, concurrency, env))
+    def start(*, queues: str = ALL_QUEUES, concurrency: int = 2, env: dict[str, str] | None = None, pool: str = "prefork") -> Worker:
+        started.append(_start("hub", queues, concurrency, env, pool=pool))
         return started[-1]
 
     yield start

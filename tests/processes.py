@@ -150,10 +150,12 @@ def _hub_models() -> list[type[Model]]:
 class Worker(LoggedProcess):
     """A Celery worker; ready when it answers a ping over the broker."""
 
-    def __init__(self, app: str, queues: str, *, name: str, concurrency: int, env: Mapping[str, str], log_path: Path) -> None:
+    def __init__(
+        self, app: str, queues: str, *, name: str, concurrency: int, env: Mapping[str, str], log_path: Path, pool: str = "prefork"
+    ) -> None:
         self.node = f"{name}@test"
         self.broker_url = env["BROKER_URL"]
-        command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", self.node, "-Q", queues, "-c", str(concurrency)]
+        command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", self.node, "-Q", queues, "-P", pool, "-c", str(concurrency)]
         # Mingling waits a second for answers of other workers.
         super().__init__(name, [*command, "-l", "INFO", "--without-mingle"], env=env, log_path=log_path)
 
