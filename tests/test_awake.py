@@ -2,7 +2,7 @@
 
 import pytest
 
-from hub.celery import CONTROL, app
+from hub.celery import CONTROL
 from hub.redis_client import client
 from hub.sending import submit_many
 from tests.processes import wait_until
@@ -32,4 +32,3 @@ def test_it_still_does_after_the_connection_broke(start_worker):
     wait_until(lambda: "Connection to broker lost" in worker.log(), what="the worker to notice")
 
     take_off()
-    assert app.control.ping(destination=[worker.node], timeout=5, limit=1)
