@@ -15,7 +15,7 @@ MANY = 200
 
 def take_off():
     submit_many(TASK, [{}] * MANY, queue=CONTROL)
-    wait_until(lambda: not client().llen(CONTROL), timeout_sec=8, what=f"{MANY} messages taken off by one thread")
+    wait_until(lambda: not client().llen(CONTROL), timeout_sec=15, what=f"{MANY} messages taken off by one thread")
 
 
 def test_one_thread_takes_message_after_message(start_worker):
