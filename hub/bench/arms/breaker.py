@@ -13,6 +13,7 @@ from hub.bench import measure
 from hub.bench.figures import Sample
 from hub.bench.stage import Stage
 from hub.circuits import breaker, services
+from hub.circuits.config import CircuitBreakerConfig
 from hub.circuits.policy import CircuitState
 from hub.redis_client import client
 
@@ -49,7 +50,7 @@ def closed(stage: Stage) -> Sample:
 
 
 def opened(stage: Stage) -> Sample:
-    """Have a breaker opened by failures; the median until a caller elsewhere is refused (ms)."""
+    """Have a breaker opened by a failure; the median until a caller elsewhere is refused (ms)."""
     return _watched(stage, _take_openings, 50)
 
 
@@ -78,18 +79,18 @@ def _take_openings() -> list[float]:
     taken = []
     for _ in range(FLIPS + 2):
         _seen("closed")
-        began = _open_by_failures()
+        began = _open_by_a_failure()
         taken.append((_seen("open") - began) * 1000)
         services.reset(FLIPPED, by="bench")
     return taken[2:]
 
 
-def _open_by_failures() -> float:
-    """Report failures until the breaker opens, and return when the last one was reported."""
-    while True:
-        permit, began = breaker.admit(FLIPPED), time.time()
-        if breaker.report(permit, ok=False, error="bench"):
-            return began
+def _open_by_a_failure() -> float:
+    """Report the one failure that the policy allows, and return when."""
+    permit, began = breaker.admit(FLIPPED, CircuitBreakerConfig(failure_threshold=1)), time.time()
+    if not breaker.report(permit, ok=False, error="bench"):
+        raise RuntimeError("the breaker did not open: not an opening was measured")
+    return began
 
 
 def _take_flips() -> list[float]:
