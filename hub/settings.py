@@ -89,16 +89,12 @@ TEMPLATES = [
 ]
 
 
-# The log is copied into the file at 16 MB instead of 4: each copy waits for the disk, and everybody's next commit with it.
-_SQLITE = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;"
-
-
 def _database() -> dict[str, Any]:
     config: dict[str, Any] = dict(dj_database_url.parse(HUB.resolved_database_url(), conn_max_age=600))
     options: dict[str, Any] = config.setdefault("OPTIONS", {})
     if config["ENGINE"].endswith("sqlite3"):
         # IMMEDIATE: a transaction that will write takes the lock at its start and waits, instead of failing half way.
-        options |= {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": _SQLITE}
+        options |= {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}
         # A file, so that worker processes of a test run see the same rows.
         config["TEST"] = {"NAME": str(HUB.var_dir / "test.sqlite3")}
     else:
