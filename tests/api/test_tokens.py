@@ -22,7 +22,7 @@ def test_the_text_of_a_token_is_kept_nowhere():
 
     stored = " ".join(str(value) for value in ApiToken.objects.values_list().get(pk=row.pk))
     assert tokens.authenticate(text) == row
-    assert text.rpartition("_")[2] not in stored
+    assert text.split("_", 2)[2] not in stored
     assert (row.created_by, row.scopes) == ("ann", ["read"])
 
 
@@ -64,7 +64,7 @@ def test_tokens_are_made_listed_and_revoked_from_a_shell(capsys):
     call_command("token", "list")
     listed = capsys.readouterr().out
     assert "ci" in listed
-    assert text.rpartition("_")[2] not in listed
+    assert text.split("_", 2)[2] not in listed
 
     call_command("token", "revoke", "ci")
     with pytest.raises(IntegrationError, match="E11982"):
@@ -90,7 +90,7 @@ def test_the_admin_shows_a_new_token_once(browser):
     row = ApiToken.objects.get()
     for page in ("/admin/api/apitoken/", f"/admin/api/apitoken/{row.pk}/change/", "/admin/"):
         shown = browser.get(page).content.decode()
-        assert text.rpartition("_")[2] not in shown
+        assert text.split("_", 2)[2] not in shown
         assert row.digest not in shown
 
 
