@@ -134,7 +134,10 @@ def redact_span(span: TraceSpan, redactor: Redactor) -> TraceSpan:
         "span_name": redactor.text(span.span_name),
         "status_message": redactor.text(span.status_message),
         "attributes": redactor.value(span.attributes),
-        "events": redactor.value(span.events) or (),
+        "events": redactor.value(span.events),
     }
-    changed = {name: value for name, value in clean.items() if value != getattr(span, name)}
-    return replace(span, **changed) if changed else span
+    # What is kept is plain JSON: a mapping of another kind is equal to its copy and no object in the database.
+    is_plain = type(span.attributes) is dict and not span.events
+    if is_plain and all(clean[name] == getattr(span, name) for name in ("span_name", "status_message", "attributes")):
+        return span
+    return replace(span, **clean)

@@ -87,9 +87,11 @@ def is_sealed(value: Any) -> bool:
 
 def is_secret_key(key: str) -> bool:
     """Tell whether a field of this name holds a secret."""
-    return _is_secret_name(key) if len(key) <= REMEMBERED_LENGTH else _is_secret_name.__wrapped__(key)
+    return _judged(key) if len(key) <= REMEMBERED_LENGTH else _judge(key)
 
 
-@lru_cache(maxsize=4096)
-def _is_secret_name(key: str) -> bool:
+def _judge(key: str) -> bool:
     return bool(_SECRET_KEY.search(key)) and not _HARMLESS_KEY.search(key)
+
+
+_judged = lru_cache(maxsize=4096)(_judge)

@@ -1,9 +1,11 @@
+from collections import ChainMap
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.telemetry.pipeline import redact_span
-from hub.telemetry.redaction import REDACTED, REMEMBERED_LENGTH, Redactor, _is_secret_name, is_secret_key
+from hub.telemetry.redaction import REDACTED, REMEMBERED_LENGTH, Redactor, _judged, is_secret_key
 from hub.telemetry.values import TraceSpan
 
 CANARY = "canary-8f3a77"
@@ -57,10 +59,10 @@ def test_containers_are_copied_not_changed():
 
 def test_a_name_is_judged_the_same_again_and_a_long_one_is_not_kept_in_memory():
     long = "x" * REMEMBERED_LENGTH + "_password"
-    before = _is_secret_name.cache_info().currsize
+    before = _judged.cache_info().currsize
 
     assert [is_secret_key(long), is_secret_key(long)] == [True, True]
-    assert _is_secret_name.cache_info().currsize == before
+    assert _judged.cache_info().currsize == before
     assert [is_secret_key(name) for name in ("a_password", "a_pass") * 2] == [True, False] * 2
 
 
@@ -86,3 +88,11 @@ def test_a_secret_anywhere_in_a_span_is_redacted_and_the_rest_is_not(said):
 
     assert CANARY not in str(redacted)
     assert (redacted.trace_id, redacted.service_name, redacted.links) == (span.trace_id, "L02", span.links)
+
+
+def test_attributes_of_any_mapping_are_kept_as_an_object():
+    span = TraceSpan("step", attributes=ChainMap({"a": 1}), events=[ChainMap({"name": "e"})])
+
+    kept = redact_span(span, Redactor())
+
+    assert (type(kept.attributes), [type(event) for event in kept.events]) == (dict, [dict])
