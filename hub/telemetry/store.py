@@ -6,12 +6,12 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, connection, transaction
 
+from hub import prepared
 from hub.telemetry import conventions
 from hub.telemetry.models import Span
 from hub.telemetry.values import TraceSpan
@@ -33,28 +33,22 @@ def write(spans: Sequence[TraceSpan]) -> None:
 
     One prepared statement for the batch, a COPY on Postgres: the ORM's ``bulk_create`` costs about four times as much here.
     """
-    columns, statement = _sql(connection.vendor)
+    statement = f"{prepared.insert_sql(connection.vendor, Span, _COLUMNS, 1)} ON CONFLICT DO NOTHING"
     as_stored, slow_sec = connection.ops.adapt_datetimefield_value, settings.HUB.trace_slow_sec
     rows = [_row(span, as_stored, slow_sec) for span in spans]
     try:
         with transaction.atomic(), connection.wrap_database_errors, connection.cursor() as cursor:
             if connection.vendor == "postgresql" and len(rows) >= WORTH_A_COPY:
-                _copy(cursor, rows, columns)
+                _copy(cursor, rows)
             else:
                 cursor.executemany(statement, rows)
     except (DataError, IntegrityError):
         _write_one_by_one(statement, rows)
 
 
-@cache
-def _sql(vendor: str) -> tuple[str, str]:
-    """Return the columns and the INSERT of a row, quoted for that kind of database."""
-    columns, places = ", ".join(connection.ops.quote_name(name) for name in _COLUMNS), ", ".join(["%s"] * len(_COLUMNS))
-    return columns, f"INSERT INTO {Span._meta.db_table} ({columns}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608
-
-
-def _copy(cursor: Any, rows: Sequence[tuple[Any, ...]], columns: str) -> None:
+def _copy(cursor: Any, rows: Sequence[tuple[Any, ...]]) -> None:
     """Copy rows into the table; one that is there already is an `IntegrityError`."""
+    columns = ", ".join(connection.ops.quote_name(name) for name in _COLUMNS)
     with cursor.copy(f"COPY {Span._meta.db_table} ({columns}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)
