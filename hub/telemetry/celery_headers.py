@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from celery import Signature, signals
-from celery._state import get_current_task
+from celery import Signature, current_task, signals
 from opentelemetry.trace import Span, Status, StatusCode
 
 from hub.telemetry import background, conventions, logs, tracing
@@ -62,10 +61,9 @@ def _with_headers(signature: dict[str, Any], found: Mapping[str, str]) -> dict[s
 
 def inherited_headers() -> dict[str, str]:
     """Return the context that the running task's own message brought."""
-    task = get_current_task()
-    if task is None or not task.request.id:
+    if not current_task or not (request := current_task.request).id:
         return {}
-    return {name: value for name in CARRIED if (value := _header(task.request, name))}
+    return {name: value for name in CARRIED if (value := _header(request, name))}
 
 
 def _header(request: Any, name: str) -> str:
