@@ -262,8 +262,10 @@ def redis_keys():
 
 
 def content(key):
+    """Return what is under the key; nothing if it ended since it was listed, as a lock of some seconds does."""
     kind = client().type(key)
     read = {
+        "none": lambda _: "",
         "string": client().get,
         "hash": client().hgetall,
         "set": client().smembers,
