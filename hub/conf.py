@@ -25,7 +25,9 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 class HubSettings(BaseSettings):
     """Every setting of the hub; a wrong value is refused at start-up by name."""
 
-    model_config = SettingsConfigDict(env_prefix="HUB_", frozen=True, extra="ignore", populate_by_name=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HUB_", frozen=True, extra="ignore", populate_by_name=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
     # Django asks each setting for this name at each access; without it, pydantic's search for it costs 15 µs.
     _mask_wrapped: ClassVar[bool] = True
 

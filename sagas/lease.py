@@ -45,12 +45,13 @@ class _Keeper:
     def __init__(self) -> None:
         self.held: dict[int, tuple[Attempt, float]] = {}
         self._is_connected = False
+        self._every_sec = settings.HUB.saga_lease_sec / 6
         threading.Thread(target=self._run, name="saga-lease", daemon=True).start()
 
     def _run(self) -> None:
         while True:
             # It looks by itself: to be woken for each step would cost each step more than these looks.
-            time.sleep(settings.HUB.saga_lease_sec / 6)
+            time.sleep(self._every_sec)
             try:
                 self._look()
             except Exception:  # The thread outlives whatever one renewal runs into: the next steps need it.

@@ -1,7 +1,18 @@
-"""What the database is asked for when a connection is made."""
+"""Which settings are refused, and what the database is asked for when a connection is made."""
 
 import pytest
 from django.db import connection
+from pydantic import ValidationError
+
+from hub.conf import HubSettings
+
+
+@pytest.mark.parametrize("value", ["inf", "1e400", "nan", "0", "soon"])
+def test_a_time_that_never_comes_is_refused(monkeypatch, value):
+    monkeypatch.setenv("HUB_SAGA_SWEEP_SEC", value)
+
+    with pytest.raises(ValidationError, match="saga_sweep_sec"):
+        HubSettings()
 
 
 @pytest.mark.django_db
