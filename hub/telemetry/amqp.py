@@ -10,6 +10,7 @@ from celery.events.dispatcher import EventDispatcher
 from celery.events.receiver import EventReceiver
 from celery.utils.saferepr import saferepr
 
+from hub.hints import HintingConnection
 from hub.telemetry.secrets import redactor
 
 
@@ -18,6 +19,8 @@ class RedactingAMQP(AMQP):  # type: ignore[misc]  # Celery has no types
 
     A signal would come too late: the event that a task was sent is made together with the message.
     """
+
+    Connection = HintingConnection
 
     def as_task_v2(
         self,
