@@ -59,6 +59,18 @@ class Letter:
 
 def letter(message: TaskMessage) -> Letter:
     """Return `message` as it will lie in the queue, with the current trace in its headers."""
+    return _letter(_made(message), message)
+
+
+def letters(message: TaskMessage, others: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Letter]:
+    """Return `message`, and the same once for each other task id with its arguments: Celery makes the first, they are copies."""
+    made = _made(message)
+    copies = [_copy(made, message.task_id, task_id, kwargs) for task_id, kwargs in others]
+    return [_letter(one, message) for one in (made, *copies)]
+
+
+def _made(message: TaskMessage) -> Any:
+    """Return what Celery makes of it: headers, properties and body."""
     made = app.amqp.create_task_message(
         message.task_id,
         message.task,
@@ -77,6 +89,17 @@ def letter(message: TaskMessage) -> Letter:
         ignore_result=message.ignore_result,
     )
     made.headers.update(message.headers)
+    return made
+
+
+def _copy(made: Any, made_for: str, task_id: str, kwargs: Mapping[str, Any]) -> Any:
+    args, _, embed = made.body
+    headers, properties = ({name: task_id if value == made_for else value for name, value in held.items()} for held in made[:2])
+    headers["kwargsrepr"] = app.amqp.shown(kwargs)
+    return made._replace(headers=headers, properties=properties, body=(args, kwargs, {**embed}))
+
+
+def _letter(made: Any, message: TaskMessage) -> Letter:
     signals.before_task_publish.send(
         sender=message.task, body=made.body, exchange="", routing_key=message.queue, headers=made.headers, properties=made.properties
     )

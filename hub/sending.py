@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from hub import broker
 from hub.broker import TaskMessage
-from hub.celery import PUBLIC
+from hub.celery import PUBLIC, app
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
 
@@ -45,19 +45,30 @@ def submit_many(task: str, many: Sequence[Mapping[str, Any]], *, queue: str = PU
     all of them, some or none may have been sent.
     """
     _check(task, many, queue)
-    letters = [_letter(task, kwargs, queue) for kwargs in many]
+    each = [(uuid(), kwargs) for kwargs in many]
+    letters = _letters(task, queue, each) if each else []
     try:
-        broker.post([letter for letter, _ in letters])
+        broker.post(letters)
     except (OperationalError, RedisError, OSError) as exc:
         raise IntegrationError(ErrorCode.BROKER_UNAVAILABLE, f"{len(letters)} x {task} for queue {queue}: {type(exc).__name__}") from exc
-    return [task_id for _, task_id in letters]
+    return [task_id for task_id, _ in each]
 
 
-def _letter(task: str, kwargs: Mapping[str, Any], queue: str) -> tuple[broker.Letter, str]:
-    task_id = uuid()
+def _letters(task: str, queue: str, each: Sequence[tuple[str, Mapping[str, Any]]]) -> list[broker.Letter]:
+    (task_id, kwargs), *others = each
     shown = None if kwargs else "{}"
-    message = TaskMessage(task=task, queue=queue, task_id=task_id, kwargs=kwargs, ignore_result=True, argsrepr="[]", kwargsrepr=shown)
-    return broker.letter(message), task_id
+    first = TaskMessage(
+        task=task, queue=queue, task_id=task_id, kwargs=kwargs, ignore_result=True, argsrepr="[]", kwargsrepr=shown, **_family()
+    )
+    return broker.letters(first, others)
+
+
+def _family() -> dict[str, Any]:
+    """Return of which task these are children, as ``send_task`` tells it."""
+    if (parent := app.current_worker_task) is None:
+        return {}
+    request = parent.request
+    return {"root_id": request.root_id or request.id, "parent_id": request.id}
 
 
 def _check(task: object, many: object, queue: object) -> None:

@@ -38,6 +38,30 @@ def test_it_lies_in_the_queue_as_send_task_puts_it_there():
     assert "canary" not in json.dumps(ours["headers"])
 
 
+@app.task(name="tests.sends_a_child")
+def send_a_child(hand):
+    hand("l03.run", {"page": 1}, queue=QUEUE)
+
+
+def test_what_a_task_sends_knows_its_parent_as_with_send_task():
+    for hand in (submit, lambda task, kwargs, queue: app.send_task(task, kwargs=kwargs, queue=queue)):
+        send_a_child.apply(args=(hand,), task_id="parent")
+
+    ours, celerys = ({name: one["headers"][name] for name in ("parent_id", "root_id")} for one in messages())
+    assert ours == celerys == {"parent_id": "parent", "root_id": "parent"}
+
+
+def test_each_of_many_is_what_send_task_makes_of_it():
+    many = [{}, {"page": 1}, {"agent": "a", "password": "canary-1234"}]
+    for task_id, kwargs in zip(submit_many("l03.run", many, queue=QUEUE), many, strict=True):
+        app.send_task("l03.run", kwargs=kwargs, queue=QUEUE, task_id=task_id, ignore_result=True)
+
+    found = messages()
+    for one in found:
+        del one["headers"]["hub-sent-at"], one["properties"]["delivery_tag"]
+    assert found[:3] == found[3:]
+
+
 def pushes():
     return int(client().info("commandstats").get("cmdstat_lpush", {"calls": 0})["calls"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from celery.app.amqp import AMQP
@@ -35,8 +36,12 @@ class RedactingAMQP(AMQP):  # type: ignore[misc]  # Celery has no types
     ) -> Any:
         """Build a message; the arguments themselves are left as they are."""
         shown_args = argsrepr or saferepr(redactor().value(list(args or ())), self.argsrepr_maxsize)
-        shown_kwargs = kwargsrepr or saferepr(redactor().value(dict(kwargs or {})), self.kwargsrepr_maxsize)
+        shown_kwargs = kwargsrepr or self.shown(kwargs)
         return super().as_task_v2(task_id, name, args, kwargs, *rest, argsrepr=shown_args, kwargsrepr=shown_kwargs, **options)
+
+    def shown(self, kwargs: Mapping[str, Any] | None) -> str:
+        """Return what Flower is to show of a task's arguments."""
+        return str(saferepr(redactor().value(dict(kwargs)), self.kwargsrepr_maxsize)) if kwargs else "{}"
 
 
 SHOWN = ("args", "kwargs", "result", "exception", "traceback")
