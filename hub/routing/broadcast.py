@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextvars
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future, as_completed, wait
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -14,7 +15,7 @@ from django.conf import settings
 from django.db import connections
 
 from hub.errors import CircuitOpen, ErrorCode, IntegrationError, RequestFailed
-from hub.routing import endings, history, quorum, services, transport
+from hub.routing import endings, history, quorum, services, threads, transport
 from hub.routing.attempts import Run
 from hub.routing.context import RequestContext
 from hub.routing.endings import Ending
@@ -88,16 +89,13 @@ def _side_by_side(runs: list[Run], enough: int) -> dict[str, Ending]:
     transport.session()  # built once, not by each thread
     for run in runs:
         _warm(run.request.service_name)
-    pool = ThreadPoolExecutor(len(runs), thread_name_prefix="hub-broadcast")
-    try:
-        futures = {pool.submit(contextvars.copy_context().run, _conclude, run): run for run in runs}
-        pending = _until_enough(set(futures), enough, runs[0].deadline)
-        for future in pending:
+    futures: dict[Future[Ending], Run] = {}
+    with threads.lent(futures) as pool:
+        for run in runs:
+            futures[pool.submit(contextvars.copy_context().run, _conclude, run)] = run
+        for future in _until_enough(futures, enough, runs[0].deadline):
             futures[future].cancellation.cancel()
         done = wait(futures, timeout=GRACE_SEC).done
-    finally:
-        # Whoever still hangs ends by its own deadline; nobody waits for it here.
-        pool.shutdown(wait=False, cancel_futures=True)
     return {futures[future].request.service_name: future.result() for future in done}
 
 
@@ -109,15 +107,15 @@ def _warm(service_name: str) -> None:
         return  # its own run will say so
 
 
-def _until_enough(pending: set[Future[Ending]], enough: int, deadline: float) -> set[Future[Ending]]:
+def _until_enough(futures: Collection[Future[Ending]], enough: int, deadline: float) -> list[Future[Ending]]:
+    """Wait for enough good answers, but no longer than the deadline, and return what has not ended then."""
     good = 0
-    while pending and good < enough:
-        left = deadline + GRACE_SEC - time.monotonic()
-        done, pending = wait(pending, timeout=max(0.0, left), return_when=FIRST_COMPLETED)
-        if not done:
-            break
-        good += sum(future.result().error is None for future in done)
-    return pending
+    with suppress(TimeoutError):
+        for future in as_completed(futures, timeout=max(0.0, deadline + GRACE_SEC - time.monotonic())):
+            good += future.result().error is None
+            if good == enough:
+                break
+    return [future for future in futures if not future.done()]
 
 
 def _conclude(run: Run) -> Ending:
