@@ -130,14 +130,14 @@ class SpanPipeline(SpanProcessor):
 
 def redact_span(span: TraceSpan, redactor: Redactor) -> TraceSpan:
     """Return `span` without secrets in its name, message, attributes and events: itself, where there are none."""
-    clean = {
-        "span_name": redactor.text(span.span_name),
-        "status_message": redactor.text(span.status_message),
-        "attributes": redactor.value(span.attributes),
-        "events": redactor.value(span.events),
-    }
     # What is kept is plain JSON: a mapping of another kind is equal to its copy and no object in the database.
     is_plain = type(span.attributes) is dict and not span.events
-    if is_plain and all(clean[name] == getattr(span, name) for name in ("span_name", "status_message", "attributes")):
+    if is_plain and redactor.passes(span.attributes, span.span_name, span.status_message):
         return span
-    return replace(span, **clean)
+    return replace(
+        span,
+        span_name=redactor.text(span.span_name),
+        status_message=redactor.text(span.status_message),
+        attributes=redactor.value(span.attributes),
+        events=redactor.value(span.events),
+    )

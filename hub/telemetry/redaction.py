@@ -38,10 +38,13 @@ _SHAPES = (
         rf"\1{REDACTED}",
     ),
 )
-# One search that nearly every harmless text fails, instead of five replacements that change nothing.
-_SUSPICIOUS = re.compile(
-    r"bearer|basic|token|pass[wpc]|secret|key|credential|authori|cookie|session|://|eyJ|hub_[0-9a-f]{8}_", re.IGNORECASE
-)
+# One search that nearly every harmless text fails, instead of five replacements that change nothing. Ignoring case costs six times
+# as much as a text in small letters, which outside of ASCII are not the same.
+_WORDS = r"bearer|basic|token|pass[wpc]|secret|key|credential|authori|cookie|session|://|eyj|hub_[0-9a-f]{8}_"
+_SUSPICIOUS_IN_ASCII = re.compile(_WORDS)
+_SUSPICIOUS = re.compile(_WORDS, re.IGNORECASE)
+
+_PLAIN = {str, int, float, bool, type(None)}
 
 
 class Redactor:
@@ -69,15 +72,30 @@ class Redactor:
         """Return `text` without known secrets and without what has the shape of one."""
         if self._known is not None:
             text = self._known.sub(REDACTED, text)
-        if not _SUSPICIOUS.search(text):
+        if not _is_suspicious(text):
             return text
         for pattern, replacement in _SHAPES:
             text = pattern.sub(replacement, text)
         return text
 
+    def passes(self, fields: Mapping[str, Any], *texts: str) -> bool:
+        """Tell, at one glance, that there is nothing to hide in plain fields and texts; False may be wrong.
+
+        Most of what is stored has no secrets: to look at all its texts together costs a third of replacing nothing in each.
+        """
+        kinds = set(map(type, fields.values()))
+        if not kinds <= _PLAIN or any(map(is_secret_key, fields)):
+            return False
+        together = "\n".join([*texts, *(value for value in fields.values() if type(value) is str)])
+        return not _is_suspicious(together) and (self._known is None or not self._known.search(together))
+
     def hides(self, text: str) -> bool:
         """Tell whether there is something to hide in a text."""
         return self.text(text) != text
+
+
+def _is_suspicious(text: str) -> bool:
+    return bool(_SUSPICIOUS_IN_ASCII.search(text.lower()) if text.isascii() else _SUSPICIOUS.search(text))
 
 
 def is_sealed(value: Any) -> bool:

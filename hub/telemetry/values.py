@@ -29,6 +29,7 @@ MAX_LABEL_LENGTH = 128
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,254}\Z")
 _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]{0,62}\Z")
 _RESERVED_LABELS = ("le", "quantile")
+_as_json = json.JSONEncoder(default=str).encode
 
 Moment = datetime | str | float | None
 """A point in time: with a zone, as ISO 8601 text, or as seconds since 1970."""
@@ -212,6 +213,6 @@ def _check_attributes(span: TraceSpan) -> None:
         raise IntegrationError(ErrorCode.SPAN_ATTRIBUTES_INVALID, "attributes of a span must not hold objects")
     if len(span.attributes) > MAX_ATTRIBUTES or len(span.links) > MAX_ATTRIBUTES or len(span.events) > MAX_ATTRIBUTES:
         raise IntegrationError(ErrorCode.SPAN_TOO_LARGE, f"a span has at most {MAX_ATTRIBUTES} attributes, links and events each")
-    size = len(json.dumps([dict(span.attributes), list(span.links), list(span.events)], default=str))
+    size = len(_as_json([dict(span.attributes), list(span.links), list(span.events)]))
     if size > MAX_SPAN_BYTES:
         raise IntegrationError(ErrorCode.SPAN_TOO_LARGE, f"span has {size} bytes, the limit is {MAX_SPAN_BYTES}")

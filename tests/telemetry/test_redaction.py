@@ -39,8 +39,32 @@ def test_a_field_that_only_sounds_like_it_is_not(key):
         f"GET /api/v1/sagas/hub_0123abcd_{CANARY}-and-more-of-it",
     ],
 )
-def test_what_has_the_shape_of_a_secret_is_redacted_in_any_text(text):
-    assert CANARY not in Redactor().text(text)
+@pytest.mark.parametrize("around", ["{}", "ä {} ß"])
+def test_what_has_the_shape_of_a_secret_is_redacted_in_any_text(text, around):
+    assert CANARY not in Redactor().text(around.format(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["PASSWORD=canary-12345678", "Api-Key: canary-12345678", "BEARER canary-12345678", "Tokẹn PASSWORD=canary-12345678"]
+)
+def test_large_letters_hide_no_secret(text):
+    assert "canary" not in Redactor().text(text)
+
+
+WORDS = st.lists(st.sampled_from([CANARY, "Bearer abcdefgh", "key", "=", "x", "ü", "password", "eyJabcdefgh.abcdefgh.a", " "])).map("".join)
+FIELDS = st.dictionaries(st.sampled_from(["name", "token", "pin", "url"]) | WORDS, WORDS | st.integers() | st.none() | st.lists(WORDS))
+
+
+@given(FIELDS, WORDS)
+def test_what_passes_at_a_glance_has_nothing_to_redact(fields, text):
+    redactor = Redactor([CANARY])
+
+    if redactor.passes(fields, text):
+        assert (redactor.value(fields), redactor.text(text)) == (fields, text)
+
+
+def test_a_harmless_span_passes_at_a_glance():
+    assert Redactor([CANARY]).passes({"hub.saga.name": "bench", "n": 1, "ok": True, "none": None}, "step", "")
 
 
 @given(NESTED)
