@@ -25,7 +25,8 @@ from hub.errors import ErrorCode, IntegrationError, RequestFailed
 from registry_app import addresses
 
 POOLED_HOSTS = 64
-POOLED_PER_HOST = 16
+POOLED_PER_HOST = 64
+"""All services of a broadcast may stand behind one gateway."""
 _NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 

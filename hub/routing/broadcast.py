@@ -109,9 +109,11 @@ def _warm(service_name: str) -> None:
 
 def _until_enough(futures: Collection[Future[Ending]], enough: int, deadline: float) -> list[Future[Ending]]:
     """Wait for enough good answers, but no longer than the deadline, and return what has not ended then."""
-    good = 0
+    good, left = 0, max(0.0, deadline + GRACE_SEC - time.monotonic())
+    if enough == len(futures):
+        return list(wait(futures, timeout=left).not_done)  # to look at each answer as it comes would decide nothing
     with suppress(TimeoutError):
-        for future in as_completed(futures, timeout=max(0.0, deadline + GRACE_SEC - time.monotonic())):
+        for future in as_completed(futures, timeout=left):
             good += future.result().error is None
             if good == enough:
                 break

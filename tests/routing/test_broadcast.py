@@ -34,6 +34,17 @@ def test_all_services_answer_side_by_side(five):
     assert RoutedRequest.objects.count() == 5
 
 
+def test_services_behind_one_address_are_asked_over_connections_that_are_kept(register):
+    gateway = Target()
+    names = [register(gateway.url + "/slow/0.2") for _ in range(30)]
+
+    for _ in range(2):
+        assert kinds(broadcast(names, "GET", "/")) == ["ok"] * 30
+    gateway.stop()
+
+    assert 16 < gateway.connections <= 30
+
+
 def test_each_service_has_its_own_outcome(five, register, dead_url):
     names = [*five, register(dead_url), "nobody"]
 
