@@ -49,8 +49,9 @@ class Select(Generic[T]):
         composed, rows = self._composed[db.vendor], [list(row) for row in fetched]
         for position, (steps, expression) in composed.converters.items():
             for row in rows:
-                for step in steps:
-                    row[position] = step(row[position], expression, db)
+                if row[position] is not None:  # which is None in every column of ours
+                    for step in steps:
+                        row[position] = step(row[position], expression, db)
         if self._into is not None:
             return [self._into(dict(zip(composed.names, row, strict=False))) for row in rows]
         return [self._built(composed, row) for row in rows]
@@ -165,7 +166,7 @@ def insert_missing(model: type[Model], rows: Sequence[Mapping[str, Any]]) -> Non
 def parameters(model: type[Model], values: Iterable[tuple[str, Any]], db: BaseDatabaseWrapper) -> list[Any]:
     """Return values of a model's columns as its fields hand them to the database."""
     fields = _fields(model)
-    return [fields[name].get_db_prep_save(value, db) for name, value in values]
+    return [None if value is None else fields[name].get_db_prep_save(value, db) for name, value in values]
 
 
 # By kind of database too: each quotes names in its own way.

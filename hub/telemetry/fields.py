@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import models
 
+from hub.telemetry.redaction import SEALED
 from hub.telemetry.sealing import sealer
 
 
@@ -16,11 +17,12 @@ class SealedJSONField(models.JSONField):
     """
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
-        plain = isinstance(value, dict | list | str)
-        return super().get_db_prep_value(sealer().seal(value) if plain else value, connection, prepared)
+        may_hold_secrets = value and isinstance(value, dict | list | str)
+        return super().get_db_prep_value(sealer().seal(value) if may_hold_secrets else value, connection, prepared)
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        return sealer().open(super().from_db_value(value, expression, connection))
+        found = super().from_db_value(value, expression, connection)
+        return sealer().open(found) if isinstance(value, str) and SEALED in value else found
 
     def deconstruct(self) -> Any:
         name, _, args, kwargs = super().deconstruct()
