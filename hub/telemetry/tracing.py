@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -32,6 +32,7 @@ from hub.telemetry.values import MAX_ATTRIBUTES, TraceSpan
 
 SERVICE_NAME = "L11_integration"
 MAX_ATTRIBUTE_LENGTH = 2_048
+MAX_REMEMBERED_LENGTH = 64
 
 _correlation_id: ContextVar[str] = ContextVar("hub_correlation_id", default="")
 _next_span_id: ContextVar[str] = ContextVar("hub_next_span_id", default="")
@@ -118,6 +119,12 @@ def headers() -> dict[str, str]:
 
 def context_of(traceparent: str) -> Context:
     """Return the OpenTelemetry context in which a ``traceparent`` is the current span; empty when malformed."""
+    return (_context_of if len(traceparent) <= MAX_REMEMBERED_LENGTH else _context_of.__wrapped__)(traceparent)
+
+
+@lru_cache(maxsize=256)
+def _context_of(traceparent: str) -> Context:
+    """The same parent comes again: for each handler of an event, each link of a saga, each target of a broadcast."""
     found = span_context_of(traceparent)
     return Context() if found is None else otel_trace.set_span_in_context(otel_trace.NonRecordingSpan(found), Context())
 
