@@ -61,7 +61,11 @@ class LiveSubscription:
 
     async def _handle(self, event: EventMessage) -> None:
         self.received += 1
-        attributes = {conventions.EVENT_ID: event.metadata.event_id, conventions.MESSAGING_DESTINATION: event.topic}
+        attributes = {
+            conventions.EVENT_ID: event.metadata.event_id,
+            conventions.MESSAGING_DESTINATION: event.topic,
+            conventions.SUBSCRIPTION: self.name,
+        }
         traceparent = event.metadata.traceparent or None
         try:
             with (

@@ -11,6 +11,7 @@ from hub.events import live
 from hub.events.face import EventBus
 from hub.events.messages import EventMessage
 from hub.redis_client import client
+from hub.telemetry import store, tracing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -143,6 +144,26 @@ def test_a_failing_handler_keeps_its_subscription_and_touches_no_other():
         return bus.subscriptions()[0]
 
     assert run(scenario)["failed"] == 3
+
+
+def test_a_trace_says_which_handler_failed():
+    async def scenario(bus):
+        def fail(_):
+            raise RuntimeError("no")
+
+        await bus.subscribe("agent.created", lambda _: None, name="audit")
+        await bus.subscribe("agent.created", fail, name="cache")
+        with tracing.span("publisher"):
+            await bus.publish(event())
+            await eventually(lambda: all(one["received"] for one in bus.subscriptions()))
+            await bus.idle()
+            return tracing.trace_id()
+
+    trace_id = run(scenario)
+
+    tracing.flush()
+    handled = [span for span in store.trace(trace_id) if span.span_name == "process agent.created"]
+    assert {span.attributes["hub.subscription"]: span.status for span in handled} == {"audit": "unset", "cache": "error"}
 
 
 def test_after_a_lost_connection_the_subscriptions_come_back():
