@@ -16,6 +16,7 @@ from typing import Any
 
 from hub.testing import turned_back
 from hub.testing.matrix import Matrix, Plan, plans, plans_at_start
+from hub.testing.nudges import Nudges
 from hub.testing.rig import Rig
 from hub.testing.values import Report
 
@@ -41,9 +42,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--database", default="", help="URL of an empty database; SQLite if left out")
     parser.add_argument("--scope", action="append", choices=["process", "group"], help="who dies; may be given twice (default: process)")
     parser.add_argument("--point", action="append", default=[], help="limit to crash points that begin so; may be given often")
+    parser.add_argument("--signal", action="append", type=_name_and_json, default=[], help="NAME=JSON: given to runs that wait for it")
+    parser.add_argument("--event", action="append", type=_name_and_json, default=[], help="TOPIC=JSON: published while a run waits for it")
     parser.add_argument("--dir", default="", help="where logs and data go; a directory that is deleted if left out")
     parser.add_argument("--report", default="", help="file for the report as JSON")
     return parser
+
+
+def _name_and_json(text: str) -> tuple[str, Any]:
+    name, _, payload = text.partition("=")
+    return name, json.loads(payload) if payload else {}
 
 
 def run(asked: Any, directory: Path) -> Report:
@@ -52,7 +60,9 @@ def run(asked: Any, directory: Path) -> Report:
     os.environ["HUB_TESTING_DIR"] = str(directory)
     module = asked.saga.partition(":")[0]
     with Rig(directory, database_url=asked.database, saga_modules=[module], env={"HUB_TESTING_SAGA": asked.saga}) as rig:
-        matrix = Matrix(rig, end_sec=END_SEC)
+        if asked.event:
+            rig.add_relay()
+        matrix = Matrix(rig, end_sec=END_SEC, nudge=Nudges(signals=dict(asked.signal), events=dict(asked.event)))
         wanted = [plan for plan in _all_plans(matrix, asked) if not asked.point or plan.passage.point.startswith(tuple(asked.point))]
         return Report(cases=tuple(matrix.run(wanted)))
 

@@ -36,6 +36,10 @@ _SWEEPER = (
     "import time; from hub.setup import ensure_django; ensure_django(); import hub.testing.inside\n"
     "from django.conf import settings; from hub.testing.sweeping import sweep_for_ever; sweep_for_ever(settings.HUB.saga_sweep_sec)"
 )
+_RELAY = (
+    "from hub.setup import ensure_django; ensure_django(); import hub.testing.inside\n"
+    "from django.core.management import call_command; call_command('relay')"
+)
 
 
 def wait_until(condition: Callable[[], T], *, timeout_sec: float, what: str) -> T:
@@ -135,6 +139,10 @@ class Rig:
         """Start a prefork worker of the hub, armed with the orders."""
         command = [sys.executable, "-m", "celery", "-A", "hub", "worker", "-n", f"{name}@rig", "-Q", queues, "-I", "hub.testing.inside"]
         return self.add(name, [*command, "-c", str(self._concurrency), "-l", "INFO", "--without-mingle", "--without-gossip"], env=env)
+
+    def add_relay(self) -> Process:
+        """Start ``manage.py relay``, which passes events on and sweeps sagas too, armed with the orders."""
+        return self.add("relay", [sys.executable, "-c", _RELAY])
 
     def wait_for_workers(self, also: Sequence[str] = ()) -> None:
         """Return when every worker of the hub, and those named in `also`, answer a ping."""

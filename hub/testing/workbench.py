@@ -27,6 +27,8 @@ def run_kill_matrix(
     *,
     scopes: Sequence[Scope] = ("process",),
     points: Sequence[str] = (),
+    signals: Mapping[str, Any] | None = None,
+    events: Mapping[str, Any] | None = None,
     check: Check | None = None,
     database_url: str = "",
     env: Mapping[str, str] | None = None,
@@ -37,7 +39,8 @@ def run_kill_matrix(
 
     `saga` is ``package.module:name`` of a `SagaDefinition` that workers can import. It is run as it is, and once more with a
     last step that refuses, so that everything is undone. `scopes`: ``process`` kills the pool child, ``group`` the whole
-    worker. `points` limits the crash points (names or beginnings of names). `check` is called with every case after all
+    worker. `points` limits the crash points (names or beginnings of names). `signals` and `events` are payloads by name and
+    by topic: what steps wait for is given to each run, as often as it takes. `check` is called with every case after all
     runs have ended. SQLite in a directory of its own unless `database_url` is given; `env` is added to the workers'.
     """
     with tempfile.TemporaryDirectory(prefix="hub-kill-matrix-") as scratch:
@@ -45,6 +48,8 @@ def run_kill_matrix(
         report_path = home / "report.json"
         arguments = [saga, "--context", json.dumps(dict(context or {})), "--dir", str(home), "--report", str(report_path)]
         arguments += [f"--scope={scope}" for scope in scopes] + [f"--point={point}" for point in points]
+        arguments += [f"--signal={name}={json.dumps(payload)}" for name, payload in (signals or {}).items()]
+        arguments += [f"--event={topic}={json.dumps(payload)}" for topic, payload in (events or {}).items()]
         _run([*arguments, *([f"--database={database_url}"] if database_url else [])], {**os.environ, **(env or {})}, home, timeout_sec)
         report = from_dict(json.loads(report_path.read_text()))
     return report if check is None else Report(cases=tuple(_checked(case, check) for case in report.cases))

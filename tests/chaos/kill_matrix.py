@@ -34,11 +34,6 @@ from tests.chaos import kinds, upkeep
 from tests.chaos.stage import Stage, stage
 
 END_SEC = 90.0
-RELAY = (
-    "from hub.setup import ensure_django; ensure_django(); import hub.testing.inside\n"
-    "from django.core.management import call_command; call_command('relay')"
-)
-"""`manage.py relay`, which sweeps sagas too, with the crash points around what it sends."""
 BATCH = 32
 SMALL = ("accept.after_commit", "chain.before_send", "saga.", "claim.after", "call.after", "link.before_send", "layer.after_send")
 SMALL_KINDS = {
@@ -82,8 +77,8 @@ def run(asked: Any, directory: Path) -> int:
     has_layer = "chaos_tasks" in sagas or bool(names)
     with stage(directory, database=asked.database, workers=2 if asked.small else 3, layer=has_layer) as scene:
         if "event" in names:
-            scene.rig.add("relay", [sys.executable, "-c", RELAY])
-        matrix = Matrix(scene.rig, end_sec=END_SEC, read_book=scene.ledger.of, nudge=kinds.Nudges())
+            scene.rig.add_relay()
+        matrix = Matrix(scene.rig, end_sec=END_SEC, read_book=scene.ledger.of, nudge=kinds.nudges())
         wanted = [plan for saga in sagas for plan in _plans(matrix, scene, saga, _scopes(asked, saga))]
         wanted = [plan for plan in wanted if not asked.small or _is_small(plan)]
         wanted += kinds.wanted(matrix, scene, names, asked.scope or ["process"], points=SMALL_KINDS if asked.small else {})

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hub.testing.matrix import Matrix, Plan, plans
+from hub.testing.nudges import Nudges
 from hub.testing.values import Scope
 from tests.chaos.kind_samples import SIGNAL, TOPIC
 from tests.chaos.stage import Stage
-
-ASK_AGAIN_SEC = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,39 +68,9 @@ def _one_way(
     return plans(saga, context, matrix.passages(saga, context), scopes=scopes, directions=[direction], everywhere=True)
 
 
-class Nudges:
-    """What the world does for runs that wait for it: it gives the signal, or publishes the event, until the run goes on."""
-
-    def __init__(self) -> None:
-        self._asked_at: dict[str, float] = {}
-
-    def __call__(self, execution_id: str) -> None:
-        """Give a run what it waits for, not more often than an impatient person would."""
-        from sagas.models import SagaStepExecution
-
-        if time.monotonic() - self._asked_at.get(execution_id, 0.0) < ASK_AGAIN_SEC:
-            return
-        waits = (
-            SagaStepExecution.objects.filter(execution=execution_id).exclude(waiting_for="").values_list("waiting_for", flat=True).first()
-        )
-        if waits in (f"signal:{SIGNAL}", f"event:{TOPIC}"):
-            self._asked_at[execution_id] = time.monotonic()
-            _signal(execution_id) if waits.startswith("signal:") else _publish(execution_id)
-
-
-def _signal(execution_id: str) -> None:
-    from hub.celery import app
-
-    app.send_task("hub.sagas.signal", kwargs={"execution_id": execution_id, "name": SIGNAL, "payload": {"by": "ann"}}, queue="hub")
-
-
-def _publish(execution_id: str) -> None:
-    from hub import EventMessage
-    from hub.events import bus
-    from sagas.models import SagaExecution
-
-    known = SagaExecution.objects.values_list("correlation_id", flat=True).get(pk=execution_id)
-    bus.publish(EventMessage.create(topic=TOPIC, event_type="happened", payload={"by": "ann"}, correlation_id=known))
+def nudges() -> Nudges:
+    """Return what the world does for runs that wait for it."""
+    return Nudges(signals={SIGNAL: {"by": "ann"}}, events={TOPIC: {"by": "ann"}})
 
 
 def undone_too_early(lines: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Sagas of an imagined shop: one that is right, and two with a bug that only a kill shows."""
+"""Sagas of an imagined shop: two that are right, and two with a bug that only a kill shows."""
 
 from __future__ import annotations
 
@@ -39,3 +39,12 @@ undo_not_idempotent = SagaDefinition.create(
     "shop_undo", [_step("reserve", compensation=undo_twice_if_asked_twice), _step("charge"), _step("ship")]
 )
 no_key = SagaDefinition.create("shop_no_key", [_step("reserve"), _step("charge", action=call_keyless), _step("ship")])
+waiting = SagaDefinition.create(
+    "shop_waiting",
+    [
+        _step("reserve"),
+        SagaStep(step_id="approve", wait_for="signal:approved", timeout_sec=30),
+        SagaStep(step_id="pay", wait_for="event:shop.paid", timeout_sec=30),
+        _step("ship"),
+    ],
+)

@@ -82,6 +82,16 @@ def test_a_saga_that_is_right_survives_the_tool(saga_kill_matrix):
     assert len(report.cases) == 18
 
 
+def test_a_saga_that_waits_for_the_world_is_given_what_it_waits_for(saga_kill_matrix):
+    given = {"signals": {"approved": {"by": "ann"}}, "events": {"shop.paid": {"sum": 7}}}
+
+    report = saga_kill_matrix("tests.chaos.planted:waiting", points=["saga.after_commit"], **given)
+
+    assert report.ok, report
+    assert {case.status for case in report.cases} == {"completed", "compensated"}
+    assert all((case.context["by"], case.context["sum"]) == ("ann", 7) for case in report.cases if case.status == "completed")
+
+
 @pytest.mark.parametrize(
     ("saga", "complaint"),
     [("undo_not_idempotent", "reserve was undone 2 times under"), ("no_key", "charge was done 2 times under")],
