@@ -44,8 +44,11 @@ class DurableConsumer:
                 rows = await self._fetch()
                 await self._handle_all(rows)
                 pause = 0.0 if rows else IDLE_SEC
-            except (DatabaseError, redis.RedisError, OSError) as exc:
-                log.warning("a durable subscriber waits", extra={"subscription": self.id, "error": type(exc).__name__})
+            except (DatabaseError, redis.RedisError, OSError, IntegrationError) as exc:
+                # Also when somebody removed the subscription: it may be made again under its name.
+                log.warning(
+                    "a durable subscriber waits", extra={"subscription": self.id, "error": str(getattr(exc, "code", type(exc).__name__))}
+                )
                 pause = AWAY_SEC
             await asyncio.sleep(pause)
 
@@ -72,16 +75,9 @@ class DurableConsumer:
 
     async def _succeeds(self, row: Delivery) -> bool:
         self.received += 1
-        event = EventMessage.from_wire(row.event.body)
-        attributes = {conventions.EVENT_ID: event.metadata.event_id, conventions.MESSAGING_DESTINATION: event.topic}
-        traceparent = event.metadata.traceparent or None
         try:
-            with (
-                causes.handling(event),
-                tracing.span(f"process {event.topic}", kind="consumer", attributes=attributes, traceparent=traceparent),
-            ):
-                async with asyncio.timeout(row.subscription.timeout_sec):
-                    await call(self._handler, event)
+            async with asyncio.timeout(row.subscription.timeout_sec):
+                await self._handle(EventMessage.from_wire(row.event.body))
         except Exception as exc:
             # Whatever a handler raises is an answer: it decides between another attempt and the dead letters.
             self.failed += 1
@@ -90,6 +86,19 @@ class DurableConsumer:
             await in_thread(dispatch.answer_failed, row.pk, row.attempts, error=answers.describe(exc), code=code)
             return False
         return True
+
+    async def _handle(self, event: EventMessage) -> None:
+        attributes = {
+            conventions.EVENT_ID: event.metadata.event_id,
+            conventions.MESSAGING_DESTINATION: event.topic,
+            conventions.SUBSCRIPTION: self.id,
+        }
+        traceparent = event.metadata.traceparent or None
+        with (
+            causes.handling(event),
+            tracing.span(f"process {event.topic}", kind="consumer", attributes=attributes, traceparent=traceparent),
+        ):
+            await call(self._handler, event)
 
 
 def fetch(name: str) -> list[Delivery]:

@@ -14,13 +14,14 @@ from collections import Counter
 
 import pytest
 
+from hub.aio import in_thread
 from hub.embedded import free_port, start_redis
 from hub.errors import IntegrationError
-from hub.events import bus, subscriptions
+from hub.events import bus, durable, subscriptions
 from hub.events.durable import DurableConsumer
 from hub.events.face import EventBus
 from hub.events.messages import EventMessage
-from hub.events.models import DeadLetter, Delivery, OutboxEvent
+from hub.events.models import DeadLetter, Delivery, Event, OutboxEvent
 from hub.events.subscriptions import Policy
 from hub.events.targets import HandlerTarget, TaskTarget
 from hub.redis_client import client
@@ -177,6 +178,29 @@ def test_what_a_process_claimed_while_it_was_closed_waits_for_the_next_at_once()
 
     assert Delivery.objects.filter(status="delivered").count() <= len(got)
     assert set(Delivery.objects.values_list("attempts", flat=True)) <= {0, 1}
+
+
+@pytest.mark.parametrize("break_it", [lambda: subscriptions.unsubscribe("l05.agents"), lambda: Event.objects.update(body={"no": "event"})])
+def test_a_handler_outlives_what_it_cannot_read_and_goes_on(break_it, monkeypatch, caplog):
+    monkeypatch.setattr(durable, "AWAY_SEC", 0.05)
+    got = []
+
+    async def scenario():
+        consumer = DurableConsumer("l05.agents", got.append)
+        while "waits" not in caplog.text and "failed" not in caplog.text:
+            await asyncio.sleep(0.01)
+        await in_thread(subscriptions.subscribe, "l05.agents", "agent.*", HandlerTarget(handler="l05.agents"))
+        event_id = await in_thread(bus.publish, EventMessage.create("agent.created", "created", {}))
+        await in_thread(relay_round)
+        while event_id not in [message.metadata.event_id for message in got]:
+            await asyncio.sleep(0.01)
+        await consumer.close()
+
+    subscriptions.subscribe("l05.agents", "agent.*", HandlerTarget(handler="l05.agents"))
+    bus.publish(EventMessage.create("agent.created", "created", {}))
+    relay_round()
+    break_it()
+    asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
 def test_a_handler_by_name_runs_on_a_worker_and_its_failure_is_retried_alone(tmp_path, start_worker):
