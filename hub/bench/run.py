@@ -18,6 +18,7 @@ from hub.setup import ensure_django
 
 ensure_django()
 
+from celery.exceptions import TimeoutError as NoAnswer  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
 from hub.bench import figures  # noqa: E402
@@ -62,8 +63,10 @@ def _bench(only: str, rounds: int, json_path: Path | None, *, is_strict: bool) -
 
 
 def _rounds(stage: Stage, arms: list[str], rounds: int, console: Console) -> tuple[list[dict[str, Sample]], dict[str, str]]:
+    """Return each round's samples, and why an arm has none: a rival that is not there, or the first time that one took too long."""
     taken: list[dict[str, Sample]] = []
-    absent: dict[str, str] = {}
+    absent: set[str] = set()
+    missed: dict[str, str] = {}
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("bench", total=rounds * len(arms))
         for number in range(rounds):
@@ -73,10 +76,13 @@ def _rounds(stage: Stage, arms: list[str], rounds: int, console: Console) -> tup
                 try:
                     if arm not in absent:
                         taken[-1][arm] = ARMS[arm](stage)
-                except (RivalAbsent, TimeoutError) as exc:
-                    absent[arm] = str(exc)
+                except RivalAbsent as exc:
+                    absent.add(arm)
+                    missed[arm] = str(exc)
+                except (TimeoutError, NoAnswer) as exc:
+                    missed.setdefault(arm, f"round {number + 1}: {exc}{stage.ended()}")
                 progress.advance(bar)
-    return taken, absent
+    return taken, missed
 
 
 def _machine(database: str, rounds: int) -> str:

@@ -66,6 +66,10 @@ class Stage:
         if name in self.processes:
             self.processes.pop(name).kill()
 
+    def ended(self) -> str:
+        """Return which processes ended by themselves, with the last line that each wrote."""
+        return "".join(f" ({name} ended: {_last_line(one.log())})" for name, one in self.processes.items() if not one.is_alive())
+
     def relay(self) -> None:
         """Have the hub's relay running, as `manage.py up` runs it."""
         self.start("relay", [sys.executable, "manage.py", "relay"])
@@ -121,3 +125,7 @@ class Stage:
     def database(self) -> str:
         """Return ``sqlite`` or ``postgres``."""
         return "sqlite" if "sqlite" in settings.DATABASES["default"]["ENGINE"] else "postgres"
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["it wrote nothing"])[-1]

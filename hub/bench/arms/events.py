@@ -53,6 +53,8 @@ class Counter:
         try:
             wait_until(lambda: min(self.counts), timeout_sec=PATIENCE_SEC, what="the first event to arrive")
             return measure.rate(stage, self._handled)
+        except TimeoutError as exc:
+            raise TimeoutError(f"{exc}{stage.ended()}") from None  # the publisher's last words, before it is ended
         finally:
             stage.end(f"publisher-{publisher}")
 
