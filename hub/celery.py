@@ -19,7 +19,7 @@ from django.db import connections
 
 from hub.awake import WakeLoop
 from hub.gathered_events import GatherEvents
-from hub.listening import ListenToTheEnd
+from hub.pool import OwnPool
 from hub.unrecoverable import EndForGood
 
 SAGA_LINKS = ("step", "undo", "begin", "finish", "failed", "child_ended", "cancel_child")
@@ -91,6 +91,6 @@ def _drop_broken_connections(**_: Any) -> None:
 
 
 task_prerun.connect(_drop_broken_connections)
-app.steps["worker"].update((EndForGood, ListenToTheEnd))
+app.steps["worker"].update((EndForGood, OwnPool))
 app.steps["consumer"].update((GatherEvents, WakeLoop))
 app.autodiscover_tasks()

@@ -1,9 +1,15 @@
-"""A worker of processes that is asked to end hears which tasks they began, and listens to each of them until it has ended too.
+"""Celery's pool of processes, which at three moments does not listen to one of them.
 
-Asked to end, Celery forgets the tasks that it wrote to a process and of which it has not read that they began: their messages go
-back into their queue, while the process, which was given them, runs them. And once it remembers no task it no longer listens, but
-the process stays until it was heard, for up to 30 s (``_ensure_messages_consumed`` in billiard). Whoever ends workers kills them
-before; then nothing goes back.
+**A worker is asked to end.** Celery forgets the tasks that it wrote to a process and of which it has not read that they began:
+their messages go back into their queue, while the process, which was given them, runs them. And once it remembers no task it no
+longer listens, but the process stays until it was heard, for up to 30 s (``_ensure_messages_consumed`` in billiard). Whoever ends
+workers kills them before; then nothing goes back.
+
+**A process did its last task** (``worker_max_tasks_per_child``). It is given another one, which waits half a second, until the
+process has ended and a new one has begun.
+
+**A process ends.** Its pipe is closed a moment before its exit code can be asked for; when that is too early, nobody asks again
+before five seconds are over, and there is a process less.
 """
 
 from __future__ import annotations
@@ -17,6 +23,8 @@ from celery.concurrency import asynpool, prefork
 
 BEGIN_SEC = 1.0
 """A process that waits for a task reads it within a millisecond; one that takes a second is stopped, or gone."""
+EXIT_SEC = 1.0
+"""How long a process may take to end once its pipe is closed: the kernel has only its memory to free."""
 
 
 class ResultHandler(asynpool.ResultHandler):  # type: ignore[misc]  # Celery has no types
@@ -34,7 +42,7 @@ class ResultHandler(asynpool.ResultHandler):  # type: ignore[misc]  # Celery has
 
 
 class Pool(asynpool.AsynPool):  # type: ignore[misc]
-    """Celery's own with that handler."""
+    """Celery's own, which listens."""
 
     ResultHandler = ResultHandler
 
@@ -45,9 +53,23 @@ class Pool(asynpool.AsynPool):  # type: ignore[misc]
             self._result_handler.hear(ended, 0.05)
         super().flush()
 
+    def on_job_ready(self, job: int, i: int, obj: Any, inqW_fd: int) -> None:  # Celery's names
+        """Let the process have another task, if it will take one."""
+        if not self._was_its_last(inqW_fd):
+            super().on_job_ready(job, i, obj, inqW_fd)
+
     def _is_one_about_to_begin(self) -> bool:
         jobs = list(self._cache.values())
         return any(job._write_to and job._write_to._is_alive() and not job._accepted for job in jobs)
+
+    def _was_its_last(self, inq_fd: int) -> bool:
+        process = self._fileno_to_inq.get(inq_fd)
+        counter = process and self._on_ready_counters.get(process.pid)
+        return bool(counter and self._maxtasksperchild) and counter.value + 1 >= self._maxtasksperchild
+
+    def _event_process_exit(self, hub: Any, proc: Any) -> None:
+        proc.join(EXIT_SEC)
+        super()._event_process_exit(hub, proc)
 
 
 class TaskPool(prefork.TaskPool):  # type: ignore[misc]
@@ -56,7 +78,7 @@ class TaskPool(prefork.TaskPool):  # type: ignore[misc]
     Pool = Pool
 
 
-class ListenToTheEnd(bootsteps.Step):  # type: ignore[misc]
+class OwnPool(bootsteps.Step):  # type: ignore[misc]
     """Give a worker of processes that pool, before Celery makes one."""
 
     def __init__(self, worker: Any, **kwargs: Any) -> None:
