@@ -68,7 +68,9 @@ class Pool(asynpool.AsynPool):  # type: ignore[misc]
         return bool(counter and self._maxtasksperchild) and counter.value + 1 >= self._maxtasksperchild
 
     def _event_process_exit(self, hub: Any, proc: Any) -> None:
-        proc.join(EXIT_SEC)
+        give_up_at = time.monotonic() + EXIT_SEC
+        while proc.exitcode is None and time.monotonic() < give_up_at:
+            time.sleep(0.001)  # billiard's own wait has no limit once the pipe is closed
         super()._event_process_exit(hub, proc)
 
 

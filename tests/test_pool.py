@@ -108,14 +108,25 @@ def test_a_process_that_ends_slowly_is_replaced_all_the_same(run_pool):
     pool, turn_until = run_pool()
     (before,) = pool._pool
 
-    pool.apply_async(close_all_and_end)
+    pool.apply_async(close_all_and_end, (0.25,))
     turn_until(lambda: before not in pool._pool and len(pool._pool) == 1)
 
     assert before.exitcode == 0
 
 
-def close_all_and_end():
-    """Close the pipe that tells of this process's end, a quarter of a second before it."""
+def test_a_process_that_closed_its_pipe_and_stays_stops_nobody(run_pool):
+    pool, turn_until = run_pool()
+    (process,) = pool._pool
+
+    pool.apply_async(close_all_and_end, (30.0,))
+    turn_until(lambda: process._sentinel_poll is None)
+
+    assert process.exitcode is None
+    os.kill(process.pid, signal.SIGKILL)
+
+
+def close_all_and_end(after_sec):
+    """Close the pipe that tells of this process's end some time before it."""
     os.closerange(3, 1_000)
-    time.sleep(0.25)
+    time.sleep(after_sec)
     os._exit(0)
