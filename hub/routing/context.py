@@ -7,13 +7,13 @@ It parses what it writes. Header names are the same over HTTP, in Celery message
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from hub.errors import ErrorCode, IntegrationError
 from hub.telemetry import context as w3c
+from hub.telemetry.ids import new_span_id, new_trace_id
 from hub.telemetry.redaction import Redactor
 
 HEADER_NAMES = ("traceparent", "tracestate", "baggage", "x-correlation-id")
@@ -43,8 +43,8 @@ class RequestContext:
         if trace_id is not None and not w3c.is_trace_id(trace_id):
             raise _malformed(trace_id)
         return cls(
-            trace_id=trace_id or secrets.token_hex(16),
-            span_id=secrets.token_hex(8),
+            trace_id=trace_id or new_trace_id(),
+            span_id=new_span_id(),
             correlation_id=_known_correlation(correlation_id) or str(uuid4()),
             baggage=_known_baggage(baggage),
         )
@@ -80,7 +80,7 @@ class RequestContext:
         """Return the context for a call made within this one: same trace, and the span of `traceparent` or a new one."""
         parent = w3c.parse(traceparent)
         if parent is None:
-            return replace(self, span_id=secrets.token_hex(8))
+            return replace(self, span_id=new_span_id())
         return replace(self, trace_id=parent.trace_id, span_id=parent.span_id, sampled=parent.sampled)
 
 

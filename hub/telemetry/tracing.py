@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from hub.telemetry import context, conventions, store
+from hub.telemetry.ids import new_trace_id
 from hub.telemetry.jsonlines import JsonLinesSink
 from hub.telemetry.otel import KINDS, span_context_of, traceparent_of
 from hub.telemetry.pipeline import DATABASE, Sink, SpanPipeline, collecting
@@ -200,7 +201,10 @@ def received() -> SpanPipeline:
 
 
 class _SpanIds(RandomIdGenerator):
-    """Random ids, but for a span whose id was chosen by whoever opens it."""
+    """Ids of the hub's kind, but for a span whose id was chosen by whoever opens it."""
+
+    def generate_trace_id(self) -> int:
+        return int(new_trace_id(), 16)
 
     def generate_span_id(self) -> int:
         chosen = _next_span_id.get()

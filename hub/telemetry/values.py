@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any
 
 from hub.errors import ErrorCode, IntegrationError
 from hub.telemetry.context import is_span_id, is_trace_id
+from hub.telemetry.ids import new_span_id, new_trace_id
 
 KINDS = ("internal", "server", "client", "producer", "consumer")
 STATUSES = ("unset", "ok", "error")
@@ -33,16 +33,6 @@ _as_json = json.JSONEncoder(default=str).encode
 
 Moment = datetime | str | float | None
 """A point in time: with a zone, as ISO 8601 text, or as seconds since 1970."""
-
-
-def new_trace_id() -> str:
-    """Return a random trace id: 32 hex digits."""
-    return secrets.token_hex(16)
-
-
-def new_span_id() -> str:
-    """Return a random span id: 16 hex digits."""
-    return secrets.token_hex(8)
 
 
 @dataclass(frozen=True, slots=True)

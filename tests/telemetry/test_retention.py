@@ -3,9 +3,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hub.telemetry import retention, store
+from hub.telemetry.ids import new_trace_id
 from hub.telemetry.models import Span
 from hub.telemetry.sampling import is_sampled
-from hub.telemetry.values import TraceSpan, new_trace_id
+from hub.telemetry.values import TraceSpan
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
