@@ -131,15 +131,24 @@ def _create(name: str, values: dict[str, Any]) -> Subscription:
 
 
 def keep_from_now_on() -> str:
-    """See that publishers give up nothing unread from now on, and return the position of the stream's last event."""
+    """See that publishers give up no event from now on that is unread, and return the position of the stream's last one.
+
+    While nobody was durable nobody was owed what is there: marked as unread, it would make a full stream refuse
+    publishers until the relay looks.
+    """
     try:
-        client().set(stream.READ, positions.START, nx=True)
-        found = client().xinfo_stream(stream.STREAM)
-    except redis.ResponseError:
-        return ""  # there is no stream yet: everything in it will be later
+        last = _last_id()
+        client().set(stream.READ, last, nx=True)
     except redis.RedisError as exc:
         raise IntegrationError(ErrorCode.EVENT_STORE_UNAVAILABLE, f"Redis does not answer: {type(exc).__name__}") from exc
-    return positions.sortable(found["last-generated-id"])  # type: ignore[index]
+    return "" if last == positions.START else positions.sortable(last)
+
+
+def _last_id() -> str:
+    try:
+        return str(client().xinfo_stream(stream.STREAM)["last-generated-id"])  # type: ignore[index]
+    except redis.ResponseError:
+        return positions.START  # there is no stream yet: everything in it will be later
 
 
 def find(name: str) -> Subscription:

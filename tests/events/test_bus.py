@@ -6,9 +6,10 @@ import redis
 from django.db import transaction
 
 from hub.errors import IntegrationError
-from hub.events import bus, causes, outbox, stream
+from hub.events import bus, causes, outbox, stream, subscriptions
 from hub.events.messages import EventMessage
 from hub.events.models import OutboxEvent
+from hub.events.targets import TaskTarget
 from hub.redis_client import client
 from hub.telemetry import tracing
 
@@ -87,6 +88,17 @@ def test_a_full_stream_gives_up_what_was_read_and_never_what_was_not(settings):
     with pytest.raises(IntegrationError) as caught:
         bus.publish(event())
     assert caught.value.code == "E11163"
+
+
+def test_the_first_durable_subscription_refuses_no_publisher_while_the_stream_is_full(settings):
+    settings.HUB = settings.HUB.model_copy(update={"event_stream_max_length": 100})
+    bus.publish_many([event() for _ in range(100)])  # nobody is durable: the oldest would be dropped for the next
+
+    subscriptions.subscribe("first", "agent.*", TaskTarget(task="l03.on_created", queue="l03"))
+    bus.publish_many([event() for _ in range(99)])  # before the relay has looked
+
+    with pytest.raises(IntegrationError, match="E11163"):
+        bus.publish_many([event() for _ in range(2)])  # the new subscriber is owed all of those
 
 
 def test_topics_of_the_hub_are_refused_to_layers_only():
