@@ -15,7 +15,6 @@ before five seconds are over, and there is a process less.
 from __future__ import annotations
 
 import time
-from select import select
 from typing import Any
 
 from celery import bootsteps
@@ -32,8 +31,8 @@ class ResultHandler(asynpool.ResultHandler):  # type: ignore[misc]  # Celery has
 
     def hear(self, ended: set[int], timeout_sec: float) -> None:
         """Read one message of each process that has something to tell by then; note in ``ended`` whose pipe was closed."""
-        ready, _, _ = select(self.fileno_to_outq.keys() - ended, [], [], timeout_sec)
-        for fd in ready:
+        ready, _, again = asynpool._select(self.fileno_to_outq.keys() - ended, timeout=timeout_sec)
+        for fd in () if again else ready:
             self._flush_outqueue(fd, ended.add, self.fileno_to_outq, self.on_state_change)
 
     def on_stop_not_started(self) -> None:
