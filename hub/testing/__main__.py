@@ -51,7 +51,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _name_and_json(text: str) -> tuple[str, Any]:
     name, _, payload = text.partition("=")
-    return name, json.loads(payload) if payload else {}
+    try:
+        found = json.loads(payload or "{}")
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"what follows {name}= is no JSON: {payload!r}: {exc}") from None
+    if not name:
+        raise argparse.ArgumentTypeError(f"no name before =: {text!r}")
+    return name, found
 
 
 def run(asked: Any, directory: Path) -> Report:
