@@ -53,13 +53,13 @@ def _bench(only: str, rounds: int, json_path: Path | None, *, is_strict: bool) -
             console.print(f"no row on {stage.database()}: {', '.join(unknown)}; there are: {', '.join(row.id for row in ROWS)}")
         if not rows or (unknown and is_strict):
             return 1
-        samples, absent = _rounds(stage, sorted({arm for row in rows for arm in row.arms}), rounds, console)
+        samples, missed = _rounds(stage, sorted({arm for row in rows for arm in row.arms}), rounds, console)
         verdicts = [verdict for row in rows if (verdict := figures.judge(row, samples))]
         console.print(_machine(stage.database(), rounds))
-    _report(console, verdicts, absent)
+    _report(console, verdicts, missed)
     if json_path:
         json_path.write_text(json.dumps([one.as_dict() for one in verdicts], indent=1) + "\n")
-    return 0 if figures.is_complete(rows, {one.id for one in verdicts}, absent, strictly=is_strict) else 1
+    return 0 if figures.is_complete(rows, {one.id for one in verdicts}, missed, strictly=is_strict) else 1
 
 
 def _rounds(stage: Stage, arms: list[str], rounds: int, console: Console) -> tuple[list[dict[str, Sample]], dict[str, str]]:
@@ -89,7 +89,7 @@ def _machine(database: str, rounds: int) -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {database}, {rounds} rounds, interleaved"
 
 
-def _report(console: Console, verdicts: Sequence[Verdict], absent: dict[str, str]) -> None:
+def _report(console: Console, verdicts: Sequence[Verdict], missed: dict[str, str]) -> None:
     table = Table("", "what", "ours", "rival", "ratio", "spread", "must", "ambitious", "met")
     for one in verdicts:
         rival = "" if one.rival is None else f"{one.rival:,.4g}"
@@ -106,7 +106,7 @@ def _report(console: Console, verdicts: Sequence[Verdict], absent: dict[str, str
         costs.add_row(arm, cpu, *(_text(cost[name]) for name in ("redis_commands", "redis_round_trips", "transactions")))
     if costs.rows:
         console.print(costs)
-    for arm, why in absent.items():
+    for arm, why in missed.items():
         console.print(f"left out: {arm}: {why}")
 
 
