@@ -20,7 +20,6 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.models import Model
 from pytest_django import DjangoDbBlocker
-from redis import RedisError
 
 from hub.redis_client import client
 from sagas.recovery import SWEEPING_KEY
@@ -165,15 +164,10 @@ class Worker(LoggedProcess):
 
     def wait_until_ready(self) -> None:
         """Return when the worker answers; fail with its log when it ended or is not there in time."""
-        with Celery(broker=self.broker_url, set_as_current=False) as app:
-            wait_until(lambda: self._ended() or self._answers(app), timeout_sec=START_TIMEOUT_SEC, what=f"worker {self.name} ready")
+        wait_until(lambda: not self.is_alive() or self.answers(), timeout_sec=START_TIMEOUT_SEC, what=f"worker {self.name} ready")
         assert self.is_alive(), f"worker {self.name} ended at its start:\n{self.log()[-4000:]}"
 
-    def _ended(self) -> bool:
-        return not self.is_alive()
-
-    def _answers(self, app: Celery) -> bool:
-        try:
-            return bool(app.control.ping(destination=[self.node], timeout=0.5))
-        except RedisError:  # a pooled connection from before the broker's restart
-            return False
+    def answers(self, *, timeout_sec: float = 0.5) -> bool:
+        """Return whether it answers a ping within that time, over a connection of its own: a pooled one may be of an earlier broker."""
+        with Celery(broker=self.broker_url, set_as_current=False) as app, app.connection_for_write() as connection:
+            return bool(app.control.ping(destination=[self.node], timeout=timeout_sec, connection=connection))

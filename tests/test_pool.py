@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from kombu.asynchronous import Hub, set_event_loop
 
-from hub.celery import CONTROL, PUBLIC, app
+from hub.celery import CONTROL, PUBLIC
 from hub.pool import BEGIN_SEC, Pool
 from hub.redis_client import client
 from hub.sending import submit_many
@@ -50,7 +50,7 @@ def test_a_task_that_begins_while_its_worker_ends_is_not_given_back_too(worker):
 
 def test_a_process_that_begins_after_its_message_went_back_holds_nobody_up(worker):
     worker.signal(signal.SIGTERM)
-    wait_until(lambda: not app.control.ping(destination=[worker.node], timeout=BEGIN_SEC + 1), what="the worker deaf for so long")
+    wait_until(lambda: not worker.answers(timeout_sec=BEGIN_SEC + 1), what="the worker deaf for so long")
     os.kill(worker.process_pid, signal.SIGCONT)
 
     assert worker.stop() == 0  # within 15 s; a process that is not heard stays for 30
