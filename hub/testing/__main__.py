@@ -1,6 +1,6 @@
 """``python -m hub.testing package.module:saga --context '{"order": 7}'``: kill a saga at every crash point, print a table.
 
-Ends with 0 when nothing is wrong, with 1 when something is.
+Ends with 0 when nothing is wrong, with 1 when something is, with 2 when what it waits for is not given.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.testing import turned_back
-from hub.testing.matrix import Matrix, Plan, plans, plans_at_start
+from hub.testing.matrix import Matrix, Plan, UnfitError, plans, plans_at_start
 from hub.testing.nudges import Nudges
 from hub.testing.rig import Rig
 from hub.testing.values import Report
@@ -28,7 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     asked = _parser().parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="hub-testing-") as scratch:
-        report = run(asked, Path(asked.dir or scratch))
+        try:
+            report = run(asked, Path(asked.dir or scratch))
+        except UnfitError as exc:
+            print(f"{exc}. Give it with --signal NAME=JSON or --event TOPIC=JSON.")  # noqa: T201
+            return 2
     if asked.report:
         Path(asked.report).write_text(json.dumps(report.to_dict()))
     print(report)  # noqa: T201

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.crashpoints import ANY
+from hub.error_codes import ErrorCode
 from hub.testing import book, passages
 from hub.testing.judge import Found, Line, judge
 from hub.testing.rig import Rig, wait_until
@@ -53,6 +54,10 @@ def _leave_alone(execution_id: str) -> None:
     """Most sagas need nobody."""
 
 
+class UnfitError(Exception):
+    """A saga that waits in vain though nobody dies: what kills of it showed would be worth nothing."""
+
+
 class Matrix:
     """Kills of sagas on one rig.
 
@@ -75,12 +80,14 @@ class Matrix:
         """Run the saga twice undisturbed and return what it passed, from its first message on.
 
         The shorter trace counts: where the machine was slow, a sweeper may have passed a point that is not always passed.
+        `UnfitError` if what a step waits for does not come.
         """
         return min((self._trace(saga_name, context) for _ in range(2)), key=len)
 
     def _trace(self, saga_name: str, context: Mapping[str, Any]) -> list[Passage]:
         run = self._accept(Plan(saga_name=saga_name, context=context, passage=_NOWHERE, scope="process"), trace=True)
         wait_until(lambda: self._has_ended(run), timeout_sec=self.end_sec, what=f"end of {saga_name} without any kill")
+        _check_waits(_loaded(run.execution_id))
         self._keeps_book[saga_name] = frozenset(line["step"] for line in self.read_book(run.execution_id) if line["kind"] == "action")
         return passages.read(_trace_of(run.order).read_text(), [step.step_id for step in _loaded(run.execution_id).spec.steps])
 
@@ -175,6 +182,13 @@ class Matrix:
         steps = {step.step_id: state.status.value for step, state in zip(loaded.spec.steps, loaded.run.steps, strict=True)}
         keeps = self._keeps_book.get(saga_name, frozenset())
         return Found(spec=loaded.spec, status=loaded.row.status, steps=steps, book=self.read_book(execution_id), keeps_book=keeps)
+
+
+def _check_waits(loaded: Any) -> None:
+    error = loaded.row.error or {}
+    waits = {step.step_id for step in loaded.spec.steps if step.do.kind == "wait"}
+    if error.get("code") == ErrorCode.STEP_TIMED_OUT and error.get("step_id") in waits:
+        raise UnfitError(f"step {error['step_id']} of {loaded.row.saga_name} waits in vain: {error['message']}")
 
 
 _NOWHERE = Passage(point="", nth=1, direction="do", step="", position="")

@@ -48,3 +48,6 @@ waiting = SagaDefinition.create(
         _step("ship"),
     ],
 )
+waiting_in_vain = SagaDefinition.create(
+    "shop_waiting_in_vain", [_step("reserve"), SagaStep(step_id="approve", wait_for="signal:approved", timeout_sec=1)]
+)

@@ -92,6 +92,11 @@ def test_a_saga_that_waits_for_the_world_is_given_what_it_waits_for(saga_kill_ma
     assert all((case.context["by"], case.context["sum"]) == ("ann", 7) for case in report.cases if case.status == "completed")
 
 
+def test_a_saga_that_waits_in_vain_is_not_called_right(saga_kill_matrix):
+    with pytest.raises(RuntimeError, match="step approve of shop_waiting_in_vain waits in vain: signal:approved did not come"):
+        saga_kill_matrix("tests.chaos.planted:waiting_in_vain", points=["saga.after_commit"])
+
+
 @pytest.mark.parametrize(
     ("saga", "complaint"),
     [("undo_not_idempotent", "reserve was undone 2 times under"), ("no_key", "charge was done 2 times under")],
