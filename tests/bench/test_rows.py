@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from hub.bench import figures, memory, sizes
 from hub.bench.arms import ARMS
@@ -97,3 +98,16 @@ def test_what_was_asked_for_and_cannot_be_shown_is_said():
     rows = figures.chosen(ROWS, "S1,S6.inline,R4,X9", "sqlite")
 
     assert figures.not_shown(rows, "S1,S6.inline,R4,X9") == ["S1", "X9"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--rounds", "0"], "--rounds: must be a whole number of at least 1, not '0'"),
+        (["--rows", "1e6"], "--rows: must be a whole number of at least 1, not '1e6'"),
+        (["load", "--spans", "-1"], "--spans: must be a whole number of at least 0, not '-1'"),
+    ],
+)
+def test_a_count_that_cannot_be_is_refused_before_anything_starts(arguments, complaint):
+    with pytest.raises(CommandError, match=complaint):
+        call_command("bench", *arguments)
