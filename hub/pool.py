@@ -1,4 +1,4 @@
-"""Celery's pool of processes, which at three moments does not listen to one of them.
+"""Celery's pool of processes, which at three moments does not listen to one of them, and at a fourth to none.
 
 **A worker is asked to end.** Celery forgets the tasks that it wrote to a process and of which it has not read that they began:
 their messages go back into their queue, while the process, which was given them, runs them. And once it remembers no task it no
@@ -10,6 +10,8 @@ process has ended and a new one has begun.
 
 **A process ends.** Its pipe is closed a moment before its exit code can be asked for; when that is too early, nobody asks again
 before five seconds are over, and there is a process less.
+
+**All did their last task**, at about the same time, for they began together: nobody works until the new ones have begun.
 """
 
 from __future__ import annotations
@@ -44,6 +46,24 @@ class Pool(asynpool.AsynPool):  # type: ignore[misc]
     """Celery's own, which listens."""
 
     ResultHandler = ResultHandler
+    _maxtasksperchild: int | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._places = set[int]()
+        super().__init__(*args, **kwargs)
+
+    def _create_worker_process(self, i: int) -> Any:
+        """Let the first process of each place end after another share of the tasks, so that they are not replaced together."""
+        limit = self._maxtasksperchild
+        if limit and i not in self._places:
+            self._maxtasksperchild = max(1, limit * (i % self._processes + 1) // self._processes)
+        try:
+            process = super()._create_worker_process(i)
+            process.maxtasks = self._maxtasksperchild
+        finally:
+            self._places.add(i)
+            self._maxtasksperchild = limit
+        return process
 
     def flush(self) -> None:
         """Forget the tasks that no process will begin, and only them."""
@@ -64,7 +84,7 @@ class Pool(asynpool.AsynPool):  # type: ignore[misc]
     def _was_its_last(self, inq_fd: int) -> bool:
         process = self._fileno_to_inq.get(inq_fd)
         counter = process and self._on_ready_counters.get(process.pid)
-        return bool(counter and self._maxtasksperchild) and counter.value + 1 >= self._maxtasksperchild
+        return bool(counter and process.maxtasks) and counter.value + 1 >= process.maxtasks
 
     def _event_process_exit(self, hub: Any, proc: Any) -> None:
         give_up_at = time.monotonic() + EXIT_SEC

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -67,12 +68,12 @@ def test_a_process_that_is_gone_when_its_worker_ends_leaves_its_message(worker):
 
 @pytest.fixture
 def run_pool():
-    """Return what makes a pool of one process in this one, and what turns its loop until a condition holds."""
+    """Return what makes a pool of processes in this one, and what turns its loop until a condition holds."""
     made = []
 
-    def make(**options):
+    def make(processes=1, **options):
         hub = set_event_loop(Hub())
-        pool = Pool(1, threads=False, **options)
+        pool = Pool(processes, threads=False, **options)
         made.append(pool)
         pool.register_with_event_loop(hub)
         hub.timer.clear()  # no second look after five seconds
@@ -102,6 +103,20 @@ def test_a_process_that_did_its_last_task_is_given_no_other(run_pool):
 
     assert len(set(done)) == 2
     assert put_back == []
+
+
+def test_processes_are_not_replaced_all_at_once(run_pool):
+    pool, turn_until = run_pool(2, maxtasksperchild=4)
+    first = {process.pid for process in pool._pool}
+    done = []
+
+    for _ in range(30):
+        pool.apply_async(os.getpid, callback=done.append)
+    turn_until(lambda: len(done) == 30)
+
+    often = Counter(done)
+    assert sorted(often[pid] for pid in first) == [2, 4]
+    assert {often[pid] for pid in often.keys() - first - {process.pid for process in pool._pool}} == {4}
 
 
 def test_a_process_that_ends_slowly_is_replaced_all_the_same(run_pool):
