@@ -2,18 +2,17 @@
 
 import os
 import signal
-import time
-from collections import Counter
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from kombu.asynchronous import Hub, set_event_loop
 
 from hub.celery import CONTROL, PUBLIC
-from hub.pool import BEGIN_SEC, Pool
+from hub.pool import BEGIN_SEC
 from hub.redis_client import client
 from hub.sending import submit_many
-from tests.processes import wait_until
+from tests.processes import ROOT, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_worker")]
 TASK = "hub.control.prune_operator_actions"
@@ -66,82 +65,17 @@ def test_a_process_that_is_gone_when_its_worker_ends_leaves_its_message(worker):
     assert (done(worker), client().llen(worker.queue)) == (1, 1)
 
 
-@pytest.fixture
-def run_pool():
-    """Return what makes a pool of processes in this one, and what turns its loop until a condition holds."""
-    made = []
-
-    def make(processes=1, **options):
-        hub = set_event_loop(Hub())
-        pool = Pool(processes, threads=False, **options)
-        made.append(pool)
-        pool.register_with_event_loop(hub)
-        hub.timer.clear()  # no second look after five seconds
-
-        def turn_until(condition):
-            loop = hub.create_loop()
-            hub.call_repeatedly(0.05, int)  # so that it turns when nothing happens
-            wait_until(lambda: next(loop) or condition(), what="what the pool was to do")
-
-        return pool, turn_until
-
-    yield make
-    for pool in made:
-        pool.terminate()
-    set_event_loop(None)
-
-
-def test_a_process_that_did_its_last_task_is_given_no_other(run_pool):
-    pool, turn_until = run_pool(maxtasksperchild=1)
-    put_back, again = [], pool._put_back
-    pool._put_back = lambda job: put_back.append(job) or again(job)
-    done = []
-
-    for _ in range(2):
-        pool.apply_async(os.getpid, callback=done.append)
-    turn_until(lambda: len(done) == 2)
-
-    assert len(set(done)) == 2
-    assert put_back == []
-
-
-def test_processes_are_not_replaced_all_at_once(run_pool):
-    pool, turn_until = run_pool(2, maxtasksperchild=4)
-    first = {process.pid for process in pool._pool}
-    done = []
-
-    for _ in range(30):
-        pool.apply_async(os.getpid, callback=done.append)
-    turn_until(lambda: len(done) == 30)
-
-    often = Counter(done)
-    assert sorted(often[pid] for pid in first) == [2, 4]
-    assert {often[pid] for pid in often.keys() - first - {process.pid for process in pool._pool}} == {4}
-
-
-def test_a_process_that_ends_slowly_is_replaced_all_the_same(run_pool):
-    pool, turn_until = run_pool()
-    (before,) = pool._pool
-
-    pool.apply_async(close_all_and_end, (0.25,))
-    turn_until(lambda: before not in pool._pool and len(pool._pool) == 1)
-
-    assert before.exitcode == 0
-
-
-def test_a_process_that_closed_its_pipe_and_stays_stops_nobody(run_pool):
-    pool, turn_until = run_pool()
-    (process,) = pool._pool
-
-    pool.apply_async(close_all_and_end, (30.0,))
-    turn_until(lambda: process._sentinel_poll is None)
-
-    assert process.exitcode is None
-    os.kill(process.pid, signal.SIGKILL)
-
-
-def close_all_and_end(after_sec):
-    """Close the pipe that tells of this process's end some time before it."""
-    os.closerange(3, 1_000)
-    time.sleep(after_sec)
-    os._exit(0)
+@pytest.mark.parametrize(
+    "what",
+    [
+        "a_process_that_did_its_last_task_is_given_no_other",
+        "processes_are_not_replaced_all_at_once",
+        "a_process_that_ends_slowly_is_replaced_all_the_same",
+        "a_process_that_closed_its_pipe_and_stays_stops_nobody",
+    ],
+)
+def test_of_a_pool_alone(what):
+    """In a process without threads: a fork of one that has some may wait for ever for a lock that one of them held."""
+    command = [sys.executable, "-m", "tests.lone_pool", what]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"{what}\n"), done.stderr
