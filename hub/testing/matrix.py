@@ -12,7 +12,7 @@ from typing import Any
 
 from hub.crashpoints import ANY
 from hub.error_codes import ErrorCode
-from hub.testing import book, passages
+from hub.testing import book, nudges, passages
 from hub.testing.judge import Found, Line, judge
 from hub.testing.rig import Rig, wait_until
 from hub.testing.values import Case, Passage, Scope, Violation
@@ -55,7 +55,7 @@ def _leave_alone(execution_id: str) -> None:
 
 
 class UnfitError(Exception):
-    """A saga that waits in vain though nobody dies: what kills of it showed would be worth nothing."""
+    """A saga that waits in vain, or too long, though nobody dies: what kills of it showed would be worth nothing."""
 
 
 class Matrix:
@@ -80,13 +80,16 @@ class Matrix:
         """Run the saga twice undisturbed and return what it passed, from its first message on.
 
         The shorter trace counts: where the machine was slow, a sweeper may have passed a point that is not always passed.
-        `UnfitError` if what a step waits for does not come.
+        `UnfitError` if what a step waits for does not come, or a run does not end in time.
         """
         return min((self._trace(saga_name, context) for _ in range(2)), key=len)
 
     def _trace(self, saga_name: str, context: Mapping[str, Any]) -> list[Passage]:
         run = self._accept(Plan(saga_name=saga_name, context=context, passage=_NOWHERE, scope="process"), trace=True)
-        wait_until(lambda: self._has_ended(run), timeout_sec=self.end_sec, what=f"end of {saga_name} without any kill")
+        try:
+            wait_until(lambda: self._has_ended(run), timeout_sec=self.end_sec, what=f"end of {saga_name} without any kill")
+        except TimeoutError as exc:
+            raise UnfitError(f"{exc}; it waits for {', '.join(nudges.waits_of(run.execution_id)) or 'nothing'}") from None
         _check_waits(_loaded(run.execution_id))
         self._keeps_book[saga_name] = frozenset(line["step"] for line in self.read_book(run.execution_id) if line["kind"] == "action")
         return passages.read(_trace_of(run.order).read_text(), [step.step_id for step in _loaded(run.execution_id).spec.steps])

@@ -28,12 +28,13 @@ class Nudges:
         """Give a run what it waits for, not more often than an impatient person would."""
         if not self._ways or time.monotonic() - self._asked_at.get(execution_id, -ASK_AGAIN_SEC) < ASK_AGAIN_SEC:
             return
-        for give in filter(None, map(self._ways.get, _waits_of(execution_id))):
+        for give in filter(None, map(self._ways.get, waits_of(execution_id))):
             self._asked_at[execution_id] = time.monotonic()
             give(execution_id)
 
 
-def _waits_of(execution_id: str) -> list[str]:
+def waits_of(execution_id: str) -> list[str]:
+    """Return what the steps of a run wait for now, such as ``signal:approved``."""
     from sagas.models import SagaStepExecution
 
     steps = SagaStepExecution.objects.filter(execution=UUID(execution_id)).exclude(waiting_for="")

@@ -29,6 +29,7 @@ def run_kill_matrix(
     points: Sequence[str] = (),
     signals: Mapping[str, Any] | None = None,
     events: Mapping[str, Any] | None = None,
+    end_sec: float = 60,
     check: Check | None = None,
     database_url: str = "",
     env: Mapping[str, str] | None = None,
@@ -40,13 +41,15 @@ def run_kill_matrix(
     `saga` is ``package.module:name`` of a `SagaDefinition` that workers can import. It is run as it is, and once more with a
     last step that refuses, so that everything is undone. `scopes`: ``process`` kills the pool child, ``group`` the whole
     worker. `points` limits the crash points (names or beginnings of names). `signals` and `events` are payloads by name and
-    by topic: what steps wait for is given to each run, as often as it takes. `check` is called with every case after all
-    runs have ended. SQLite in a directory of its own unless `database_url` is given; `env` is added to the workers'.
+    by topic: what steps wait for is given to each run, as often as it takes. A run that takes longer than `end_sec` counts as
+    stuck. `check` is called with every case after all runs have ended. SQLite in a directory of its own unless `database_url`
+    is given; `env` is added to the workers'.
     """
     with tempfile.TemporaryDirectory(prefix="hub-kill-matrix-") as scratch:
         home = var_dir or Path(scratch)
         report_path = home / "report.json"
         arguments = [saga, "--context", json.dumps(dict(context or {})), "--dir", str(home), "--report", str(report_path)]
+        arguments += ["--end-sec", str(end_sec)]
         arguments += [f"--scope={scope}" for scope in scopes] + [f"--point={point}" for point in points]
         arguments += [f"--signal={name}={json.dumps(payload)}" for name, payload in (signals or {}).items()]
         arguments += [f"--event={topic}={json.dumps(payload)}" for topic, payload in (events or {}).items()]

@@ -48,6 +48,9 @@ waiting = SagaDefinition.create(
         _step("ship"),
     ],
 )
+waiting_long = SagaDefinition.create(
+    "shop_waiting_long", [_step("reserve"), SagaStep(step_id="approve", wait_for="signal:approved", timeout_sec=600)]
+)
 waiting_in_vain = SagaDefinition.create(
     "shop_waiting_in_vain", [_step("reserve"), SagaStep(step_id="approve", wait_for="signal:approved", timeout_sec=1)]
 )

@@ -92,9 +92,16 @@ def test_a_saga_that_waits_for_the_world_is_given_what_it_waits_for(saga_kill_ma
     assert all((case.context["by"], case.context["sum"]) == ("ann", 7) for case in report.cases if case.status == "completed")
 
 
-def test_a_saga_that_waits_in_vain_is_not_called_right(saga_kill_matrix):
-    with pytest.raises(RuntimeError, match="step approve of shop_waiting_in_vain waits in vain: signal:approved did not come"):
-        saga_kill_matrix("tests.chaos.planted:waiting_in_vain", points=["saga.after_commit"])
+@pytest.mark.parametrize(
+    ("saga", "complaint"),
+    [
+        ("waiting_in_vain", "step approve of shop_waiting_in_vain waits in vain: signal:approved did not come"),
+        ("waiting_long", "end of shop_waiting_long without any kill did not come true within 8 s; it waits for signal:approved"),
+    ],
+)
+def test_a_saga_that_is_not_given_what_it_waits_for_is_not_called_right(saga_kill_matrix, saga, complaint):
+    with pytest.raises(RuntimeError, match=complaint):
+        saga_kill_matrix(f"tests.chaos.planted:{saga}", points=["saga.after_commit"], end_sec=8)
 
 
 @pytest.mark.parametrize(
