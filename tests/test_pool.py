@@ -14,12 +14,11 @@ from hub.redis_client import client
 from hub.sending import submit_many
 from tests.processes import ROOT, wait_until
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_worker")]
 TASK = "hub.control.prune_operator_actions"
 
 
 @pytest.fixture(params=[CONTROL, PUBLIC])
-def worker(start_worker, request):
+def worker(no_worker, transactional_db, start_worker, request):
     """A worker that did one task, and whose only process was given a second one, but is stopped and cannot begin it."""
     client().delete(request.param)
     worker = start_worker(queues=request.param, concurrency=1)
