@@ -1,4 +1,4 @@
-"""Celery's pool of processes, which at three moments does not listen to one of them, and at a fourth to none.
+"""Celery's pool of processes, which at three moments does not listen to one of them, and replaces them all at once.
 
 **A worker is asked to end.** Celery forgets the tasks that it wrote to a process and of which it has not read that they began:
 their messages go back into their queue, while the process, which was given them, runs them. And once it remembers no task it no
@@ -53,7 +53,7 @@ class Pool(asynpool.AsynPool):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
 
     def _create_worker_process(self, i: int) -> Any:
-        """Let the first process of each place end after another share of the tasks, so that they are not replaced together."""
+        """Let the first process of each place end after another share of the tasks: then they are out of step."""
         limit = self._maxtasksperchild
         if limit and i not in self._places:
             self._maxtasksperchild = max(1, limit * (i % self._processes + 1) // self._processes)

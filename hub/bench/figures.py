@@ -156,7 +156,7 @@ def _names(only: str) -> list[str]:
     return [name.strip() for name in only.split(",") if name.strip()]
 
 
-def is_complete(rows: Sequence[Row], verdicts: Collection[str], absent: Collection[str], *, strictly: bool) -> bool:
+def is_complete(rows: Sequence[Row], verdicts: Collection[str], missed: Collection[str], *, strictly: bool) -> bool:
     """Tell whether all of ours came out; strictly: also every row. A rival that is not there costs its rows, no more."""
     ours = {row.ours for row in rows}
-    return bool(verdicts) and not ours & set(absent) and not (strictly and {row.id for row in rows} - set(verdicts))
+    return bool(verdicts) and not ours & set(missed) and not (strictly and {row.id for row in rows} - set(verdicts))
