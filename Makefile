@@ -13,7 +13,7 @@ demo:
 lint:
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy .
+	.venv/bin/mypy hub registry_app sagas
 	.venv/bin/lint-imports
 
 ci:
