@@ -11,6 +11,7 @@ from hub.aio import in_thread
 from hub.errors import ErrorCode, IntegrationError
 from hub.events import bus, messages, subscriptions, topics
 from hub.events.durable import DurableConsumer
+from hub.events.hearing import Hearing
 from hub.events.listener import Listener
 from hub.events.live import Handler, LiveSubscription
 from hub.events.messages import EventMessage
@@ -138,5 +139,8 @@ class EventBus:
         except IntegrationError as exc:
             log.warning("a message on a live channel is no event", extra={"code": str(exc.code)})
             return
-        for subscription_id in self._matcher.match(event.topic):
-            self._live[subscription_id].offer(event)
+        matching = [self._live[subscription_id] for subscription_id in self._matcher.match(event.topic)]
+        takers = [one for one in matching if one.expects(event)]
+        hearing = Hearing(event, len(takers))
+        for taker in takers:
+            taker.offer(hearing)

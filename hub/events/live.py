@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hub.aio import in_thread
-from hub.events import causes
+from hub.events.hearing import Hearing
 from hub.events.messages import EventMessage
-from hub.telemetry import conventions, metrics, tracing
+from hub.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -30,20 +30,25 @@ class LiveSubscription:
         self.name = name
         self.received = self.dropped = self.failed = 0
         self._handler = handler
-        self._queue: asyncio.Queue[EventMessage] = asyncio.Queue(QUEUE_LIMIT)
+        self._queue: asyncio.Queue[Hearing] = asyncio.Queue(QUEUE_LIMIT)
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._consumer = asyncio.create_task(self._consume(), name=f"hub-events-{self.id}")
 
-    def offer(self, event: EventMessage) -> None:
-        """Queue an event unless it came before (two patterns of one connection may both bring it)."""
+    def expects(self, event: EventMessage) -> bool:
+        """Tell whether an event is new here (two patterns of one connection may both bring it)."""
         if event.metadata.event_id in self._seen:
-            return
+            return False
         self._seen[event.metadata.event_id] = None
         if len(self._seen) > REMEMBERED_IDS:
             self._seen.popitem(last=False)
+        return True
+
+    def offer(self, hearing: Hearing) -> None:
+        """Queue an event, or drop it when there is no room."""
         try:
-            self._queue.put_nowait(event)
+            self._queue.put_nowait(hearing)
         except asyncio.QueueFull:
+            hearing.let_go()
             self._drop()
 
     def _drop(self) -> None:
@@ -55,29 +60,24 @@ class LiveSubscription:
 
     async def _consume(self) -> None:
         while True:
-            event = await self._queue.get()
-            await self._handle(event)
+            hearing = await self._queue.get()
+            try:
+                await self._handle(hearing)
+            finally:
+                hearing.done(self.name)
             self._queue.task_done()
 
-    async def _handle(self, event: EventMessage) -> None:
+    async def _handle(self, hearing: Hearing) -> None:
         self.received += 1
-        attributes = {
-            conventions.EVENT_ID: event.metadata.event_id,
-            conventions.MESSAGING_DESTINATION: event.topic,
-            conventions.SUBSCRIPTION: self.name,
-        }
-        traceparent = event.metadata.traceparent or None
         try:
-            with (
-                causes.handling(event),
-                tracing.span(f"process {event.topic}", kind="consumer", attributes=attributes, traceparent=traceparent),
-            ):
-                await call(self._handler, event)
+            with hearing.handling(self.name):
+                await call(self._handler, hearing.event)
         except Exception:
             # The edge of the bus: a live handler that fails must not end its subscription, nor touch the others.
             self.failed += 1
             metrics.increment("hub_event_handler_failures_total", subscriber=self.name)
-            log.exception("a live handler failed", extra={"subscriber": self.name, "event_id": event.metadata.event_id})
+            extra = {"subscriber": self.name, "event_id": hearing.event.metadata.event_id}
+            log.exception("a live handler failed", extra=extra)
 
     async def idle(self) -> None:
         """Return when everything queued so far was handled."""
@@ -87,6 +87,8 @@ class LiveSubscription:
         """Stop; what is queued is not handled any more."""
         self._consumer.cancel()
         await asyncio.gather(self._consumer, return_exceptions=True)
+        while not self._queue.empty():
+            self._queue.get_nowait().let_go()
 
 
 async def call(handler: Handler, event: EventMessage) -> Any:

@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from hub.telemetry import context, conventions, store
 from hub.telemetry.ids import new_trace_id
 from hub.telemetry.jsonlines import JsonLinesSink
+from hub.telemetry.on_demand import SpanOnDemand
 from hub.telemetry.otel import KINDS, span_context_of, traceparent_of
 from hub.telemetry.pipeline import DATABASE, Sink, SpanPipeline, collecting
 from hub.telemetry.redaction import Redactor
@@ -57,18 +58,41 @@ def span(
     `kind` is internal, server, client, producer or consumer; `start_ns` are nanoseconds since 1970. A `span_id` that
     follows from what is traced lets others link to the span without having heard of it.
     """
-    parent = None if traceparent is None else context_of(traceparent)
     if span_id:
         _next_span_id.set(span_id)
-    with _tracer().start_as_current_span(
+    begun = begin(name, kind=kind, attributes=attributes, traceparent=traceparent, links=links, start_ns=start_ns)
+    with otel_trace.use_span(begun, end_on_exit=True) as current:
+        yield current
+
+
+def begin(
+    name: str,
+    *,
+    kind: str = "internal",
+    attributes: Mapping[str, Any] | None = None,
+    traceparent: str | None = None,
+    parent: otel_trace.Span | None = None,
+    links: Sequence[str] = (),
+    start_ns: int | None = None,
+) -> otel_trace.Span:
+    """Start a span that the caller ends, without making it the current one; for a part of what `parent` traces, give that."""
+    context = None if traceparent is None else context_of(traceparent)
+    return _tracer().start_span(
         name,
-        context=parent,
+        context=context if parent is None else otel_trace.set_span_in_context(parent, Context()),
         kind=KINDS[kind],
         attributes=_with_correlation(attributes),
         links=[otel_trace.Link(found) for found in map(span_context_of, links) if found is not None],
         start_time=start_ns,
-    ) as current:
-        yield current
+    )
+
+
+@contextmanager
+def span_on_demand(name: str, *, kind: str, attributes: Mapping[str, Any], parent: otel_trace.Span) -> Iterator[None]:
+    """Trace the block as a part of `parent` if anything refers to its span, if it fails or if it takes 10 ms."""
+    part = SpanOnDemand(lambda start_ns: begin(name, kind=kind, attributes=attributes, parent=parent, start_ns=start_ns))
+    with otel_trace.use_span(part, end_on_exit=True):
+        yield
 
 
 def traceparent() -> str | None:

@@ -11,7 +11,7 @@ from hub.events import live
 from hub.events.face import EventBus
 from hub.events.messages import EventMessage
 from hub.redis_client import client
-from hub.telemetry import store, tracing
+from hub.telemetry import on_demand, store, tracing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -146,13 +146,17 @@ def test_a_failing_handler_keeps_its_subscription_and_touches_no_other():
     assert run(scenario)["failed"] == 3
 
 
-def test_a_trace_says_which_handler_failed():
-    async def scenario(bus):
-        def fail(_):
-            raise RuntimeError("no")
+@pytest.fixture(autouse=True)
+def _nothing_is_slow(monkeypatch):
+    monkeypatch.setattr(on_demand, "SLOW_SEC", 3_600)
 
-        await bus.subscribe("agent.created", lambda _: None, name="audit")
-        await bus.subscribe("agent.created", fail, name="cache")
+
+def spans_of(handlers):
+    """Publish one event to live subscriptions (handlers by name), and return the spans of their work, by subscription."""
+
+    async def scenario(bus):
+        for name, handler in handlers.items():
+            await bus.subscribe("agent.created", handler, name=name)
         with tracing.span("publisher"):
             await bus.publish(event())
             await eventually(lambda: all(one["received"] for one in bus.subscriptions()))
@@ -160,10 +164,77 @@ def test_a_trace_says_which_handler_failed():
             return tracing.trace_id()
 
     trace_id = run(scenario)
-
     tracing.flush()
     handled = [span for span in store.trace(trace_id) if span.span_name == "process agent.created"]
-    assert {span.attributes["hub.subscription"]: span.status for span in handled} == {"audit": "unset", "cache": "error"}
+    return {span.attributes.get("hub.subscription", "all"): span for span in handled}
+
+
+def test_a_trace_says_which_handler_failed():
+    def fail(_):
+        raise RuntimeError("no")
+
+    spans = spans_of({"audit": lambda _: None, "cache": fail})
+
+    assert {name: span.status for name, span in spans.items()} == {"all": "unset", "cache": "error"}
+    assert spans["cache"].parent_span_id == spans["all"].span_id
+    assert spans["all"].attributes["hub.subscriptions"] == ["audit", "cache"]
+    assert spans["all"].attributes["hub.handlers"] == 2
+
+
+def test_a_handler_alone_has_the_span_of_its_event():
+    spans = spans_of({"audit": lambda _: None})
+
+    assert list(spans) == ["audit"]
+
+
+def test_what_a_handler_has_others_do_is_traced_under_its_own_span():
+    heard = []
+
+    async def ask(_):
+        with tracing.span("asked"):
+            heard.append(tracing.traceparent())
+
+    spans = spans_of({"asks": ask, "idle": lambda _: None})
+
+    assert spans.keys() == {"all", "asks"}
+    [asked] = [span for span in store.trace(spans["all"].trace_id) if span.span_name == "asked"]
+    assert (asked.parent_span_id, asked.span_id) == (spans["asks"].span_id, heard[0].split("-")[2])
+
+
+def test_a_slow_handler_has_a_span_of_its_own(monkeypatch):
+    monkeypatch.setattr(on_demand, "SLOW_SEC", 0)
+
+    spans = spans_of({"audit": lambda _: None, "cache": lambda _: None})
+
+    assert spans.keys() == {"all", "audit", "cache"}
+
+
+def test_an_event_that_some_drop_and_some_never_handle_still_has_its_span(monkeypatch):
+    monkeypatch.setattr(live, "QUEUE_LIMIT", 1)
+
+    async def scenario(bus):
+        never, got = asyncio.Event(), []
+
+        async def stuck(_):
+            await never.wait()
+
+        stuck_id = await bus.subscribe("agent.created", stuck, name="stuck")
+        await bus.subscribe("agent.created", got.append, name="fast")
+        ids = []
+        for number in range(3):  # one is being handled, one waits, one is dropped
+            with tracing.span("publisher"):
+                ids.append(tracing.trace_id())
+                await bus.publish(event())
+            await eventually(lambda number=number: len(got) > number)
+        assert bus.subscriptions()[0]["dropped"] == 1
+        await bus.unsubscribe(stuck_id)
+        return ids
+
+    ids = run(scenario)
+
+    tracing.flush()
+    shared = [span for trace_id in ids for span in store.trace(trace_id) if "hub.handlers" in span.attributes]
+    assert [span.attributes["hub.subscriptions"] for span in shared] == [["fast", "stuck"], ["fast"], ["fast"]]
 
 
 def test_after_a_lost_connection_the_subscriptions_come_back():
