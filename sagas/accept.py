@@ -16,7 +16,7 @@ from hub.json_values import check_json
 from hub.routing.context import RequestContext
 from hub.telemetry import conventions, tracing
 from hub.telemetry.secrets import redactor
-from sagas import clock, listening, locks, machine, store
+from sagas import clock, listening, locks, machine, store, versions
 from sagas.models import SagaExecution
 from sagas.spec import SagaSpec
 from sagas.states import RunState
@@ -83,7 +83,7 @@ def _store(spec: SagaSpec, context: Mapping[str, Any], request: Request, columns
     try:
         return store.create(spec, run, now=now, spans=spans, **columns)
     except IntegrityError:
-        store.forget_versions()
+        versions.forget()
         return None
 
 

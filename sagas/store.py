@@ -24,10 +24,10 @@ from hub.errors import ErrorCode, IntegrationError
 from hub.telemetry import committed
 from hub.telemetry.secrets import redactor
 from hub.telemetry.values import Metric
-from sagas import clock, columns, locks, machine
+from sagas import clock, columns, locks, machine, versions
 from sagas.events import Event
 from sagas.machine import Verdict
-from sagas.models import SagaExecution, SagaStepExecution, SagaTransition, SagaVersion
+from sagas.models import SagaExecution, SagaStepExecution, SagaTransition
 from sagas.spec import SagaSpec, from_dict
 from sagas.states import ACTIVE, Change, RunState, SagaStatus
 
@@ -236,7 +236,7 @@ def note(pk: uuid.UUID, text: str, actor: str) -> None:
 
 def create(spec: SagaSpec, run: RunState, *, now: float, spans: Sequence[ReadableSpan] = (), **given: Any) -> SagaExecution:
     """Insert a run with its steps, its count and its span in one transaction: from this commit on it is accepted, and will end."""
-    version_id = _version_id(spec)
+    version_id = versions.id_of(spec)
     crash_point("accept.version_stored")
     given |= columns.run_values(spec, run, now)
     row = SagaExecution(definition_id=version_id, saga_name=spec.saga_name, input=run.input, created_at=clock.moment(now), **given)
@@ -255,42 +255,6 @@ def create(spec: SagaSpec, run: RunState, *, now: float, spans: Sequence[Readabl
         crash_point("accept.before_commit", row.pk)
     crash_point("accept.after_commit", row.pk)
     return row
-
-
-_version_ids: dict[tuple[str, str, str], int] = {}
-
-
-def _version_id(spec: SagaSpec) -> int:
-    """Return the row of a definition's snapshot, asked for once per process.
-
-    Within a caller's transaction it is asked each time and not remembered: the insert could not be repeated if pruning
-    took the row away (`forget_versions`), and a row that is rolled back leaves its number to another on SQLite.
-    """
-    if connection.in_atomic_block:
-        return _version_row(spec).pk
-    known = (spec.saga_name, spec.version, spec.hash)
-    if known not in _version_ids:
-        if len(_version_ids) > 1000:
-            _version_ids.clear()
-        _version_ids[known] = _version_row(spec).pk
-    return _version_ids[known]
-
-
-def forget_versions() -> None:
-    """Ask again where the snapshots are: an insert failed, and pruning may have taken one away."""
-    _version_ids.clear()
-
-
-def _version_row(spec: SagaSpec) -> SagaVersion:
-    defaults = {"hash": spec.hash, "snapshot": spec.to_dict()}
-    version, _ = SagaVersion.objects.get_or_create(saga_name=spec.saga_name, version=spec.version, defaults=defaults)
-    if version.hash != spec.hash:
-        raise IntegrationError(
-            ErrorCode.DEFINITION_IMMUTABLE,
-            f"saga {spec.saga_name!r} version {spec.version!r} was started before with other steps",
-            recovery_suggestion="give the changed definition a new version",
-        )
-    return version
 
 
 @lru_cache(maxsize=8)
