@@ -1,8 +1,11 @@
 """Descriptions of services that many tests start from."""
 
-from registry_app import services
+from django.utils import timezone
+
+from registry_app import health, services
 from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.models import Service
+from registry_app.rules import Finding, Verdict
 from registry_app.values import ServiceInfo
 
 
@@ -24,3 +27,13 @@ def register(name="L02_runtime", endpoint="http://127.0.0.1:8002", *, status=Non
 
 def row_of(info):
     return Service.objects.get(service_id=info.service_id)
+
+
+GOOD = {"probe": Finding(verdict=Verdict.GOOD, reason="HTTP 200", took_ms=4.2)}
+BAD = {"probe": Finding(verdict=Verdict.BAD, reason="connection refused", took_ms=1.0)}
+
+
+def say(info, *found, at=None):
+    for witnesses in found:
+        health.record(info.service_id, witnesses, at=at or timezone.now())
+    return row_of(info)

@@ -1,0 +1,86 @@
+"""Who probes which instance and when, and what a probe finds: with real servers and a real database."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from registry_app import prober
+from registry_app.models import HealthChange, Service
+from registry_app.timing import SCAN_SEC
+from tests.registry.samples import http_check, register, row_of
+from tests.registry.targets import raw_server
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_probe_makes_a_new_service_healthy_and_writes_it_down(httpserver):
+    httpserver.expect_request("/health").respond_with_data("ok")
+    info = register(endpoint=httpserver.url_for(""), check=http_check())
+
+    assert prober.run_due() == 1
+
+    row = row_of(info)
+    assert (row.status, row.reason, row.tracker) == ("healthy", "probe: HTTP 200", "g")
+    assert (row.witnesses["probe"]["verdict"], row.witnesses["probe"]["reason"]) == ("good", "HTTP 200")
+    assert 0 < row.recent_ms[0] < 5000
+    change = row.changes.get(kind=HealthChange.Kind.HEALTH)
+    assert (change.old_status, change.new_status, change.reason) == ("unknown", "healthy", "probe: HTTP 200")
+
+
+def test_a_probe_that_hangs_is_a_finding():
+    with raw_server(b"", drip_sec=0.2) as port:
+        info = register(endpoint=f"http://127.0.0.1:{port}", check=http_check(timeout_sec=0.5, failure_threshold=1))
+        prober.run_due()
+
+    assert row_of(info).reason == "probe: no whole answer within 0.5 s"
+
+
+def test_an_instance_can_be_probed_out_of_turn(httpserver):
+    httpserver.expect_request("/health").respond_with_data("ok")
+    info = register("probed-out-of-turn", endpoint=httpserver.url_for(""), check=http_check())
+    prober.claim_due(10, now=timezone.now())
+
+    assert prober.probe_now(info.service_id) == "healthy"
+    assert prober.probe_now("nobody") is None
+
+
+class TestClaims:
+    def test_what_is_claimed_is_not_due_for_another(self):
+        for port in range(1001, 1006):
+            register(endpoint=f"http://127.0.0.1:{port}", check=http_check())
+        now = timezone.now()
+
+        first, second = prober.claim_due(3, now=now), prober.claim_due(10, now=now)
+
+        assert (len(first), len(second)) == (3, 2)
+        assert not {job.row.service_id for job in first} & {job.row.service_id for job in second}
+        assert prober.claim_due(10, now=now) == []
+
+    def test_two_who_saw_the_same_row_do_not_both_get_it(self):
+        register(check=http_check())
+        seen_by_both = Service.objects.get()
+        now = timezone.now()
+
+        claims = [prober._claim(seen_by_both, now), prober._claim(seen_by_both, now)]
+
+        assert [claim is not None for claim in claims] == [True, False]
+
+    def test_the_next_look_is_an_interval_on_with_jitter(self):
+        infos = [register(endpoint=f"http://127.0.0.1:{port}", check=http_check(interval_sec=100)) for port in range(1001, 1041)]
+        now = timezone.now()
+
+        prober.claim_due(100, now=now)
+
+        waits = [(row_of(info).next_probe_at - now).total_seconds() for info in infos]
+        assert all(90 - SCAN_SEC <= wait <= 100 - SCAN_SEC for wait in waits)
+        assert max(waits) - min(waits) > 2
+
+    def test_the_longest_due_come_first(self):
+        infos = [register(endpoint=f"http://127.0.0.1:{port}") for port in range(1001, 1004)]
+        for age, info in enumerate(infos):
+            Service.objects.filter(service_id=info.service_id).update(next_probe_at=timezone.now() - timedelta(seconds=10 + age))
+
+        jobs = prober.claim_due(2, now=timezone.now())
+
+        assert [job.row.service_id for job in jobs] == [infos[2].service_id, infos[1].service_id]

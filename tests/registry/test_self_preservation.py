@@ -1,0 +1,82 @@
+"""When most services go bad at once, the hub suspects itself first; the clock is moved by the test."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from registry_app import preservation, services, state
+from registry_app.models import Service
+from tests.registry.samples import BAD, GOOD, http_check, register, row_of, say
+
+pytestmark = pytest.mark.django_db
+
+START = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def six(time_machine):
+    time_machine.move_to(START, tick=False)
+    infos = [register(f"S{n}", f"http://127.0.0.1:{1001 + n}", check=http_check(failure_threshold=2)) for n in range(6)]
+    for info in infos:
+        say(info, GOOD)
+    return infos
+
+
+def all_say(infos, found, *, minutes=0.0):
+    for info in infos:
+        say(info, found, at=START + timedelta(minutes=minutes))
+    return [row_of(info).status for info in infos]
+
+
+def test_when_all_fail_at_once_their_status_is_held_and_the_summary_says_why(six):
+    all_say(six, BAD, minutes=1)
+    assert all_say(six, BAD, minutes=1.5) == ["healthy"] * 6
+
+    assert row_of(six[0]).reason == "held at healthy: probe: connection refused"
+    said = services.health_summary()["self_preservation"]
+    assert said.startswith("6 of 6 services went bad at once; the hub's own Redis answers in ")
+
+
+def test_one_failure_among_six_is_believed(six):
+    row = say(six[0], BAD, BAD)
+
+    assert row.status == "unhealthy"
+    assert state.current_freeze() is None
+
+
+def test_failures_far_apart_are_believed(six):
+    for number, info in enumerate(six):
+        row = say(info, BAD, BAD, at=START + timedelta(minutes=5 * number))
+        assert row.status == "unhealthy"
+
+
+def test_nobody_leaves_while_the_hub_suspects_itself(six):
+    for info in six:
+        register(info.service_name, info.endpoint, check=http_check(failure_threshold=2, deregister_after=3))
+    for _ in range(6):
+        all_say(six, BAD, minutes=1)
+
+    assert Service.objects.filter(deregistered_at=None).count() == 6
+
+
+def test_after_five_minutes_the_evidence_is_believed(six, time_machine):
+    all_say(six, BAD, minutes=1)
+    all_say(six, BAD, minutes=1.5)
+
+    time_machine.move_to(START + timedelta(minutes=6.6), tick=False)
+    assert all_say(six, BAD, minutes=6.6) == ["unhealthy"] * 6
+    assert services.health_summary()["self_preservation"] is None
+
+
+def test_it_ends_when_most_answer_again(six):
+    all_say(six, BAD, minutes=1)
+    all_say(six, BAD, minutes=1.5)
+    preservation.review(at=START + timedelta(minutes=2))
+    assert state.current_freeze()
+
+    all_say(six[:3], GOOD, minutes=2)
+    preservation.review(at=START + timedelta(minutes=2))
+
+    assert state.current_freeze() is None
+    assert row_of(six[0]).status == "healthy"
+    assert say(six[5], BAD, at=START + timedelta(minutes=2.5)).status == "unhealthy"
