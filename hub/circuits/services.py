@@ -58,16 +58,6 @@ def configure(service_name: str, overrides: dict[str, Any]) -> CircuitSnapshot:
     return _push_overrides(CircuitSetting.objects.get(service_name=service_name))
 
 
-def apply_setting(row: CircuitSetting, *, by: str) -> None:
-    """Bring a saved row of the admin to the fleet."""
-    _push_overrides(row)
-    if row.is_forced and row.mode_until is not None:
-        left = (row.mode_until - timezone.now()).total_seconds()
-        force(row.service_name, CircuitState(row.mode), by=by, why=row.mode_why, for_sec=left)
-    elif breaker.look(row.service_name).state in MANUAL:
-        reset(row.service_name, by=by, why="manual state taken off")
-
-
 def all_states() -> list[CircuitSnapshot]:
     """Return every breaker that the fleet knows, by name; without Redis those that this process has met."""
     names = fleet().reach(_living_names)

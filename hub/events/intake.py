@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -21,22 +21,6 @@ log = logging.getLogger(__name__)
 
 Entry = tuple[str, dict[str, str]]
 """What Redis gives: the entry's id, and its fields."""
-Tap = Callable[[Sequence[EventMessage]], None]
-_taps: list[Tap] = []
-
-
-def add_tap(tap: Tap) -> None:
-    """Show `tap` every event that the relay takes over, in batches, within the transaction that stores them.
-
-    It sees an event at least once; what it does must be harmless when repeated. When it raises, the batch comes again.
-    """
-    if tap not in _taps:
-        _taps.append(tap)
-
-
-def has_taps() -> bool:
-    """Tell whether anybody looks at every event."""
-    return bool(_taps)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,8 +38,6 @@ def take(entries: Iterable[Entry], roster: Roster, *, now: datetime) -> list[Tak
     taken = [one for entry in entries if (one := _read(entry, roster)) is not None]
     with transaction.atomic():
         store([one for one in taken if one.subscribers], now=now)
-        for tap in _taps:
-            tap([one.event for one in taken])
     metrics.increment("hub_events_relayed_total", len(taken))
     return taken
 

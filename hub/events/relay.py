@@ -4,7 +4,7 @@ They share one consumer group: Redis gives each event to one of them, and what a
 An entry is acknowledged after its rows are committed, so at worst it is taken over twice, which changes nothing.
 
     relay.run(stop)             # until `stop` is set
-    relay.run_once()            # one round; returns what it did
+    relay.Relay().round()       # one round; returns what it did
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -158,7 +157,7 @@ class Relay:
         """Say up to where everything is taken over: publishers may drop it, ordered subscriptions may send it."""
         mark = taken_over()
         self._floor = positions.sortable(mark)
-        if len(self._roster) or intake.has_taps():
+        if len(self._roster):
             client().set(stream.READ, mark)
         else:
             client().delete(stream.READ)
@@ -218,16 +217,6 @@ def drop_dead_consumers(*, idle_ms: int = 3_600_000) -> int:
     for name in dead:
         client().xgroup_delconsumer(stream.STREAM, GROUP, name)
     return len(dead)
-
-
-@cache
-def _own() -> Relay:
-    return Relay()
-
-
-def run_once(*, block_ms: int = 0) -> Round:
-    """Do one round as this process's relay."""
-    return _own().round(block_ms=block_ms)
 
 
 def run(stop: threading.Event) -> None:
