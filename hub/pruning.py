@@ -25,8 +25,8 @@ def delete(rows: QuerySet[Any], *, batch: int = BATCH) -> int:
         keys = list(rows.values_list("pk", flat=True)[:batch])
         if not keys:
             break
-        with transaction.atomic():
-            rows.model._default_manager.filter(pk__in=keys).delete()
+        with transaction.atomic(using=rows.db):
+            rows.model._default_manager.using(rows.db).filter(pk__in=keys).delete()
             crash_point("prune.before_commit")
         crash_point("prune.after_commit")
         deleted += len(keys)

@@ -121,7 +121,7 @@ def _forward(child: Loaded) -> Ended | None:
     if status in ACTIVE:
         return None
     if status is SagaStatus.COMPLETED:
-        return Ended(outcome="ok", output=child.row.context, served_by=str(child.row.pk))
+        return calls.checked_output(child.row.context, settings.HUB.saga_max_context_bytes, served_by=str(child.row.pk))
     # A compensated child left nothing; any other that did not complete may have.
     return Ended(outcome="failed" if status is SagaStatus.COMPENSATED else "unknown", error=error, retryable=False)
 

@@ -16,7 +16,8 @@ from typing import Any, overload
 from django.db import transaction
 from django.utils import timezone
 
-from hub.errors import Refused
+from hub import pruning
+from hub.errors import ErrorCode, IntegrationError, Refused
 from sagas.participant.models import SagaBarrier
 
 Function = Callable[..., Any]
@@ -43,7 +44,9 @@ def saga_participant(
 def _wrap(function: Function, *, undo: bool, using: str | None) -> Function:
     @functools.wraps(function)
     def guarded(context: dict[str, Any], output: Any = None) -> Any:
-        about = context["_saga"]
+        about = context.get("_saga")
+        if about is None:
+            raise IntegrationError(ErrorCode.ARGUMENT_MISSING, f"{function.__name__} is a saga's step, and its context has no '_saga'")
         step = {"execution_id": about["execution_id"], "step_id": about["step_id"]}
         with transaction.atomic(using=using):
             return _undo(function, step, context, output, using) if undo else _do(function, step, context, using)
@@ -77,6 +80,8 @@ def _insert(step: dict[str, str], direction: str, origin: str, using: str | None
 
 
 def prune(*, older_than: timedelta, using: str | None = None) -> int:
-    """Delete barrier rows that no saga can ask for any more; give it longer than the longest saga lives."""
-    old = SagaBarrier.objects.using(using).filter(created_at__lt=timezone.now() - older_than)
-    return old.delete()[0]
+    """Delete barrier rows that no saga can ask for any more; give it longer than the longest saga lives.
+
+    ``manage.py prune_saga_barriers`` does it from outside.
+    """
+    return pruning.delete(SagaBarrier.objects.using(using).filter(created_at__lt=timezone.now() - older_than).order_by("created_at"))

@@ -22,7 +22,8 @@ def _note(context: dict[str, Any], kind: str) -> str:
 def act(context: dict[str, Any]) -> dict[str, Any]:
     order, about = _note(context, "do"), context["_saga"]
     _obey(_in_turn(order, about["execution_id"]), about["attempt"])
-    return {f"{about['step_id']}_done": about["attempt"]}
+    said = {f"{about['step_id']}_text": "t" * 150_000} if order == "talk" else {}
+    return {f"{about['step_id']}_done": about["attempt"], **said}
 
 
 def _in_turn(order: str, execution_id: str) -> str:

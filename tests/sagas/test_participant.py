@@ -7,13 +7,12 @@ import threading
 import uuid
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connections
 from django.utils import timezone
 
-from hub.errors import Refused
-from sagas.models import SagaLock
+from hub.errors import IntegrationError, Refused
 from sagas.participant import saga_participant
-from sagas.participant.barrier import prune
 from sagas.participant.models import SagaBarrier
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -153,9 +152,30 @@ def test_random_schedules_in_a_row_keep_the_rule_too():
         assert (reserved, released) in {(0, 0), (1, 1)}
 
 
-def test_old_rows_are_pruned():
-    reserve(context())
-    SagaBarrier.objects.update(created_at=timezone.now() - timezone.timedelta(days=40))
+def test_old_rows_are_pruned(capsys):
+    for number in range(5):
+        reserve(context(step_id=f"seat-{number}"))
+    SagaBarrier.objects.filter(step_id__startswith="seat").update(created_at=timezone.now() - timezone.timedelta(days=31))
+    reserve(context("e2"))
 
-    assert prune(older_than=timezone.timedelta(days=30)) == 2
-    assert not SagaLock.objects.exists()
+    call_command("prune_saga_barriers")
+
+    assert capsys.readouterr().out == "saga barriers: 5\n"
+    assert not SagaBarrier.objects.filter(step_id__startswith="seat-").exists()
+    assert effects("e2") == (1, 0)
+    assert SagaBarrier.objects.filter(execution_id="e2", step_id="seat").exists()
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "nan", "inf", "soon"])
+def test_a_wrong_age_prunes_nothing(days):
+    reserve(context())
+
+    with pytest.raises(CommandError):
+        call_command("prune_saga_barriers", f"--days={days}")
+
+    assert SagaBarrier.objects.filter(step_id="seat").exists()
+
+
+def test_a_task_that_no_saga_calls_says_so():
+    with pytest.raises(IntegrationError, match=r"E11901.*reserve is a saga's step, and its context has no '_saga'"):
+        reserve({"seat": 7})

@@ -154,6 +154,15 @@ def test_a_completed_child_is_undone_as_a_whole_by_its_parent(worker, sweeper):
     assert ledger.effects(found["execution_id"]) == ["a.do", "b.do", "a.undo"]
 
 
+def test_a_child_whose_context_is_too_large_for_its_parent_is_undone(worker, sweeper):
+    found = run("outer", timeout_sec=40, x="talk", y="talk")
+
+    assert (found["status"], found["error"]["code"]) == ("compensated", "E11461")
+    child = child_of(found["execution_id"])
+    assert (status_of(child), ledger.effects(child)) == ("compensated", ["x.do", "y.do", "y.undo", "x.undo"])
+    assert ledger.effects(found["execution_id"]) == ["a.do", "a.undo"]
+
+
 def test_cancelling_the_parent_calls_the_child_off(worker, sweeper):
     execution_id = services.start("outer", {"plan": {"x": "slow"}})["execution_id"]
     wait_until(lambda: SagaExecution.objects.filter(parent=execution_id, started_count__gt=0).exists(), what="the child to start")
