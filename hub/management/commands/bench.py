@@ -7,8 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
+from argparse import ArgumentParser
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from hub.bench.scratch import scratch
 from hub.bench.servers import servers
 from hub.bench.sizes import Sizes
 from hub.errors import IntegrationError
+from hub.management.arguments import whole
 
 FEW = 1_000
 SIZES = {
@@ -49,16 +49,16 @@ class Command(BaseCommand):
         parser.add_argument("what", nargs="?", choices=["run", "memory", "pools", "load", "pages"], default="run")
         run = parser.add_argument_group("run, memory and pools")
         run.add_argument("--only", default="", help="rows, such as S1,R2; all if left out")
-        run.add_argument("--rounds", type=_whole(1), help="5 if left out, 1 for memory")
+        run.add_argument("--rounds", type=whole(1), help="5 if left out, 1 for memory")
         run.add_argument("--strict", action="store_true", help="fail also when a rival could not run")
         run.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite", help="started for this run, removed after it")
         run.add_argument("--json", type=Path, help="write the verdicts to this file too")
         for field in fields(Sizes):
-            run.add_argument(f"--{field.name.replace('_', '-')}", type=_whole(1), default=field.default, help=SIZES[field.name])
+            run.add_argument(f"--{field.name.replace('_', '-')}", type=whole(1), default=field.default, help=SIZES[field.name])
         filling = parser.add_argument_group("load and pages")
         filling.add_argument("--more", action="store_true", help="load: add to a database that has rows")
         for name, count in MANY.items():
-            filling.add_argument(f"--{name.replace('_', '-')}", type=_whole(0), default=count)
+            filling.add_argument(f"--{name.replace('_', '-')}", type=whole(0), default=count)
 
     def handle(self, *, what: str, **options: Any) -> None:
         try:
@@ -100,15 +100,6 @@ class Command(BaseCommand):
         if missed:
             raise CommandError(f"{missed} of {len(lines)} pages miss a target")
         self.stdout.write(f"all {len(lines)} pages keep to {limit_ms:g} ms, {pages.MAX_QUERIES} queries, ratio {pages.MAX_RATIO:g}")
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isascii() or not text.isdecimal() or int(text) < least:
-            raise ArgumentTypeError(f"must be a whole number of at least {least}, not {text!r}")
-        return int(text)
-
-    return read
 
 
 def _table(lines: list[pages.Line], limit_ms: float) -> Table:

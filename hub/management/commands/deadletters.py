@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from hub.errors import IntegrationError
 from hub.events import deadletters, replays
 from hub.events.models import DeadLetter
+from hub.management.arguments import PAGE, whole
 
 
 class Command(BaseCommand):
@@ -23,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--by", default=getpass.getuser(), help="who decides (default: the user of this shell)")
         commands = parser.add_subparsers(dest="command", required=True)
         listed = commands.add_parser("list", help="open dead letters, newest first")
-        listed.add_argument("--limit", type=int, default=20)
+        listed.add_argument("--limit", type=whole(1, PAGE), default=20)
         commands.add_parser("groups", help="open dead letters by cause")
         for name, text in (("show", "one dead letter with each attempt"), ("replay", "give the event to its subscription again")):
             commands.add_parser(name, help=text).add_argument("id", type=int)

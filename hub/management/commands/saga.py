@@ -16,6 +16,7 @@ from rich.table import Table
 from hub.console.saga import story
 from hub.console.saga.actions import SAGA
 from hub.errors import IntegrationError
+from hub.management.arguments import PAGE, whole
 from sagas import deploys, services, store
 from sagas.models import SagaLock, SagaTransition
 from sagas.states import SagaStatus
@@ -32,7 +33,7 @@ class Command(BaseCommand):
         listing = verbs.add_parser("list", help="newest sagas first")
         listing.add_argument("--status", choices=[status.value for status in SagaStatus])
         listing.add_argument("--name")
-        listing.add_argument("--limit", type=int, default=20)
+        listing.add_argument("--limit", type=whole(1, PAGE), default=20)
         listing.add_argument("--json", action="store_true")
         show = verbs.add_parser("show", help="one saga with its steps and history")
         show.add_argument("execution_id")

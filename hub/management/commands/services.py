@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.errors import ErrorCode, IntegrationError
+from hub.management.arguments import PAGE, whole
 from registry_app import history, maintenance, overview, prober, services, sync
 from registry_app.sync import Difference
 
@@ -31,7 +32,7 @@ class Command(BaseCommand):
         verbs = parser.add_subparsers(dest="verb", required=True)
         listing = verbs.add_parser("list", help="all instances, the sick first")
         listing.add_argument("--status", choices=["healthy", "degraded", "unhealthy", "unknown"])
-        listing.add_argument("--limit", type=int, default=100)
+        listing.add_argument("--limit", type=whole(1, PAGE), default=100)
         listing.add_argument("--json", action="store_true")
         show = verbs.add_parser("show", help="one service: its instances, what each witness says, the last changes")
         show.add_argument("service_name")

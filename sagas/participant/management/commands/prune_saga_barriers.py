@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from sagas.participant import barrier
 
@@ -21,7 +21,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--days", type=float, default=30.0, help="longer than the longest saga lives (30)")
-        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help="what `using` of saga_participant names")
+        parser.add_argument(
+            "--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections), help="what `using` of saga_participant names"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prune and say how many rows that were."""
