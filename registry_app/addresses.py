@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from hub.celery import PUBLIC
 from hub.conf import HubSettings
 from hub.errors import ErrorCode, IntegrationError
 from registry_app.checks import HealthCheck, HealthCheckType
@@ -59,9 +60,16 @@ def check_place(host: str, port: int, policy: AddressPolicy) -> None:
 
 
 def check_endpoint(place: Endpoint, policy: AddressPolicy) -> None:
-    """Refuse a service endpoint whose host may not be called; see `check_place`."""
+    """Refuse a service endpoint whose host may not be called (see `check_place`), or a queue of the hub; E11080."""
     if place.takes_requests:
         check_place(place.host, place.port, policy)
+    elif is_own_queue(place.host):
+        raise IntegrationError(ErrorCode.ENDPOINT_ADDRESS_REFUSED, f"queue {place.host} is the hub's own")
+
+
+def is_own_queue(name: str) -> bool:
+    """Tell whether a queue is one of the hub: a route to it would be a loop or a way in."""
+    return name == PUBLIC or name.startswith(f"{PUBLIC}.")
 
 
 def check_target(check: HealthCheck) -> None:

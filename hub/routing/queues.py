@@ -21,21 +21,26 @@ from hub.errors import ErrorCode, IntegrationError, RequestFailed
 from hub.json_values import check_json
 from hub.routing.request import BINARY_KEY, Request
 from hub.routing.values import Answer
+from registry_app.addresses import is_own_queue
+from registry_app.endpoints import parse_endpoint
 from registry_app.wire import Call
 
 FIRST_LOOK_SEC, LONGEST_LOOK_SEC = 0.01, 0.2
 REFUSAL_STATUS = 409
 """What the exception ``Refused`` of a task stands for: an explicit no."""
 
+PRIVATE = ("hub.", "celery.")
 _STORE_ERRORS = (redis.RedisError, OSError, KombuError)
 
 
 def exchange(call: Call, request: Request, *, endpoint: str, headers: dict[str, str], task_id: str) -> Answer:
     """Send the task under `task_id` and return its result as the answer's body.
 
-    Errors (RequestFailed): E11340 not sent; E11342 no result in time; E11343 result lost; E11344 the task failed; E11345 it refused.
+    Errors: E11080 a task or a queue of the hub's own. RequestFailed: E11340 not sent; E11342 no result in time; E11343 result
+    lost; E11344 the task failed; E11345 it refused.
     """
-    queue, task = endpoint.removeprefix("celery://"), task_name(request.path)
+    queue, task = parse_endpoint(endpoint).host, task_name(request.path)
+    _refuse_own(queue, task)
     started = time.monotonic()
     left = call.time_left()
     deadline = datetime.now(UTC) + timedelta(seconds=left)
@@ -45,6 +50,12 @@ def exchange(call: Call, request: Request, *, endpoint: str, headers: dict[str, 
     return Answer(
         status_code=200, headers={}, body=_result(meta, task), connect_sec=call.connect_sec, server_sec=time.monotonic() - started
     )
+
+
+def _refuse_own(queue: str, task: str) -> None:
+    """Keep the hub's own tasks for those who may send them: a message from here has left its sender's scopes behind."""
+    if task.startswith(PRIVATE) or is_own_queue(queue):
+        raise IntegrationError(ErrorCode.ENDPOINT_ADDRESS_REFUSED, f"task {task[:80]} in queue {queue} is the hub's own")
 
 
 def task_name(path: str) -> str:

@@ -11,6 +11,10 @@ from hub.redis_client import client
 from hub.routing import services
 from hub.routing.context import RequestContext
 from hub.routing.queues import task_name
+from registry_app import lookup
+from registry_app import services as registry
+from registry_app.models import Service
+from tests.registry.samples import describe
 
 pytestmark = pytest.mark.django_db
 
@@ -60,3 +64,40 @@ def test_a_task_that_nobody_knows_ends_with_the_deadline(register):
 @pytest.mark.parametrize(("path", "task"), [("/l03/reserve", "l03.reserve"), ("/l03.reserve", "l03.reserve"), ("/a//b/", "a.b")])
 def test_a_path_names_a_task(path, task):
     assert task_name(path) == task
+
+
+def test_a_worker_that_registered_itself_is_called_by_its_queue(register):
+    client().delete("l05.planning")
+    name = register("celery://l05.planning/worker1@host")
+
+    with pytest.raises(IntegrationError):
+        services.route(name, "POST", "/l05/plan", timeout=0.2)
+
+    assert client().llen("l05.planning") == 1
+    assert not client().exists("l05.planning/worker1@host")
+
+
+@pytest.mark.parametrize(
+    ("queue", "path"),
+    [("l03", "/hub/sagas/cancel"), ("l03", "/hub.control.prune_spans"), ("l03", "/celery/backend_cleanup"), ("hub.sagas", "/l03/reserve")],
+)
+def test_the_hubs_own_tasks_and_queues_are_no_service(register, queue, path):
+    name = register("celery://l03")
+    Service.objects.filter(service_name=name).update(endpoint=f"celery://{queue}")
+    lookup.forget()
+    before = client().llen(queue)
+
+    with pytest.raises(IntegrationError) as caught:
+        services.route(name, "POST", path, data={"execution_id": "x"}, timeout=0.3)
+
+    assert caught.value.code == "E11080"
+    assert client().llen(queue) == before
+
+
+@pytest.mark.parametrize("endpoint", ["celery://hub", "celery://hub/worker@host", "celery://hub.sagas", "celery://hub.reply.events"])
+def test_a_queue_of_the_hub_cannot_be_registered(endpoint):
+    with pytest.raises(IntegrationError) as caught:
+        registry.register(describe("me", endpoint))
+
+    assert caught.value.code == "E11080"
+    assert not Service.objects.filter(service_name="me").exists()
