@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import redis
 from celery import Signature, signature
 from celery.result import AsyncResult
 from kombu import compression, serialization
-from kombu.exceptions import KombuError
 
 from hub.celery import app
 from hub.errors import IntegrationError
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 QUEUE = "hub.reply.events"
 DELIVERED, FAILED = "hub.events.delivered", "hub.events.failed"
 BATCH = 500
+MAX_NUMBER = 2**63 - 1
 UNKNOWN = "the subscriber's task failed; its error is not in the hub's result backend"
 
 
@@ -89,12 +90,20 @@ def _read(text: str) -> Answer | None:
         message = json.loads(text)
         args, kwargs, _ = _body(message)
         task_id = str(args[0]) if message["headers"]["task"] == FAILED else ""
-        return Answer(delivery_id=int(kwargs["delivery_id"]), attempt=int(kwargs["attempt"]), task_id=task_id)
-    except (ValueError, LookupError, TypeError, KombuError) as exc:
-        # It cannot become an answer by waiting; the delivery's lease decides.
+        return Answer(delivery_id=_number(kwargs["delivery_id"]), attempt=_number(kwargs["attempt"]), task_id=task_id)
+    except Exception as exc:
+        # Whatever it is, it cannot become an answer by waiting, and must not stop those behind it; the delivery's lease decides.
         metrics.increment("hub_event_answers_unreadable_total")
         log.warning("a message in the reply queue is no answer", extra={"error": type(exc).__name__})
         return None
+
+
+def _number(value: Any) -> int:
+    """Return a number that a column holds."""
+    number = int(value)
+    if not 0 <= number <= MAX_NUMBER:
+        raise ValueError("no number of a row")
+    return number
 
 
 def _body(message: dict[str, Any]) -> Any:
@@ -108,9 +117,15 @@ def _body(message: dict[str, Any]) -> Any:
 
 
 def error_of(task_id: str) -> str:
-    """Return the error of a failed message as text; layers that keep no results leave none."""
+    """Return the error of a failed message as text; layers that keep no results, or in a form of their own, leave none."""
     result = AsyncResult(task_id, app=app)
-    found = result.result
+    try:
+        found = result.result
+    except redis.RedisError:
+        raise
+    except Exception as exc:
+        log.warning("a subscriber's error cannot be read", extra={"task_id": task_id, "error": type(exc).__name__})
+        found = None
     # The answer is here; the payload that may be in it need not lie in Redis for another hour.
     result.forget()
     if isinstance(found, IntegrationError):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import pickle
 import zlib
 
 import pytest
@@ -14,6 +15,13 @@ from hub.redis_client import client
 from tests.events.helpers import now, publish, relay_round, subscribed, under_way
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def made(*, delivery_id="1", attempt="1", **headers):
+    """An answer by hand, its numbers as JSON."""
+    body = f'[[], {{"delivery_id": {delivery_id}, "attempt": {attempt}}}, null]'
+    about = {"content-type": "application/json", "content-encoding": "utf-8"}
+    return json.dumps({"body": body, "headers": {"task": answers.DELIVERED, **headers}, "properties": {}, **about})
 
 
 @pytest.fixture
@@ -57,6 +65,16 @@ def test_a_failure_without_a_stored_error_is_still_a_failure(sent):
     assert DeadLetter.objects.get().error == answers.UNKNOWN
 
 
+def test_a_failure_in_a_form_of_the_layers_own_holds_up_none(sent):
+    app.backend.set("celery-task-meta-pickled", pickle.dumps({"status": "FAILURE", "result": "no"}))
+    reply(answers.on_failure(sent), "pickled")
+
+    assert answers.take(now=now()) == 1
+
+    assert DeadLetter.objects.get().error == answers.UNKNOWN
+    assert client().llen(answers.QUEUE) == 0
+
+
 def test_an_answer_that_is_recorded_twice_changes_nothing(sent):
     reply(answers.on_success(sent))
     text = client().lindex(answers.QUEUE, 0)
@@ -81,7 +99,18 @@ def test_a_layer_may_compress_its_messages(sent):
 
 @pytest.mark.parametrize(
     "text",
-    ["no json", "[]", "{}", '{"body": "e30=", "headers": {"task": "x"}, "properties": {}, "content-type": "application/x-pickle"}'],
+    [
+        "no json",
+        "[]",
+        "{}",
+        '{"body": "e30=", "headers": {"task": "x"}, "properties": {}, "content-type": "application/x-pickle"}',
+        '{"body": "e30=", "headers": {"task": "x"}, "properties": [], "content-type": "application/json"}',
+        made(delivery_id="1e999"),
+        made(delivery_id=str(2**70)),
+        made(delivery_id="-1"),
+        made(attempt="true"),
+        made(compression="application/x-gzip"),
+    ],
 )
 def test_what_is_no_answer_is_dropped_and_holds_up_none(sent, text):
     client().lpush(answers.QUEUE, text)
