@@ -186,9 +186,20 @@ def _check_metadata(meta: EventMetadata) -> None:
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"source {str(meta.source_service)[:80]!r} is malformed")
     if meta.priority not in PRIORITIES:
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"priority {str(meta.priority)[:80]!r} is none of {', '.join(PRIORITIES)}")
+    _check_time(meta.timestamp)
     for name, value in (("correlation id", meta.correlation_id), ("causation id", meta.causation_id), ("trace id", meta.trace_id)):
         if value and (not isinstance(value, str) or not _CORRELATION.match(value)):
             raise IntegrationError(ErrorCode.CORRELATION_INVALID, f"{name} {str(value)[:80]!r} is malformed")
+
+
+def _check_time(moment: object) -> None:
+    """Refuse what is no point in time, or none that can be stored: without a zone, or beyond the calendar in UTC."""
+    try:
+        is_known = isinstance(moment, datetime) and moment.tzinfo is not None and bool(moment.astimezone(UTC))
+    except OverflowError:
+        is_known = False
+    if not is_known:
+        raise IntegrationError(ErrorCode.TIME_MALFORMED, f"timestamp {str(moment)[:80]!r} is no time with a zone")
 
 
 def encode(event: EventMessage, *, max_bytes: int) -> str:

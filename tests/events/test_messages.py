@@ -1,5 +1,5 @@
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -56,6 +56,9 @@ def test_the_wire_form_has_the_attributes_of_cloudevents_and_comes_back_the_same
         ({"tags": "text"}, "E11008"),
         ({"tags": ["a,b"]}, "E11008"),
         ({"tags": ["x"] * 33}, "E11008"),
+        ({"timestamp": datetime(2026, 1, 1)}, "E11909"),  # noqa: DTZ001
+        ({"timestamp": datetime.min.replace(tzinfo=timezone(timedelta(hours=2)))}, "E11909"),
+        ({"timestamp": "2026-01-01T00:00:00Z"}, "E11909"),
         ({"priority": "now"}, "E11902"),
         ({"source_service": "a b"}, "E11902"),
     ],
