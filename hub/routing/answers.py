@@ -41,7 +41,7 @@ def retry_after_sec(value: str | None, now: datetime) -> float | None:
         return float(value)
     try:
         wait = (parsedate_to_datetime(value) - now).total_seconds()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return max(0.0, wait) if math.isfinite(wait) else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
 from hub.routing import paths
 from hub.routing.context import HEADER_NAMES
+from hub.telemetry.redaction import is_secret_key
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
@@ -87,8 +89,9 @@ class Request:
 
     @property
     def fingerprint(self) -> str:
-        """Return what tells this request from another one under the same idempotency key."""
-        parts = (self.service_name.encode(), self.method.encode(), self.target.encode(), self.body or b"")
+        """Return what tells this request from another one under the same idempotency key; in another's name it is another."""
+        credentials = json.dumps(sorted(one for one in self.headers.items() if is_secret_key(one[0]))).encode()
+        parts = (self.service_name.encode(), self.method.encode(), self.target.encode(), self.body or b"", credentials)
         return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
@@ -138,9 +141,9 @@ def check_timeout(timeout: object, limits: Limits) -> float:
         return limits.timeout_sec
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"timeout must be a number of seconds, not {type(timeout).__name__}")
-    if not math.isfinite(timeout) or not 0 < timeout <= limits.max_timeout_sec:
+    if not 0 < timeout <= limits.max_timeout_sec:  # which neither infinity nor what is no number is
         raise IntegrationError(
-            ErrorCode.TIMEOUT_INVALID, f"timeout must be above 0 and at most {limits.max_timeout_sec:g} s, not {timeout:g}"
+            ErrorCode.TIMEOUT_INVALID, f"timeout must be above 0 and at most {limits.max_timeout_sec:g} s, not {timeout!s:.20}"
         )
     return float(timeout)
 

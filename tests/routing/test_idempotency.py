@@ -26,7 +26,15 @@ def test_the_second_call_gets_the_first_answer_and_nothing_is_sent(service, targ
     assert len(target.requests) == 1
 
 
-@pytest.mark.parametrize("other", [{"data": {"a": 2}}, {"path": "/other", "data": {"a": 1}}, {"params": {"x": 1}, "data": {"a": 1}}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"data": {"a": 2}},
+        {"path": "/other", "data": {"a": 1}},
+        {"params": {"x": 1}, "data": {"a": 1}},
+        {"headers": {"Authorization": "Bearer somebody-else"}, "data": {"a": 1}},
+    ],
+)
 def test_the_same_key_with_another_request_is_refused(service, target, other):
     first = ask(service, data={"a": 1})
 

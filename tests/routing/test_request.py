@@ -164,6 +164,7 @@ def test_a_hostile_header_is_refused(headers, code):
         ({"timeout": float("inf")}, "E11305"),
         ({"timeout": float("nan")}, "E11305"),
         ({"timeout": 10**9}, "E11305"),
+        ({"timeout": 10**400}, "E11305"),
         ({"timeout": "5"}, "E11902"),
         ({"timeout": True}, "E11902"),
         ({"idempotency_key": ""}, "E11306"),
@@ -214,8 +215,18 @@ def test_query_parameters_join_those_of_the_path():
 def test_the_fingerprint_tells_requests_apart():
     prints = {
         build(**c).fingerprint
-        for c in ({}, {"data": 1}, {"path": "/other"}, {"method": "PUT"}, {"params": {"a": 1}}, {"service_name": "x"})
+        for c in (
+            {},
+            {"data": 1},
+            {"path": "/other"},
+            {"method": "PUT"},
+            {"params": {"a": 1}},
+            {"service_name": "x"},
+            {"headers": {"Authorization": "Bearer alice"}},
+            {"headers": {"Authorization": "Bearer bob"}},
+            {"headers": {"Cookie": "session=bob"}},
+        )
     }
 
-    assert len(prints) == 6
+    assert len(prints) == 9
     assert build(headers={"x-a": "1"}).fingerprint == build().fingerprint

@@ -1,10 +1,12 @@
 """When an attempt is repeated, how soon, and out of which budget."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from hub.circuits import fleet, store
 from hub.errors import ErrorCode, RequestFailed
-from hub.routing import budget, retries
+from hub.routing import answers, budget, retries
 from hub.routing.budget import Budget
 from hub.routing.retries import RetryPolicy
 
@@ -72,3 +74,20 @@ def test_the_budget_is_the_fleets():
         pass
 
     assert not other.spend(service)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        ("Thu, 01 Jan 2026 00:00:30 GMT", 30.0),
+        ("Wed, 31 Dec 2025 00:00:00 GMT", 0.0),
+        ("soon", None),
+        ("-1", None),
+        ("Thu, 01 Jan 2026 00:00:00 +99999999999999999999", None),
+        ("Thu, 01 Jan 99999 00:00:00 GMT", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_read_or_passed_over(value, seconds):
+    assert answers.retry_after_sec(value, datetime(2026, 1, 1, tzinfo=UTC)) == seconds
