@@ -152,7 +152,9 @@ def _under(permit: Permit, func: Callable[..., R], args: tuple[Any, ...], kwargs
 def look(service_name: str, config: CircuitBreakerConfig | None = None) -> CircuitSnapshot:
     """Return how a breaker stands, without changing it."""
     check_name(service_name)
-    policy = config or default_config()
+    # This process's good results go along, and are judged by the policy that its calls are made with.
+    copy = fleet().copies.get(service_name)
+    policy = config or (copy.permit_config if copy else None) or default_config()
     found = fleet().ask(service_name, "look", policy)
     if found is None:
         return fleet().local.snapshot(service_name, policy)

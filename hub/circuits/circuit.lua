@@ -58,6 +58,8 @@ local function number_of(name)
 end
 local max_open_ms = math.floor(1000 * (number_of('max_timeout_sec') or 10 * config.timeout_sec))
 local slice_ms = math.max(1, math.floor(config.window_size_sec * 1000 / SLICES))
+-- Who only looks need not know the policy of those who call, and changes nothing by his own.
+if operation == 'look' and c.slice_ms > 0 then slice_ms = c.slice_ms end
 local slice = math.floor(now / slice_ms)
 
 if c.slice_ms ~= slice_ms then -- another window size: its slices have other numbers

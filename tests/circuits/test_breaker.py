@@ -27,6 +27,32 @@ def test_f1_it_opens_at_the_fifth_failure_and_not_before(service):
     assert 0 < caught.value.retry_after_sec <= 60
 
 
+def test_looking_changes_nothing_for_callers_with_another_policy(service):
+    policy = CircuitBreakerConfig(failure_threshold=50, window_size_sec=30, minimum_calls=10, error_rate_threshold=0.5)
+    for number in range(9):
+        breaker.look(service)
+        fail(service, 1, policy) if number % 2 else breaker.execute_with(policy, service, int)
+    assert breaker.look(service).state.value == "closed"
+
+    fail(service, 1, policy)
+
+    assert breaker.look(service).state.value == "open"
+
+
+def test_whoever_looks_judges_good_results_by_the_policy_of_their_calls(service):
+    patient = CircuitBreakerConfig(failure_threshold=50, minimum_calls=100)
+    for _ in range(3):
+        breaker.execute_with(patient, service, int)  # the last ones are told with the next question
+    generation = breaker.fleet().copies[service].snapshot.generation
+    for _ in range(6):  # by another process
+        about = {"ok": False, "slow": False, "failure": "{}", "retry_after_ms": 0, "worker": "b", "probe_id": ""}
+        store.ask(service, "record", patient, generation=generation, **about)
+
+    seen = breaker.look(service)
+
+    assert (seen.state.value, seen.failed, seen.ok) == ("closed", 6, 3)
+
+
 def test_a_success_begins_the_count_anew(service):
     fail(service, 4)
     assert breaker.execute(service, lambda: "fine") == "fine"
