@@ -52,6 +52,9 @@ class ApiEntrance:
             request.get_host()
         except DisallowedHost:
             return problems.answer(IntegrationError(ErrorCode.HOST_REFUSED))
+        if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+            # No text of ours holds it, and not every database can even be asked for it.
+            return problems.answer(IntegrationError(ErrorCode.QUERY_PARAMETER_INVALID, "the address holds the character NUL"))
         response = self.get_response(request)
         if response.status_code < 400 or response.headers.get("Content-Type") == problems.CONTENT_TYPE:
             return response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -69,9 +69,14 @@ def decode(cursor: str, length: int) -> list[Any]:
         found = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, RecursionError):
         raise _malformed() from None
-    if not isinstance(found, list) or len(found) != length:
+    if not isinstance(found, list) or len(found) != length or any(isinstance(one, str) and "\0" in one for one in found):
         raise _malformed()
     return found
+
+
+def _in_utc(value: Any) -> Any:
+    """Return a time in UTC, as the database wants it; OverflowError when there is none."""
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 def _position(model: type[Model], by: str, cursor: str) -> list[Any]:
@@ -79,7 +84,7 @@ def _position(model: type[Model], by: str, cursor: str) -> list[Any]:
     if None in position:
         raise _malformed()
     try:
-        return [field.to_python(value) for field, value in zip(fields, position, strict=True)]  # type: ignore[union-attr]
+        return [_in_utc(field.to_python(value)) for field, value in zip(fields, position, strict=True)]  # type: ignore[union-attr]
     except (ValidationError, ValueError, TypeError, OverflowError):
         raise _malformed() from None
 

@@ -57,6 +57,10 @@ BAD = (
     "limit=201",
     "limit=many",
     "cursor=%00",
+    "correlation_id=%00",
+    "cursor=" + encode(["\0"]),
+    "cursor=" + encode(["0001-01-01T00:00:00+14:00", 5]),
+    "cursor=" + encode(["9999-12-31T23:59:59-14:00", "00000000-0000-0000-0000-000000000000"]),
     "cursor=" + encode(["a", "b", "c"]),
     "cursor=" + encode([{}]),
     "cursor=" + encode([{}, {}]),
@@ -77,3 +81,8 @@ def test_a_bad_parameter_is_refused(caller, path):
 def test_a_bad_filter_is_refused(caller):
     for path in ("/sagas?status=odd", "/services?status=odd", "/requests?outcome=odd", "/dead-letters?status=odd"):
         assert caller.get(path).json()["code"] == "E11912", path
+
+
+def test_an_address_with_the_character_nul_is_refused(caller):
+    for path in ("/services/%00", "/services/a%00b/instances", "/sagas/%00", "/traces/%00"):
+        assert (caller.get(path).status_code, caller.get(path).json()["code"]) == (422, "E11912"), path
