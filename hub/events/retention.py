@@ -12,9 +12,11 @@ from hub import pruning
 from hub.events import positions, stream
 from hub.events.models import DeadLetter, Delivery, Event, ReplayRun, Subscription, Topic
 from hub.redis_client import client
-from hub.telemetry import metrics
+from hub.telemetry import metric_store, metrics
+from hub.telemetry.series import OTHER
 
 log = logging.getLogger(__name__)
+OLDEST = "hub_subscription_oldest_seconds"
 BEHIND_SEC = 60.0
 """An event that waits this long for the relay is an alarm."""
 
@@ -55,14 +57,16 @@ def watch(*, unread: int, oldest_unread: str | None, now: datetime) -> float:
     if age_sec > BEHIND_SEC:
         log.warning("events wait for the relay", extra={"code": "E11141", "unread": unread, "oldest_sec": round(age_sec)})
     metrics.set_gauge("hub_dead_letters", DeadLetter.objects.filter(status=DeadLetter.Status.OPEN).count())
-    for name, seconds in slowest(now=now):
-        metrics.set_gauge("hub_subscription_oldest_seconds", seconds, subscription=name)
+    oldest = oldest_open(now=now)
+    for name, seconds in oldest.items():
+        metrics.set_gauge(OLDEST, seconds, subscription=name)
+    metric_store.drop_series(OLDEST, lambda labels: labels.get("subscription") not in {*oldest, OTHER})
     return age_sec
 
 
-def slowest(*, now: datetime) -> list[tuple[str, float]]:
-    """Return for each subscription with something due how many seconds its oldest open delivery has waited."""
+def oldest_open(*, now: datetime) -> dict[str, float]:
+    """Return for each subscription how many seconds its oldest open delivery has waited, 0 when none is open."""
     rows = Delivery.objects.filter(subscription=OuterRef("pk"), finished_at=None)
     oldest = rows.order_by("position").values("created_at")[:1]
-    found = Subscription.objects.annotate(oldest=oldest).filter(oldest__isnull=False).values_list("name", "oldest")
-    return [(name, max(0.0, (now - created).total_seconds())) for name, created in found]
+    found = Subscription.objects.annotate(oldest=oldest).values_list("name", "oldest")
+    return {name: 0.0 if created is None else max(0.0, (now - created).total_seconds()) for name, created in found}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Count, Max
-
 from hub.events.messages import EventMessage
 from hub.events.models import Subscription
 from hub.events.topics import Matcher
@@ -44,8 +42,8 @@ class Roster:
 
     def refresh(self) -> None:
         """Load the table again if it changed: a subscription counts from the moment its maker's call returned."""
-        found = Subscription.objects.aggregate(Count("id"), Max("id"), Max("updated_at"))
-        version = tuple(found.values())
+        # All of them: the newest change need not have the latest time, for its writer has a clock of its own.
+        version = tuple(Subscription.objects.order_by("pk").values_list("pk", "updated_at"))
         if version == self._version:
             return
         self._subscribers = {row.pk: subscriber_of(row) for row in Subscription.objects.all()}

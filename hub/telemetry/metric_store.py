@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any
@@ -150,6 +150,18 @@ def read(names: Iterable[str]) -> dict[str, list[Series]]:
             pipe.hgetall(f"hub:metric:{name}")
         answers = pipe.execute()
     return {name: _series(fields) for name, fields in zip(names, answers, strict=True)}
+
+
+def drop_series(name: str, is_gone: Callable[[dict[str, str]], bool]) -> None:
+    """Forget those series of a gauge whose labels name what is not there any more."""
+    key = f"hub:metric:{name}"
+    labels: Any = client().smembers(f"{key}:sets")
+    gone = [one for one in labels if is_gone(json.loads(one))]
+    if gone:
+        with client().pipeline(transaction=True) as pipe:
+            pipe.hdel(key, *gone)
+            pipe.srem(f"{key}:sets", *gone)
+            pipe.execute()
 
 
 def _series(fields: dict[str, str]) -> list[Series]:

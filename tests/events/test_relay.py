@@ -10,10 +10,11 @@ from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
 
 from hub import prepared
-from hub.events import dispatch, relay, retention, stream, subscriptions, topic_counts
-from hub.events.models import DeadLetter, Delivery, Event, Topic
+from hub.events import deliveries, dispatch, relay, retention, stream, subscriptions, topic_counts
+from hub.events.models import DeadLetter, Delivery, Event, Subscription, Topic
 from hub.events.relay import Relay
 from hub.redis_client import client
+from hub.telemetry import metric_store, metrics
 from tests.events.helpers import now, publish, queued, relay_round, send_again, subscribed, under_way
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -67,6 +68,22 @@ def test_a_subscription_gets_what_is_published_right_after_it_was_made_by_a_rela
     running.round(block_ms=0)
 
     assert Delivery.objects.count() == 1
+
+
+def test_a_change_counts_whatever_the_time_of_its_writers_clock():
+    subscribed("made-by-a-fast-clock", "other.*")
+    Subscription.objects.update(updated_at=now(seconds=90))
+    subscribed("one", "old.*")
+    running = Relay()
+    running.round(block_ms=0)
+
+    row = Subscription.objects.get(name="one")
+    row.pattern = "agent.*"
+    row.save()
+    publish()
+    running.round(block_ms=0)
+
+    assert Delivery.objects.get().subscription.name == "one"
 
 
 def test_an_entry_that_is_read_twice_makes_one_delivery():
@@ -177,6 +194,27 @@ def test_being_behind_is_an_alarm(caplog):
 
     assert unread == 1
     assert any(getattr(record, "code", "") == "E11141" for record in caplog.records)
+
+
+def test_how_far_a_subscription_is_behind_comes_down_again():
+    def gauges():
+        retention.watch(unread=0, oldest_unread=None, now=now(seconds=600))
+        metrics.flush()
+        retention.watch(unread=0, oldest_unread=None, now=now(seconds=600))
+        found = metric_store.read([retention.OLDEST])[retention.OLDEST]
+        return {one.labels["subscription"]: round(one.value, -1) for one in found}
+
+    subscribed("one", "agent.*")
+    subscribed("two", "order.*")
+    publish()
+    relay_round()
+    assert gauges() == {"one": 600, "two": 0}
+
+    deliveries.delivered([row.pk for row in under_way()], now=now())
+    assert gauges() == {"one": 0, "two": 0}
+
+    subscriptions.unsubscribe("one")
+    assert gauges() == {"two": 0}
 
 
 def test_what_is_finished_is_pruned_and_what_waits_for_a_person_is_not(settings):
