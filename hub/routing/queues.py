@@ -18,6 +18,7 @@ from kombu.exceptions import KombuError, OperationalError
 
 from hub.celery import app
 from hub.errors import ErrorCode, IntegrationError, RequestFailed
+from hub.events.targets import PRIVATE
 from hub.json_values import check_json
 from hub.routing.request import BINARY_KEY, Request
 from hub.routing.values import Answer
@@ -29,7 +30,6 @@ FIRST_LOOK_SEC, LONGEST_LOOK_SEC = 0.01, 0.2
 REFUSAL_STATUS = 409
 """What the exception ``Refused`` of a task stands for: an explicit no."""
 
-PRIVATE = ("hub.", "celery.")
 _STORE_ERRORS = (redis.RedisError, OSError, KombuError)
 
 
