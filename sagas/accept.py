@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import IntegrityError
 
 from hub.errors import ErrorCode, IntegrationError
-from hub.json_values import check_json
+from hub.json_values import check_json, storable
 from hub.routing.context import RequestContext
 from hub.telemetry import conventions, tracing
 from hub.telemetry.secrets import redactor
@@ -100,7 +100,7 @@ def _trace(request: Request) -> dict[str, str]:
     return {
         "traceparent": tracing.traceparent() or "",
         "trace_id": tracing.trace_id() or "",
-        "correlation_id": redactor().text(known)[:128],
+        "correlation_id": storable(redactor().text(known)[:128]),
     }
 
 
@@ -108,6 +108,14 @@ def _family(request: Request) -> dict[str, Any]:
     if request.parent is None:
         return {"rerun_of": request.rerun_of}
     return {"parent": request.parent, "parent_step": request.parent_step, "depth": request.parent.depth + 1}
+
+
+def check_arguments(timeout_sec: Any, correlation_id: Any) -> None:
+    """Refuse a time limit that is none (E11414) and a correlation id that is no text (E11107); None stands for the default."""
+    if timeout_sec is not None and not _is_timeout(timeout_sec):
+        raise IntegrationError(ErrorCode.SAGA_TIMEOUT_INVALID, f"timeout_sec {ascii(timeout_sec)[:80]} must be above 0, at most 30 days")
+    if not isinstance(correlation_id, str | None):
+        raise IntegrationError(ErrorCode.CORRELATION_INVALID, f"correlation id {ascii(correlation_id)[:80]} must be a text")
 
 
 def _check(context: Any, request: Request) -> str:
@@ -119,8 +127,7 @@ def _check(context: Any, request: Request) -> str:
         raise IntegrationError(ErrorCode.IDEMPOTENCY_KEY_INVALID, f"idempotency_key {ascii(key)[:80]} must have 1 to {MAX_KEY} characters")
     if key is not None and redactor().hides(key):
         raise IntegrationError(ErrorCode.IDEMPOTENCY_KEY_INVALID, "idempotency_key looks like a secret; keys are kept and shown")
-    if timeout_sec is not None and not _is_timeout(timeout_sec):
-        raise IntegrationError(ErrorCode.SAGA_TIMEOUT_INVALID, f"timeout_sec {ascii(timeout_sec)[:80]} must be above 0, at most 30 days")
+    check_arguments(timeout_sec, request.correlation_id)
     known_timeout = None if request.parent else timeout_sec  # a child's is what its parent has left, not part of the request
     return hashlib.sha256(json.dumps([context, known_timeout], sort_keys=True).encode()).hexdigest()
 

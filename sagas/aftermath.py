@@ -8,7 +8,7 @@ from __future__ import annotations
 from hub.telemetry import metrics
 from sagas import brake, chain, clock, locks, store
 from sagas.models import SagaExecution
-from sagas.states import ACTIVE, Direction, SagaStatus, StepState
+from sagas.states import ACTIVE, Direction, SagaStatus, StepState, StepStatus
 from sagas.store import Applied
 
 
@@ -36,7 +36,7 @@ def _give_slots_back(applied: Applied) -> None:
 
 
 def _undo_ended(before: StepState, after: StepState) -> bool:
-    return before.lease_until is not None and after.lease_until is None and after.undo_attempts > 0
+    return before.status is StepStatus.COMPENSATING and before.lease_until is not None and after.lease_until is None
 
 
 def _wake_one_that_waits() -> None:

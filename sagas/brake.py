@@ -22,8 +22,11 @@ def target_of(call: Call) -> str:
 
 
 def take(call: Call, execution_id: str, index: int, *, lease_until: float) -> bool:
-    """Take a slot for an undo; False when all are taken."""
+    """Take a slot for an undo, or go on with the one that it has; False when all are taken."""
     target, most = target_of(call), settings.HUB.saga_max_undos_per_target
+    own = UndoSlot.objects.filter(target=target, execution=uuid.UUID(execution_id), step_index=index)
+    if own.update(lease_until=clock.moment(lease_until)):
+        return True
     UndoSlot.objects.filter(target=target, lease_until__lt=clock.moment(clock.now())).delete()
     used = set(UndoSlot.objects.filter(target=target).values_list("number", flat=True))
     free = (number for number in range(most) if number not in used)

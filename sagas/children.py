@@ -70,8 +70,12 @@ def _count(parent: SagaExecution, index: int) -> int:
 
 def _undo(attempt: Attempt) -> Ended | None:
     child = latest(attempt.applied.row, attempt.index)
-    if child is None:
-        return Ended(outcome="ok")
+    if child is None and attempt.applied.run.steps[attempt.index].served_by:
+        return Ended(outcome="failed", error=calls.as_error(ErrorCode.COMPENSATION_FAILED, "the child's record is gone"), retryable=False)
+    return Ended(outcome="ok") if child is None else _ask_to_turn_back(child)
+
+
+def _ask_to_turn_back(child: SagaExecution) -> Ended | None:
     try:
         return _turn_back(store.load(child.pk))
     except IntegrationError as exc:
@@ -101,7 +105,10 @@ def look(parent: Loaded, index: int) -> Ended | None:
     if child is None:
         return _lost_at_its_start(parent, index)
     loaded = store.load(child.pk)
-    return _backward(loaded) if plan.is_undoing(parent.run.steps[index]) else _forward(loaded)
+    if not plan.is_undoing(parent.run.steps[index]):
+        return _forward(loaded)
+    # One that only ended forward was not told yet: whoever was to tell it has died, or is slow.
+    return _ask_to_turn_back(child) if loaded.run.status in (SagaStatus.COMPLETED, SagaStatus.FAILED) else _backward(loaded)
 
 
 def _lost_at_its_start(parent: Loaded, index: int) -> Ended | None:

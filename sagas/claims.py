@@ -85,7 +85,7 @@ def _obstacle(loaded: Loaded, index: int, direction: Direction) -> dict[str, Any
     """Return what keeps the step from beginning now: an entity another run holds (S24), or too many undos at once."""
     row, step = loaded.row, loaded.spec.steps[index]
     if direction is Direction.DO:
-        held = locks.acquire(row) if row.lock_names and not row.started_count else None
+        held = locks.acquire(row) if row.lock_names else None
         return None if held is None else calls.as_error(ErrorCode.ENTITY_LOCKED, locks.locked(held).message)
     if step.undo is None:
         return None

@@ -16,8 +16,10 @@ from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
 from sagas import clock
 from sagas.models import SagaExecution, SagaLock
+from sagas.states import FINAL, SagaStatus
 
 MAX_NAME = 200
+_SETTLED = FINAL - {SagaStatus.NEEDS_OPERATOR}
 
 
 def names(templates: tuple[str, ...], context: Mapping[str, Any]) -> list[str]:
@@ -45,8 +47,7 @@ def _fill(template: str, context: Mapping[str, Any]) -> str:
 
 def acquire(row: SagaExecution) -> SagaLock | None:
     """Take all locks of a run; return None when it has them, else one that another run holds."""
-    held = SagaLock.objects.filter(name__in=row.lock_names)
-    mine = {lock.name for lock in held if lock.execution_id == row.pk}
+    mine = {lock.name for lock in _held(row.lock_names) if lock.execution_id == row.pk}
     if mine.issuperset(row.lock_names):
         return None
     try:
@@ -59,6 +60,19 @@ def acquire(row: SagaExecution) -> SagaLock | None:
     return None
 
 
+def _held(lock_names: list[str]) -> list[SagaLock]:
+    """Return the locks that are held, without those of runs that have ended.
+
+    A process that took the locks while another one ended the run (cancelled, out of time) leaves them behind: it learns
+    only by its claim that it came too late.
+    """
+    found = list(SagaLock.objects.filter(name__in=lock_names).select_related("execution"))
+    left = [lock.pk for lock in found if SagaStatus(lock.execution.status) in _SETTLED]
+    if left:
+        SagaLock.objects.filter(pk__in=left, execution__status__in=[status.value for status in _SETTLED]).delete()
+    return [lock for lock in found if lock.pk not in left]
+
+
 def insert(row: SagaExecution, *, without: Iterable[str] = ()) -> None:
     """Insert the lock rows of a run; `IntegrityError` when another run has one of them."""
     now, mine = clock.moment(clock.now()), set(without)
@@ -67,9 +81,9 @@ def insert(row: SagaExecution, *, without: Iterable[str] = ()) -> None:
 
 def refuse_if_held(lock_names: list[str]) -> None:
     """Raise E11434 when another run holds one of these."""
-    lock = SagaLock.objects.filter(name__in=lock_names).first()
-    if lock is not None:
-        raise locked(lock)
+    held = _held(lock_names)
+    if held:
+        raise locked(held[0])
 
 
 def locked(lock: SagaLock) -> IntegrationError:

@@ -17,16 +17,21 @@ def retry(draft: Draft, event: events.Retry) -> str:
         return compensate(draft, events.Compensate(now=event.now, reason=event.reason))
     _open_again(draft, SagaStatus.RUNNING, event.reason)
     draft.set(cause=None, error=None, deadline_at=event.deadline_at)
+    _take_up_again(draft, event.reason)
+    return ""
+
+
+def _take_up_again(draft: Draft, reason: str) -> None:
+    """Let the steps that stand still move again."""
     for index, step in enumerate(draft.run.steps):
         if step.status in (StepStatus.FAILED, StepStatus.UNKNOWN):
             to = StepStatus.PENDING if step.status is StepStatus.FAILED else StepStatus.WAITING
             anew: dict[str, Any] = {"attempts": 0, "losses": 0, "error": None, "verify_only": False, "due_at": None}
-            draft.move_step(index, to, event.reason, moves=OPERATOR_STEP_MOVES, **anew)
+            draft.move_step(index, to, reason, moves=OPERATOR_STEP_MOVES, **anew)
         elif step.waiting_for:
-            draft.move_step(index, StepStatus.PENDING, event.reason, due_at=None, waiting_for="")
+            draft.move_step(index, StepStatus.PENDING, reason, due_at=None, waiting_for="")
         elif step.status is StepStatus.WAITING:
             draft.set_step(index, due_at=None)
-    return ""
 
 
 def _has_begun_to_undo(draft: Draft) -> bool:
@@ -60,6 +65,7 @@ def skip(draft: Draft, event: events.Skip) -> str:
         quiet = {"due_at": None, "waiting_for": "", "verify_only": False}
         draft.move_step(event.step, StepStatus.SKIPPED, f"by hand: {event.reason}", moves=OPERATOR_STEP_MOVES, **quiet)
         draft.set(cause=None, error=None, deadline_at=event.deadline_at)
+        _take_up_again(draft, event.reason)
     return ""
 
 

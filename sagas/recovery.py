@@ -20,10 +20,10 @@ from django.db import DatabaseError, transaction
 from redis.exceptions import RedisError
 
 from hub.crashpoints import crash_point
-from hub.error_codes import ErrorCode
+from hub.errors import ErrorCode, IntegrationError
 from hub.redis_client import client
 from hub.telemetry import conventions, metrics, tracing
-from sagas import aftermath, calls, chain, clock, engine, events, handover, store
+from sagas import aftermath, calls, chain, children, clock, engine, events, handover, plan, store
 from sagas.models import SagaExecution
 from sagas.states import ACTIVE, SagaStatus, StepState
 from sagas.store import Applied, Loaded
@@ -129,10 +129,20 @@ def _rescue_span(applied: Applied, cause: str) -> Any:
 
 
 def _look_after_children(loaded: Loaded) -> None:
-    """See whether a child has ended whose word was lost."""
+    """See whether a child has ended whose word was lost, or was never called off by a parent that has turned back."""
     for index, step in enumerate(loaded.run.steps):
         if step.lease_until is not None and loaded.spec.steps[index].do.kind == "saga":
+            if loaded.run.cause is not None and not plan.is_undoing(step):
+                _call_off(str(loaded.row.pk), index)
             handover.child_ended(str(loaded.row.pk), index)
+
+
+def _call_off(execution_id: str, index: int) -> None:
+    try:
+        children.cancel(execution_id, index)
+    except IntegrationError as exc:
+        if exc.code is not ErrorCode.TRANSITION_ILLEGAL:  # it turns back already, or only goes forward
+            raise
 
 
 def _was_given_up(before: StepState, after: StepState) -> bool:

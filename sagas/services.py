@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import uuid
 from datetime import timedelta
@@ -16,13 +15,15 @@ from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
 from hub.partial import given
 from sagas import aftermath, catalog, chain, clock, entrance, events, plan, preflight, store
-from sagas.accept import Request, accept
+from sagas.accept import Request, accept, check_arguments
 from sagas.models import SagaExecution, SagaStepExecution, SagaVersion
-from sagas.spec import SagaSpec
+from sagas.spec import SagaSpec, from_dict
 from sagas.states import ACTIVE, DONE, FINAL, RunState, SagaStatus, StepStatus
 
 _SIGNAL = re.compile(r"^[A-Za-z0-9_.-]{1,100}$")
 PAGE = 100
+MAX_REASON_BYTES = 65_536
+WOKEN_AT_ONCE = 1_000
 _FINAL = [status.value for status in FINAL]
 
 
@@ -47,6 +48,7 @@ def start(
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"saga_name must be a string, not {type(saga_name).__name__}")
     spec = catalog.find(saga_name, None if version is None else str(version))
     entrance.check(catalog.definition_of(spec), context, idempotency_key)
+    check_arguments(timeout_sec, correlation_id)
     if spec.preflight:
         preflight.check(spec, timeout_sec or spec.timeout_sec)
     key = f"message:{message_id}" if idempotency_key is None and message_id else idempotency_key
@@ -114,8 +116,10 @@ def _steps(spec: SagaSpec, run: RunState) -> list[dict[str, Any]]:
 def cancel(execution_id: str, *, reason: str = "", actor: str = "") -> dict[str, Any]:
     """Turn a run back: no step starts any more, the running one ends or times out, then all is undone (S19).
 
-    Errors: E11423, E11908, E11425 when it is final already.
+    Errors: E11423, E11908, E11425 when it is final already, E11905 for a reason that no database keeps.
     """
+    if reason:
+        _check_reason(reason)
     return _ask(execution_id, events.Cancel(now=clock.now(), reason=reason or "no reason given"), actor)
 
 
@@ -212,14 +216,39 @@ def _give(execution_id: str, event: events.Signal) -> dict[str, Any]:
 
 
 def event_came(topic: str, payload: Any, *, correlation_id: str | None = None) -> int:
-    """Wake the runs that wait for an event on this topic; with a correlation id that some of them have, only those."""
+    """Wake the runs that wait for an event on this topic, and return how many those were.
+
+    With the correlation id of a run that waits for this event at some time, only runs of that id: also when it comes again
+    and they wait no more. What one run did not take is raised when all were told, so that the event is delivered again.
+    """
     name = f"event:{topic}"
-    waiting = SagaStepExecution.objects.filter(given("waiting_for", name)).values_list("execution_id", "execution__correlation_id")[:1000]
-    meant = [pk for pk, known in waiting if correlation_id and known == correlation_id] or [pk for pk, _ in waiting]
-    for execution_id in meant:
-        with contextlib.suppress(IntegrationError):  # it ended between the look and the word
-            _give(str(execution_id), events.Signal(name=name, now=clock.now(), payload=payload, keep=False))
-    return len(meant)
+    waiting = SagaStepExecution.objects.filter(given("waiting_for", name)).order_by("pk")
+    if correlation_id and waiting.exists() and _is_for_runs_of(correlation_id, name):
+        waiting = waiting.filter(execution__correlation_id=correlation_id)
+    told, last, failure = 0, 0, None
+    while page := list(waiting.filter(pk__gt=last).values_list("pk", "execution_id")[:WOKEN_AT_ONCE]):
+        outcomes = [_wake(str(execution_id), name, payload) for _, execution_id in page]
+        failure = next(filter(None, outcomes), failure)
+        told, last = told + len(page), page[-1][0]
+    if failure is not None:
+        raise failure
+    return told
+
+
+def _wake(execution_id: str, name: str, payload: Any) -> IntegrationError | None:
+    try:
+        _give(execution_id, events.Signal(name=name, now=clock.now(), payload=payload, keep=False))
+    except IntegrationError as exc:
+        # The first two: it ended, or is gone, between the look and the word.
+        return None if exc.code in (ErrorCode.TRANSITION_ILLEGAL, ErrorCode.EXECUTION_NOT_FOUND) else exc
+    return None
+
+
+def _is_for_runs_of(correlation_id: str, name: str) -> bool:
+    """Tell whether a run of that correlation id waits, waited or will wait for this event."""
+    runs = SagaExecution.objects.filter(correlation_id=correlation_id).values_list("definition_id", flat=True)[:PAGE]
+    snapshots = SagaVersion.objects.filter(pk__in=set(runs)).values_list("snapshot", flat=True)
+    return any(step.do.target == name for snapshot in snapshots for step in from_dict(snapshot).steps)
 
 
 def _index(spec: SagaSpec, step_id: str) -> int:
@@ -233,6 +262,7 @@ def _index(spec: SagaSpec, step_id: str) -> int:
 def _check_reason(reason: str) -> None:
     if not isinstance(reason, str) or not reason.strip():
         raise IntegrationError(ErrorCode.ARGUMENT_MISSING, "a reason is required", recovery_suggestion="say why, for the history")
+    check_json(reason, what="reason", max_bytes=MAX_REASON_BYTES)
 
 
 def _check_operable(spec: SagaSpec, row: SagaExecution, reason: str) -> None:
@@ -266,9 +296,13 @@ def executions(*, status: SagaStatus | str | None = None, saga_name: str | None 
 
 
 def expired() -> pruning.Expired:
-    """Return runs that ended longer ago than the retention, and versions that no run names; those before an operator stay."""
+    """Return runs that ended longer ago than the retention, and versions that no run names.
+
+    Those before an operator stay, and those whose parent is there: it may still have them undone.
+    """
     oldest = clock.moment(clock.now()) - timedelta(days=settings.HUB.saga_retention_days)
-    ended = SagaExecution.objects.filter(finished_at__lt=oldest, status__in=_FINAL).exclude(status=SagaStatus.NEEDS_OPERATOR.value)
+    ended = SagaExecution.objects.filter(finished_at__lt=oldest, status__in=_FINAL, parent=None)
+    ended = ended.exclude(status=SagaStatus.NEEDS_OPERATOR.value)
     return {"sagas": ended.order_by("finished_at"), "saga_versions": SagaVersion.objects.filter(executions__isnull=True).order_by("pk")}
 
 

@@ -50,6 +50,8 @@ def undo(context: dict[str, Any]) -> None:
 def _obey(order: str, attempt: int) -> None:
     if order == "refuse":
         raise Refused("not today")
+    if order == "mumble":
+        raise Refused("no file caf\udce9\x00.txt")
     if order == "fail" or (order == "fail once" and attempt == 1):
         raise ValueError("broken")
     if order == "unknown" or (order == "unknown once" and attempt == 1):
@@ -105,6 +107,9 @@ approval = SagaDefinition.create(
 )
 impatient = SagaDefinition.create("impatient", [*steps("a"), SagaStep(step_id="ask", wait_for="signal:approved", timeout_sec=0.5)])
 timer_first = SagaDefinition.create("timer_first", [SagaStep(step_id="pause", wait_for="timer:0.5"), *steps("a")])
+locked_after_a_wait = SagaDefinition.create(
+    "locked_after_a_wait", [SagaStep(step_id="pause", wait_for="timer:0.2"), *steps("b", "c")], timeout_sec=60, locks=["order:{id}"]
+)
 on_event = SagaDefinition.create("on_event", [*steps("a"), SagaStep(step_id="hear", wait_for="event:agent.created"), *steps("b")])
 inner = SagaDefinition.create("inner", steps("x", "y", max_retries=0), timeout_sec=60)
 outer = SagaDefinition.create(

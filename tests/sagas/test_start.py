@@ -166,3 +166,21 @@ def test_a_version_that_was_rolled_back_is_taken_for_no_other():
     for name in ("no_undo", "picky"):
         run = services.start(name, {})
         assert SagaExecution.objects.get(pk=run["execution_id"]).definition.saga_name == name
+
+
+@pytest.mark.parametrize(("given", "code"), [({"timeout_sec": "60"}, "E11414"), ({"correlation_id": 42}, "E11107")])
+def test_what_is_of_another_type_is_refused_before_anything_is_asked(given, code):
+    for name in ("three_steps", "checked"):
+        with pytest.raises(IntegrationError) as refused:
+            services.start(name, {}, **given)
+        assert refused.value.code == code
+
+
+@pytest.mark.parametrize("reason", ["a\x00b", "caf\udce9"])
+def test_a_reason_that_no_database_keeps_is_refused(reason):
+    execution_id = services.start("three_steps", {})["execution_id"]
+
+    for say in (services.cancel, services.retry, services.compensate):
+        with pytest.raises(IntegrationError) as refused:
+            say(execution_id, reason=reason)
+        assert refused.value.code == "E11905"

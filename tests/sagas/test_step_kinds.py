@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 from django.conf import settings
+from django.utils import timezone
 
 from hub import EventMessage
-from hub.errors import IntegrationError
+from hub.errors import ErrorCode, IntegrationError
 from hub.events import bus
-from sagas import services
+from sagas import aftermath, brake, catalog, children, clock, locks, services, store
+from sagas.accept import Request, accept
 from sagas.models import SagaExecution, SagaLock, SagaTransition, UndoSlot
+from sagas.states import StepState, StepStatus
 from tests.processes import wait_until
 from tests.sagas import ledger
 from tests.sagas.test_engine import ended, run, statuses
@@ -112,6 +118,40 @@ def test_an_event_with_a_correlation_id_wakes_only_the_run_that_has_it(worker, s
     ended(first)
 
 
+def test_an_event_that_comes_again_wakes_nobody_in_the_place_of_the_run_it_was_for(worker, sweeper):
+    first = services.start("on_event", {}, correlation_id="order-1")["execution_id"]
+    second = services.start("on_event", {}, correlation_id="order-2")["execution_id"]
+    waits(first), waits(second)
+    services.event_came("agent.created", {"agent_id": "one"}, correlation_id="order-1")
+    ended(first)
+
+    assert services.event_came("agent.created", {"agent_id": "one"}, correlation_id="order-1") == 0
+
+    assert status_of(second) == "waiting"
+    assert services.event_came("agent.created", {"agent_id": "all"}, correlation_id="of-nobody") == 1
+    assert ended(second)["context"]["agent_id"] == "all"
+
+
+def test_an_event_that_one_run_did_not_take_is_told_to_the_others_and_comes_again(worker, sweeper, monkeypatch):
+    first, second = (services.start("on_event", {})["execution_id"] for _ in range(2))
+    waits(first), waits(second)
+    give = services._give
+
+    def lose_the_first(execution_id, event):
+        if execution_id == first:
+            raise IntegrationError(ErrorCode.EXECUTION_LEASED, "changed by others 12 times in a row")
+        return give(execution_id, event)
+
+    monkeypatch.setattr(services, "_give", lose_the_first)
+    with pytest.raises(IntegrationError, match=r"^E11426: "):
+        services.event_came("agent.created", {})
+    ended(second)
+    monkeypatch.setattr(services, "_give", give)
+    services.event_came("agent.created", {})
+
+    ended(first)
+
+
 def test_an_event_published_on_the_bus_goes_through_the_relay_to_the_waiting_run(worker, relay):
     execution_id = services.start("on_event", {})["execution_id"]
     waits(execution_id)
@@ -161,6 +201,33 @@ def test_a_child_whose_context_is_too_large_for_its_parent_is_undone(worker, swe
     child = child_of(found["execution_id"])
     assert (status_of(child), ledger.effects(child)) == ("compensated", ["x.do", "y.do", "y.undo", "x.undo"])
     assert ledger.effects(found["execution_id"]) == ["a.do", "a.undo"]
+
+
+def test_a_child_is_kept_for_as_long_as_its_parent(worker, sweeper):
+    parent = run("outer")["execution_id"]
+    child = child_of(parent)
+    long_ago = timezone.now() - timedelta(days=settings.HUB.saga_retention_days + 1)
+    SagaExecution.objects.update(finished_at=long_ago)
+    SagaExecution.objects.filter(pk=parent).update(status="needs_operator")
+
+    assert services.prune() == 0
+
+    SagaExecution.objects.filter(pk=parent).update(status="completed")
+    assert services.prune() == 2
+    assert not SagaExecution.objects.filter(pk=child).exists()
+
+
+def test_a_child_that_nobody_told_to_undo_itself_is_told_when_its_parent_looks(worker, sweeper):
+    parent = store.load(run("outer")["execution_id"])
+    undoing = replace(parent.run.steps[1], status=StepStatus.COMPENSATING)
+    steps = (parent.run.steps[0], undoing, parent.run.steps[2])
+    turned_back = replace(parent, run=replace(parent.run, steps=steps))
+
+    assert children.look(turned_back, 1) is None
+
+    child = child_of(parent.row.pk)
+    assert ended(child)["status"] == "compensated"
+    assert children.look(turned_back, 1).outcome == "ok"
 
 
 def test_cancelling_the_parent_calls_the_child_off(worker, sweeper):
@@ -238,6 +305,28 @@ def test_a_refusing_saga_says_who_holds_the_entity_and_writes_nothing(worker, sw
     services.start("refusing", {"id": 7})
 
 
+def test_a_run_that_begins_with_a_wait_takes_its_locks_too(worker, sweeper):
+    ids = [services.start("locked_after_a_wait", {"id": 7, "plan": {"b": "slow"}})["execution_id"] for _ in range(2)]
+
+    for execution_id in ids:
+        ended(execution_id, 40)
+
+    order = [line for line in ledger.path().read_text().splitlines() if any(one in line for one in ids)]
+    runs = [ids.index(next(one for one in ids if one in line)) for line in order]
+    assert runs in ([0, 0, 1, 1], [1, 1, 0, 0])
+    assert not SagaLock.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["one_at_a_time", "refusing"])
+def test_locks_that_came_too_late_for_their_run_hold_up_no_other(worker, sweeper, name):
+    first = services.start(name, {"id": 7, "plan": {"a": "refuse"}})["execution_id"]
+    assert ended(first)["status"] == "compensated"
+    locks.insert(SagaExecution.objects.get(pk=first))  # as by a process that loaded the run before it ended
+
+    assert ended(services.start(name, {"id": 7})["execution_id"])["status"] == "completed"
+    assert not SagaLock.objects.exists()
+
+
 def test_a_lock_whose_field_is_missing_is_refused(worker):
     with pytest.raises(IntegrationError, match=r"^E11412: "):
         services.start("one_at_a_time", {})
@@ -287,3 +376,22 @@ def test_a_mass_failure_never_has_more_undos_in_flight_than_allowed(worker, star
 
     assert most == settings.HUB.saga_max_undos_per_target == 3
     wait_until(lambda: not UndoSlot.objects.exists(), what="the last slot to be given back")
+
+
+def test_an_undo_that_is_held_keeps_one_slot_and_gives_it_back():
+    call, execution_id = calls_of_b(), run_without_worker()
+
+    assert brake.take(call, execution_id, 1, lease_until=clock.now() + 60)
+    assert brake.take(call, execution_id, 1, lease_until=clock.now() + 60)
+    assert UndoSlot.objects.count() == 1
+
+    under_way = StepState(status=StepStatus.COMPENSATING, lease_until=clock.now() + 60, undo_attempts=1)
+    assert aftermath._undo_ended(under_way, replace(under_way, lease_until=None, undo_attempts=0))
+
+
+def calls_of_b():
+    return catalog.find("three_steps", None).steps[1].undo
+
+
+def run_without_worker():
+    return str(accept(catalog.find("three_steps", None), Request(context={}))[0].pk)

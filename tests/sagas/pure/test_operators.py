@@ -208,3 +208,18 @@ def test_a_completed_child_is_undone_by_its_parent_and_by_nobody_else():
     assert story.run.error == {"code": "E11430", "message": "turned back: give up"}
     assert story.undo_order() == ["a"]
     assert story.status == "compensated"
+
+
+def test_what_failed_beside_a_step_that_is_skipped_is_tried_again():
+    story = Story(step("a", group="g"), step("b", group="g"), auto_compensate=False)
+    story.claims(0)
+    story.claims(1)
+    story.fails(0)
+    story.fails(1)
+    assert story.status == "failed"
+
+    story.skips(0)
+
+    assert (story.status, story.steps) == ("running", "skipped pending")
+    story.does(1)
+    assert story.status == "completed"
