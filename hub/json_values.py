@@ -71,3 +71,10 @@ def _check_text(text: str, what: str) -> None:
 
 def _refused(what: str, found: str) -> IntegrationError:
     return IntegrationError(ErrorCode.JSON_VALUE_REFUSED, f"{what} holds {found}", recovery_suggestion="send plain JSON values")
+
+
+def storable(text: str) -> str:
+    """Return a text as every database takes it: without NUL and without halves of characters (as in names of files)."""
+    if text.isascii() and "\x00" not in text:
+        return text
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from django.conf import settings
 
 from hub.errors import CircuitOpen, ErrorCode, IntegrationError, OutcomeUnknown, Refused, RequestFailed
-from hub.json_values import check_json
+from hub.json_values import check_json, storable
 from hub.routing import services as routing
 from hub.telemetry.secrets import redactor
 from sagas.events import Answer, Outcome
@@ -192,4 +192,4 @@ def _held(exc: CircuitOpen) -> Ended:
 
 def as_error(code: ErrorCode, message: str, kind: str = "") -> dict[str, Any]:
     """Return an error as it is stored; `kind` is the exception's name or the HTTP status, for `non_retryable`."""
-    return {"code": code.value, "message": redactor().text(message)[:500], "kind": kind}
+    return {"code": code.value, "message": storable(redactor().text(message)[:500]), "kind": kind}

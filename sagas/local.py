@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import logging
 import random
 from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 
 from hub.aio import in_thread
+from hub.errors import IntegrationError
 from sagas import aftermath, calls, chain, claims, clock, engine, events, handover, plan, store
 from sagas.calls import Ended
 from sagas.claimed import Attempt
@@ -23,6 +26,8 @@ from sagas.limits import StepTimedOut
 from sagas.states import FINAL, Direction
 from sagas.steps import Action
 from sagas.store import Loaded
+
+log = logging.getLogger(__name__)
 
 BEAT_SEC = 2.0
 OWNER_SEC = 8.0
@@ -60,7 +65,11 @@ def _tick(execution_id: str) -> Loaded:
 async def _beat(execution_id: str) -> None:
     while True:
         await asyncio.sleep(BEAT_SEC)
-        await in_thread(_beat_once, execution_id)
+        try:
+            await in_thread(_beat_once, execution_id)
+        except (DatabaseError, InterfaceError, IntegrationError) as exc:
+            # The caller lives: the next beat says so.
+            log.warning("a beat is lost", extra={"execution_id": execution_id, "error": str(getattr(exc, "code", type(exc).__name__))})
 
 
 def _beat_once(execution_id: str) -> None:

@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from hub import guarded, prepared
 from hub.crashpoints import adopt, crash_point
 from hub.errors import ErrorCode, IntegrationError
+from hub.json_values import storable
 from hub.telemetry import committed
 from hub.telemetry.secrets import redactor
 from hub.telemetry.values import Metric
@@ -206,7 +207,7 @@ def _history(pk: uuid.UUID, spec: SagaSpec, changes: tuple[Change, ...], now: fl
             "step_id": "" if change.step is None else spec.steps[change.step].step_id,
             "old": change.old,
             "new": change.new,
-            "reason": redactor().text(change.reason)[:_REASON_LENGTH],
+            "reason": storable(redactor().text(change.reason)[:_REASON_LENGTH]),
             "actor": actor or process_name(),
         }
         for change in changes
@@ -230,7 +231,7 @@ def _keep_note(loaded: Loaded, event: Event, why: str, actor: str) -> None:
 def note(pk: uuid.UUID, text: str, actor: str) -> None:
     """Write a line into the history of a run without moving it."""
     SagaTransition.objects.create(
-        execution_id=pk, at=clock.moment(clock.now()), old="", new="", reason=redactor().text(text)[:_REASON_LENGTH], actor=actor
+        execution_id=pk, at=clock.moment(clock.now()), old="", new="", reason=storable(redactor().text(text)[:_REASON_LENGTH]), actor=actor
     )
 
 

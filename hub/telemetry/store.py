@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import DataError, IntegrityError, connection, transaction
 
 from hub import prepared
+from hub.json_values import storable
 from hub.telemetry import conventions
 from hub.telemetry.models import Span
 from hub.telemetry.values import TraceSpan
@@ -71,14 +72,14 @@ def _row(span: TraceSpan, as_stored: Callable[[datetime], Any], slow_sec: float)
         span.trace_id,
         span.span_id,
         span.parent_span_id,
-        _storable(span.span_name),
-        _storable(span.service_name),
+        storable(span.span_name),
+        storable(span.service_name),
         span.kind,
         as_stored(start),
         (end - start) // _MICROSECOND,
         span.status,
-        _storable(span.status_message),
-        _storable(str(span.attributes.get(conventions.CORRELATION_ID, "")))[:128],
+        storable(span.status_message),
+        storable(str(span.attributes.get(conventions.CORRELATION_ID, "")))[:128],
         is_worth_keeping(span, slow_sec=slow_sec),
         _json(span.attributes),
         _json(span.links),
@@ -95,13 +96,7 @@ def _json(value: Any) -> str:
     """Return `value` as JSON that ``jsonb`` takes: without NUL and lone surrogates."""
     if not value:
         return "[]" if isinstance(value, list | tuple) else "{}"
-    return _storable(_as_json(value)).replace("\\u0000", "\ufffd")
-
-
-def _storable(text: str) -> str:
-    if text.isascii() and "\x00" not in text:
-        return text
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+    return storable(_as_json(value)).replace("\\u0000", "\ufffd")
 
 
 def trace(trace_id: str) -> list[TraceSpan]:

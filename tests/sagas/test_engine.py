@@ -173,3 +173,11 @@ def test_twenty_duplicates_run_once(worker, sweeper):
     assert ended(execution_id)["status"] == "completed"
     assert ledger.effects(execution_id) == ["a.do", "b.do", "c.do"]
     assert store.load(execution_id).run.steps[0].attempts == 1
+
+
+def test_a_reason_that_no_database_keeps_as_it_is_is_kept_as_it_can_be(worker):
+    found = run("three_steps", b="mumble")
+
+    assert (found["status"], found["error"]["code"]) == ("compensated", "E11432")
+    assert "no file caf" in found["error"]["message"]
+    assert len([line for line in ledger.read(found["execution_id"]) if line["kind"] == "do"]) == 2

@@ -6,8 +6,10 @@ import asyncio
 import time
 
 import pytest
+from django.db import OperationalError
 
 from hub import Refused, SagaDefinition, SagaStep
+from sagas import local
 from sagas.face import SagaOrchestrator
 from sagas.states import SagaStatus, StepStatus
 
@@ -136,3 +138,24 @@ def test_a_cancelled_saga_runs_no_further_step_and_undoes_what_ran():
 
     assert (execution.status, execution.cause) == (SagaStatus.COMPENSATED, "cancelled")
     assert ran == ["first", "undo first"]
+
+
+def test_a_beat_that_fails_is_not_the_last(monkeypatch):
+    beats = []
+
+    def beat(execution_id):
+        beats.append(execution_id)
+        if len(beats) == 1:
+            raise OperationalError("database is locked")
+
+    async def scenario():
+        beating = asyncio.create_task(local._beat("one"))
+        while len(beats) < 3:
+            await asyncio.sleep(0.01)
+        beating.cancel()
+
+    monkeypatch.setattr(local, "BEAT_SEC", 0.01)
+    monkeypatch.setattr(local, "_beat_once", beat)
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+    assert beats[:3] == ["one"] * 3
