@@ -134,18 +134,29 @@ def on_failure(execution_id: str, **attempt: Any) -> Signature:
 
 
 def hand_over(
-    execution_id: str, step: StepSpec, index: int, direction: Direction, epoch: int, kwargs: dict[str, Any], headers: dict[str, str]
+    execution_id: str,
+    step: StepSpec,
+    index: int,
+    direction: Direction,
+    epoch: int,
+    kwargs: dict[str, Any],
+    headers: dict[str, str],
+    *,
+    limit_sec: float,
 ) -> str:
-    """Send a layer's task and the ``finish`` that takes its result; return its id, empty when the broker did not confirm it."""
+    """Send a layer's task and the ``finish`` that takes its result; return its id, empty when the broker did not confirm it.
+
+    `limit_sec` is what the attempt was granted: less than the step's own limit where the saga's deadline is nearer.
+    """
     call = step.call(direction)
     if call is None:
         raise LookupError(f"step {step.step_id} has nothing to call in direction {direction}")
     attempt = {"index": index, "direction": direction.value, "epoch": epoch}
-    limit = step.limit_sec(direction)
     theirs: Signature = app.signature(call.target, kwargs=kwargs, immutable=True)
     # `expires` here only keeps a layer from acting on a message whose attempt was given up; the rows decide the rest.
     task_id: str = uuid()
-    theirs.set(task_id=task_id, queue=call.where, headers=headers, time_limit=limit, expires=limit + settings.HUB.saga_lease_grace_sec)
+    expires = limit_sec + settings.HUB.saga_lease_grace_sec
+    theirs.set(task_id=task_id, queue=call.where, headers=headers, time_limit=limit_sec, expires=expires)
     theirs.link_error(on_failure(execution_id, **attempt))
     finish = app.signature("hub.sagas.finish", kwargs={"execution_id": execution_id, **attempt}, queue=SAGAS, ignore_result=True)
     finish.link_error(on_failure(execution_id))

@@ -46,7 +46,8 @@ def _send(attempt: Attempt) -> Ended | None:
     given = engine.payload(attempt)
     kwargs: dict[str, Any] = {"context": given.for_function()} | ({"output": given.output} if given.undo else {})
     step = attempt.applied.spec.steps[attempt.index]
-    task_id = chain.hand_over(attempt.execution_id, step, attempt.index, attempt.direction, attempt.epoch, kwargs, given.headers())
+    about = (attempt.execution_id, step, attempt.index, attempt.direction, attempt.epoch)
+    task_id = chain.hand_over(*about, kwargs, given.headers(), limit_sec=attempt.limit_sec)
     if task_id:
         spans.carried_by(task_id)
         return None

@@ -116,7 +116,8 @@ def _blocked(draft: Draft, event: events.Blocked) -> str:
     same = run.blocked_at is not None and run.blocked_reason.startswith(event.error["code"])
     since = run.blocked_at if same and run.blocked_at is not None else event.now
     draft.set(blocked_at=since, blocked_reason=words(event.error))
-    if event.now - since >= event.patience_sec:
+    # Not while a sibling runs: what it does would be a late reply, and done again when the run is sent on.
+    if event.now - since >= event.patience_sec and all(step.lease_until is None for step in run.steps):
         park(draft, event.error)
         return ""
     if run.status in (SagaStatus.PENDING, SagaStatus.RUNNING):

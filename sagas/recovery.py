@@ -166,7 +166,8 @@ def resume_parked(limit: int = 50) -> int:
     """
     parked = SagaExecution.objects.filter(status=SagaStatus.NEEDS_OPERATOR.value, blocked_at__isnull=False)
     resumed = 0
-    for execution_id in parked.order_by("blocked_at").values_list("pk", flat=True)[:limit]:
+    # Any of them: of the oldest alone, those that stay parked would keep the others from being looked at.
+    for execution_id in parked.order_by("?").values_list("pk", flat=True)[:limit]:
         resumed += _resume(str(execution_id))
     return resumed
 

@@ -90,3 +90,15 @@ def test_an_undo_that_nobody_can_begin_stays_an_undo_and_goes_to_an_operator():
     story.is_blocked(patience_sec=30)
     assert (story.status, story.run.cause) == ("needs_operator", "cancelled")
     assert story.run.error["code"] == "E11430"
+
+
+def test_nobody_is_asked_while_a_sibling_runs():
+    story = Story(step("a", group="g"), step("b", group="g"))
+    story.claims(0)
+
+    story.is_blocked(patience_sec=0)
+    assert story.status == "waiting"
+
+    story.succeeds(0)
+    story.is_blocked(patience_sec=0)
+    assert (story.status, story.steps) == ("needs_operator", "completed pending")
