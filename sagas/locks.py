@@ -66,7 +66,8 @@ def _held(lock_names: list[str]) -> list[SagaLock]:
     A process that took the locks while another one ended the run (cancelled, out of time) leaves them behind: it learns
     only by its claim that it came too late.
     """
-    found = list(SagaLock.objects.filter(name__in=lock_names).select_related("execution"))
+    rows = SagaLock.objects.filter(name__in=lock_names).select_related("execution")
+    found = list(rows.only("name", "acquired_at", "execution__status"))
     left = [lock.pk for lock in found if SagaStatus(lock.execution.status) in _SETTLED]
     if left:
         SagaLock.objects.filter(pk__in=left, execution__status__in=[status.value for status in _SETTLED]).delete()
