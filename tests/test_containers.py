@@ -1,5 +1,6 @@
 """The container files say what the code does: their commands, queues, variables and addresses are held against it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -35,6 +36,15 @@ def commands():
 
 def queues_of(command):
     return set(command[command.index("-Q") + 1].split(","))
+
+
+def test_the_command_celery_finds_the_hub_without_a_path():
+    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "DJANGO_SETTINGS_MODULE")}
+
+    ended = subprocess.run([BIN / "celery", "-A", "hub", "report"], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 0, ended.stderr[-500:]
+    assert "hub.sagas" in ended.stdout
 
 
 def test_the_compose_file_fits_its_schema():
