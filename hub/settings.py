@@ -14,7 +14,8 @@ from hub.conf import BASE_DIR, load_settings
 try:
     HUB = load_settings()
 except ValidationError as exc:
-    problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {str(e['input'])[:80]!r})" for e in exc.errors())
+    # Values are not repeated: every process would write a password or a credential to its log.
+    problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors(include_input=False, include_url=False))
     sys.exit(f"E11931: a setting has a wrong value: {problems}. Correct the HUB_* variable and start again.")
 
 HUB.var_dir.mkdir(parents=True, exist_ok=True)
