@@ -23,7 +23,7 @@ from hub.pool import OwnPool
 from hub.unrecoverable import EndForGood
 
 SAGA_LINKS = ("step", "undo", "begin", "finish", "failed", "child_ended", "cancel_child")
-PUBLIC, SAGAS, EVENTS, CONTROL = "hub", "hub.sagas", "hub.events", "hub.control"
+PUBLIC, SAGAS, EVENTS, CONTROL = QUEUES = "hub", "hub.sagas", "hub.events", "hub.control"
 
 # A frozen Redis (not a refusing one) blocks a publisher for ever without these.
 _SOCKET: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 2, "socket_keepalive": True, "health_check_interval": 10}
@@ -64,7 +64,7 @@ app.conf.update(
     worker_hijack_root_logger=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     task_default_queue=PUBLIC,
-    task_queues=[Queue(name) for name in (PUBLIC, SAGAS, EVENTS, CONTROL)],
+    task_queues=[Queue(name) for name in QUEUES],
     task_routes={
         **{f"hub.sagas.{link}": {"queue": SAGAS} for link in SAGA_LINKS},
         "hub.events.deliver": {"queue": EVENTS},

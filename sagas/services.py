@@ -166,6 +166,8 @@ def rerun(execution_id: str, from_step: str, *, reason: str, changes: dict[str, 
     reason, E11412 unknown step, E11425 while it runs or when an earlier step does not stand.
     """
     _check_reason(reason)
+    if not isinstance(changes, dict | None):
+        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"changes must be an object, not {type(changes).__name__}")
     loaded = store.load(identifier(execution_id))
     index = _index(loaded.spec, from_step)
     if loaded.run.status in ACTIVE or not all(step.status in DONE for step in loaded.run.steps[:index]):

@@ -14,7 +14,7 @@ from django.urls import resolve
 
 from hub.celery import app
 from hub.conf import HubSettings
-from hub.console import env_example, plan
+from hub.console import env_example
 from tests.processes import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -76,7 +76,7 @@ def test_every_command_exists(command):
             pytest.fail(f"unknown kind of command: {command}")
 
 
-@pytest.mark.parametrize("command", [SERVICES["worker"]["command"], PROCFILE["worker"].split(), ["-Q", plan.QUEUES]])
+@pytest.mark.parametrize("command", [SERVICES["worker"]["command"], PROCFILE["worker"].split()])
 def test_the_worker_reads_every_queue(command):
     assert queues_of(command) == QUEUES
 

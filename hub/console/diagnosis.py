@@ -9,6 +9,7 @@ from django.core import checks
 
 from hub.console import health, workers
 from hub.errors import ErrorCode, IntegrationError
+from hub.telemetry import readers
 
 CLOCK_TOLERANCE_SEC = 5.0
 OLDEST_REDIS = (6, 2)
@@ -63,6 +64,19 @@ def clock() -> str:
     return f"{abs(skew_sec):.1f} s from that of Redis"
 
 
+def beat() -> str:
+    """Look for a trace of beat: every 15 s it has the workers asked what they read; E11900."""
+    with health.redis_errors():
+        asked_sec_ago = readers.known().asked_sec_ago
+    if asked_sec_ago is None:
+        raise IntegrationError(
+            ErrorCode.INTERNAL_ERROR,
+            f"what beat sends every 15 s was not done in the last {readers.STILL_COUNTS_SEC:g} s: no probes, no pruning",
+            recovery_suggestion="run: celery -A hub beat, and a worker of hub.control",
+        )
+    return f"the workers were asked {asked_sec_ago:.0f} s ago what they read"
+
+
 def settings() -> str:
     """Run the hub's system checks; the first that fails is E11931."""
     found = [message for message in checks.run_checks(tags=["hub"]) if message.is_serious()]
@@ -76,6 +90,7 @@ ALL: dict[str, health.Check] = {
     "redis version": redis_version,
     "redis eviction": redis_eviction,
     "redis persistence": redis_persistence,
+    "beat": beat,
     "clock": clock,
     "settings": settings,
 }

@@ -17,6 +17,7 @@ from django.db import Error as AnyDatabaseError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from hub.celery import QUEUES
 from hub.circuits import breaker
 from hub.console import workers
 from hub.errors import ErrorCode, IntegrationError
@@ -77,16 +78,17 @@ def migrations() -> str:
 
 
 def worker() -> str:
-    """Look for a worker that gave a sign of life; E11941."""
+    """Look for workers with a sign of life that together read all queues of the hub; E11941 names those that none reads."""
     with redis_errors():
         alive = workers.live_workers()
-    if not alive:
+    unread = workers.unread(alive)
+    if unread:
         raise IntegrationError(
             ErrorCode.BROKER_UNAVAILABLE,
-            f"no worker gave a sign of life in the last {workers.FRESH_SEC} s",
-            recovery_suggestion="run: celery -A hub worker -Q hub,hub.sagas,hub.events,hub.control",
+            f"no live worker reads {', '.join(unread)}",
+            recovery_suggestion=f"run: celery -A hub worker -Q {','.join(unread)}",
         )
-    return f"{len(alive)} alive"
+    return f"{sum(not queues.isdisjoint(QUEUES) for queues in alive.values())} alive"
 
 
 def circuits() -> str:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from hub.celery import QUEUES
 from hub.console.processes import ProcessSpec
 
-QUEUES = "hub,hub.sagas,hub.events,hub.control"
 DEMO_SERVICES = ("runtime", "models", "planner")
 FLOWER_CONFIG = Path(__file__).with_name("flowerconfig.py")
 REDIS_STAGE, SERVICE_STAGE, HUB_STAGE, WATCHER_STAGE = range(4)
+_OUTSIDE = {"DJANGO_SETTINGS_MODULE": ""}
+"""With ours, which `manage.py` sets, a layer's worker would load the hub and give a sign of life as one of its workers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +67,7 @@ def hub_processes(site: Site, *, with_relay: bool) -> list[ProcessSpec]:
         _python(
             "web", *_gunicorn(site), env=env | {"HUB_FLOWER_URL": site.flower_link or site.flower_url}, ready_url=f"{site.web_url}/readyz"
         ),
-        _python("worker", *_celery("worker", "-n", "hub@%h", "-Q", QUEUES, "-c", "4", "--without-mingle"), env=env),
+        _python("worker", *_celery("worker", "-n", "hub@%h", "-Q", ",".join(QUEUES), "-c", "4", "--without-mingle"), env=env),
         _python("beat", *_celery("beat", "--pidfile="), env=env),
         # Flower asks the workers once, at its start: it must not come before them.
         _python("flower", *_flower(site), env=_flower_env(site), stage=WATCHER_STAGE, ready_url=f"{site.flower_url}/healthcheck"),
@@ -83,8 +85,8 @@ def demo_processes(site: Site) -> list[ProcessSpec]:
     for service in site.demo_ports:
         state = site.var_dir / "demo" / f"{service}.json"
         command = ("-m", f"demo.services.{service}", "--port", str(site.demo_ports[service]), "--state", str(state))
-        specs.append(_python(f"demo-{service}", *command, stage=SERVICE_STAGE, ready_url=f"{site.demo_url(service)}/health"))
-    layer_env = {"BROKER_URL": site.redis_url, "TOOLS_STATE": str(site.var_dir / "demo" / "tools.json")}
+        specs.append(_python(f"demo-{service}", *command, env=_OUTSIDE, stage=SERVICE_STAGE, ready_url=f"{site.demo_url(service)}/health"))
+    layer_env = _OUTSIDE | {"BROKER_URL": site.redis_url, "TOOLS_STATE": str(site.var_dir / "demo" / "tools.json")}
     layer = ("-m", "celery", "-A", "demo.layers.tools", "worker", "-n", "l03@%h", "-Q", "l03", "-c", "1", "--without-mingle")
     specs.append(_python("demo-l03", *layer, env=layer_env, stage=SERVICE_STAGE))
     return specs

@@ -6,6 +6,7 @@ Asking the workers themselves (``inspect ping``) costs a reply queue and a secon
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, cast
 
@@ -13,7 +14,9 @@ import redis
 from celery.signals import heartbeat_sent, worker_shutdown
 from django.conf import settings
 
-KEY = "hub:workers"
+from hub.celery import QUEUES
+
+KEY, QUEUES_KEY = "hub:workers", "hub:workers:queues"
 FRESH_SEC = 10
 """A worker beats every two seconds; after five missed beats it is taken for dead."""
 FORGET_SEC = 3600
@@ -22,9 +25,19 @@ FORGET_SEC = 3600
 _BEAT = """
 local now = tonumber(redis.call('TIME')[1])
 redis.call('ZADD', KEYS[1], now, ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]))
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[3]))) do
+    redis.call('ZREM', KEYS[1], gone)
+    redis.call('HDEL', KEYS[2], gone)
+end
 """
-_LIVE = "return redis.call('ZRANGEBYSCORE', KEYS[1], tonumber(redis.call('TIME')[1]) - tonumber(ARGV[1]), '+inf')"
+_LIVE = """
+local found = {}
+for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], tonumber(redis.call('TIME')[1]) - tonumber(ARGV[1]), '+inf')) do
+    table.insert(found, {worker, redis.call('HGET', KEYS[2], worker) or ''})
+end
+return found
+"""
 
 
 @cache
@@ -33,21 +46,29 @@ def connection() -> redis.Redis:
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1, decode_responses=True)
 
 
-def live_workers() -> list[str]:
-    """Return the names of the workers that beat within the last ten seconds; `redis.RedisError` when Redis is away."""
-    return sorted(cast("list[str]", connection().eval(_LIVE, 1, KEY, str(FRESH_SEC))))
+def live_workers() -> dict[str, set[str]]:
+    """Return the workers that beat within the last ten seconds, each with the queues it reads; `redis.RedisError` when Redis is away."""
+    found = cast("list[tuple[str, str]]", connection().eval(_LIVE, 2, KEY, QUEUES_KEY, str(FRESH_SEC)))
+    return {worker: set(queues.split(",")) - {""} for worker, queues in sorted(found)}
 
 
-def beat(worker: str) -> None:
-    """Record that the worker lives. A Redis that is away costs one beat: the worker reports that loss itself."""
+def unread(alive: dict[str, set[str]]) -> list[str]:
+    """Return which of the hub's own queues none of these workers reads."""
+    return [queue for queue in QUEUES if not any(queue in queues for queues in alive.values())]
+
+
+def beat(worker: str, queues: Iterable[str]) -> None:
+    """Record that the worker lives, and reads these. A Redis that is away costs one beat: the worker reports that loss itself."""
     with contextlib.suppress(redis.RedisError):
-        connection().eval(_BEAT, 1, KEY, worker, str(FORGET_SEC))
+        connection().eval(_BEAT, 2, KEY, QUEUES_KEY, worker, ",".join(queues), str(FORGET_SEC))
 
 
 def forget(worker: str) -> None:
     """Record that the worker ended as it was asked to."""
-    with contextlib.suppress(redis.RedisError):
-        connection().zrem(KEY, worker)
+    with contextlib.suppress(redis.RedisError), connection().pipeline() as pipe:
+        pipe.zrem(KEY, worker)
+        pipe.hdel(QUEUES_KEY, worker)
+        pipe.execute()
 
 
 def watch() -> None:
@@ -57,7 +78,8 @@ def watch() -> None:
 
 
 def _on_heartbeat(sender: Any, **kwargs: Any) -> None:
-    beat(sender.eventer.hostname)
+    # Celery keeps this list as operators add and cancel consumers.
+    beat(sender.eventer.hostname, list(sender.eventer.app.amqp.queues.consume_from))
 
 
 def _on_shutdown(sender: Any, **kwargs: Any) -> None:

@@ -60,7 +60,7 @@ def known() -> Readers:
     """Return what the workers said last; `redis.RedisError` while Redis is away."""
     now, asked_at = _now(), client().get(ASKED_KEY)
     if asked_at is None:
-        return Readers(queues={}, asked_sec_ago=None)
+        return Readers(queues={}, asked_sec_ago=None, last_read=_last_read())
     said = {worker: json.loads(text) for worker, text in _all().items()}
     fresh = {worker: one["queues"] for worker, one in said.items() if now - one["at"] <= STILL_COUNTS_SEC}
     return Readers(queues=fresh, asked_sec_ago=max(0.0, now - float(str(asked_at))), last_read=_last_read())

@@ -13,11 +13,13 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import expect
 
+from hub.celery import QUEUES
 from hub.circuits import services as circuits
 from hub.circuits.policy import CircuitState
 from hub.console import workers
 from hub.redis_client import client as redis_client
 from hub.routing.models import RoutedRequest
+from hub.telemetry import readers
 from registry_app.values import ServiceStatus
 from sagas import events, plan, store
 from sagas.models import SagaExecution
@@ -75,7 +77,8 @@ def a_failed_deployment() -> SagaExecution:
 
 def a_busy_hub() -> None:
     redis_client().flushdb()
-    workers.beat("hub@worker-1")
+    workers.beat("hub@worker-1", QUEUES)
+    redis_client().set(readers.ASKED_KEY, redis_client().time()[0])
     for number, name in enumerate(("L02_runtime", "L03_tools", "L04_model_gateway", "L05_planning")):
         register(name, f"http://127.0.0.1:{8002 + number}", status=ServiceStatus.UNHEALTHY if number == 0 else ServiceStatus.HEALTHY)
     circuits.force("L02_runtime", CircuitState.FORCED_OPEN, by="ann", why="deployments are locked")

@@ -10,9 +10,11 @@ import pytest
 import redis
 from django.core.management import call_command
 
+from hub.celery import QUEUES
 from hub.circuits import fleet
 from hub.console import health, workers
 from hub.embedded import free_port, start_redis
+from hub.telemetry import readers
 from tests.processes import ROOT, hub_environment, wait_until
 
 
@@ -68,7 +70,7 @@ def test_alive_asks_nobody(client, no_redis):
 
 @pytest.mark.django_db
 def test_ready_when_all_is_there(client, own_redis):
-    workers.beat("hub@somewhere")
+    workers.beat("hub@somewhere", QUEUES)
 
     answer = client.get("/readyz")
 
@@ -95,6 +97,25 @@ def test_not_ready_without_a_worker(client, own_redis):
 
 
 @pytest.mark.django_db
+def test_not_ready_while_a_queue_of_the_hub_has_no_reader(client, own_redis):
+    workers.beat("hub@half", ["hub", "hub.sagas"])
+    workers.beat("l03@layer", ["l03"])
+
+    found = client.get("/readyz").json()["checks"]["worker"]
+
+    assert (found["ok"], found["code"]) == (False, "E11941")
+    assert found["message"] == "no live worker reads hub.events, hub.control"
+    assert "-Q hub.events,hub.control" in found["advice"]
+
+
+@pytest.mark.django_db
+def test_a_worker_of_a_layer_alone_makes_nothing_ready(client, own_redis):
+    workers.beat("l03@layer", ["l03"])
+
+    assert client.get("/readyz").json()["checks"]["worker"]["message"] == "no live worker reads hub, hub.sagas, hub.events, hub.control"
+
+
+@pytest.mark.django_db
 def test_not_ready_without_redis_and_no_address_is_told(client, no_redis, settings):
     answer = client.get("/readyz")
 
@@ -113,21 +134,23 @@ def test_a_worker_that_fell_silent_is_not_alive(own_redis):
     now = own_redis.time()[0]
     own_redis.zadd(workers.KEY, {"fresh@a": now - 2, "silent@b": now - workers.FRESH_SEC - 1})
 
-    assert workers.live_workers() == ["fresh@a"]
+    assert workers.live_workers() == {"fresh@a": set()}
 
 
 def test_workers_long_gone_are_forgotten(own_redis):
+    workers.beat("old@a", ["hub"])
     own_redis.zadd(workers.KEY, {"old@a": own_redis.time()[0] - workers.FORGET_SEC - 1})
 
-    workers.beat("new@b")
+    workers.beat("new@b", ["hub.sagas"])
 
     assert own_redis.zrange(workers.KEY, 0, -1) == [b"new@b"]
+    assert own_redis.hgetall(workers.QUEUES_KEY) == {b"new@b": b"hub.sagas"}
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_real_worker_beats_and_leaves_with_its_end(start_worker):
     worker = start_worker(queues="hub.control", concurrency=1)
-    wait_until(lambda: worker.node in workers.live_workers(), what="the heartbeat")
+    wait_until(lambda: workers.live_workers().get(worker.node) == {"hub.control"}, what="the heartbeat")
 
     worker.stop()
 
@@ -136,7 +159,8 @@ def test_a_real_worker_beats_and_leaves_with_its_end(start_worker):
 
 @pytest.mark.django_db
 def test_doctor_is_content(own_redis):
-    workers.beat("hub@somewhere")
+    workers.beat("hub@somewhere", QUEUES)
+    own_redis.set(readers.ASKED_KEY, own_redis.time()[0])
 
     code, words = doctor()
 
@@ -144,8 +168,19 @@ def test_doctor_is_content(own_redis):
 
 
 @pytest.mark.django_db
+def test_doctor_misses_beat(own_redis):
+    workers.beat("hub@somewhere", QUEUES)
+
+    code, words = doctor()
+
+    assert code == 1
+    assert "WRONG  beat: E11900" in words
+    assert "celery -A hub beat" in words
+
+
+@pytest.mark.django_db
 def test_doctor_names_a_redis_that_would_lose_tasks(own_redis):
-    workers.beat("hub@somewhere")
+    workers.beat("hub@somewhere", QUEUES)
     own_redis.config_set("maxmemory-policy", "allkeys-lru")
     own_redis.config_set("appendonly", "no")
 

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from hub.celery import QUEUES
 from hub.circuits import services as circuits
 from hub.circuits.policy import CircuitState
 from hub.console import workers
@@ -32,7 +33,9 @@ pytestmark = pytest.mark.django_db
 def _quiet_redis():
     """Begin with an empty Redis in which one worker of the hub gives a sign of life, for as long as the test may take."""
     redis_client().flushdb()
+    workers.beat("hub@here", QUEUES)
     redis_client().zadd(workers.KEY, {"hub@here": redis_client().time()[0] + 600})
+    redis_client().set(readers.ASKED_KEY, redis_client().time()[0])
 
 
 @pytest.fixture
@@ -88,7 +91,6 @@ def test_each_trouble_is_there_the_worst_first(viewer):
     register("L05_planning", status=ServiceStatus.UNHEALTHY)
     circuits.force("L05_planning", CircuitState.FORCED_OPEN, by="ann", why="it burns")
     dead_letters(2)
-    redis_client().set(readers.ASKED_KEY, redis_client().time()[0])
     redis_client().rpush("hub", "{}")
 
     answer = overview(viewer)
@@ -122,7 +124,32 @@ def test_every_link_of_a_trouble_leads_somewhere(viewer):
 def test_no_sign_of_life_from_a_worker_is_a_trouble(viewer):
     workers.forget("hub@here")
 
-    assert kinds(overview(viewer)) == ["workers"]
+    answer = overview(viewer)
+
+    assert kinds(answer) == ["workers"]
+    assert [item.name for item in answer.context["troubles"][0].items] == list(QUEUES)
+
+
+def test_a_queue_of_the_hub_that_no_live_worker_reads_is_a_trouble_since_it_was_last_read(viewer):
+    workers.beat("hub@here", ["hub", "hub.sagas", "hub.events"])
+    workers.beat("l03@layer", ["l03"])
+    redis_client().zadd(workers.KEY, {"hub@here": redis_client().time()[0] + 600})
+    redis_client().hset(readers.LAST_READ_KEY, "hub.control", 1_790_000_000)
+
+    (trouble,) = overview(viewer).context["troubles"]
+
+    assert (trouble.kind, [item.name for item in trouble.items]) == ("workers", ["hub.control"])
+    assert trouble.items[0].since.timestamp() == 1_790_000_000
+
+
+def test_workers_that_nobody_asks_are_a_trouble(viewer):
+    redis_client().delete(readers.ASKED_KEY)
+    redis_client().hset(readers.LAST_READ_KEY, "hub.control", 1_790_000_000)
+
+    answer = overview(viewer)
+
+    assert kinds(answer) == ["beat"]
+    assert answer.context["troubles"][0].items[0].since.timestamp() == 1_790_000_000
 
 
 def test_a_person_sees_only_what_they_may(client, django_user_model):
@@ -187,6 +214,7 @@ def test_a_queue_that_a_worker_reads_is_no_orphan(worker, viewer):
 
 
 def test_as_long_as_nobody_asked_no_queue_is_called_an_orphan():
+    redis_client().delete(readers.ASKED_KEY)
     redis_client().rpush("hub", "{}")
 
     assert [line.name for line in board.look().queues if line.is_orphan] == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
+from hub.celery import CONTROL
 from hub.circuits import services as circuits
 from hub.circuits.policy import CircuitState
 from hub.console.queues import board
@@ -163,9 +164,17 @@ def _queues() -> Iterator[Trouble]:
     orphans = [line for line in seen.queues if line.is_orphan]
     items = [Item(name=line.name, text=f"{line.ready} messages wait and no worker reads it", url=page) for line in orphans[:SHOWN]]
     yield Trouble(kind="orphans", title="Queues that nobody reads", count=len(orphans), url=page, items=items)
-    if not seen.beating:
-        item = Item(name="No worker of the hub gives a sign of life", text="Nothing runs until one does.", url=page)
-        yield Trouble(kind="workers", title="No worker", count=1, url=page, items=[item])
+    unread = [Item(name=name, text="What waits in it does not run.", url=page, since=_last_read(seen, name)) for name in seen.unread]
+    yield Trouble(kind="workers", title="Queues of the hub that no live worker reads", count=len(unread), url=page, items=unread)
+    if seen.asked_sec_ago is None and CONTROL not in seen.unread:
+        text = "No probes, no pruning, and nobody knows who reads which queue. Is `celery -A hub beat` running?"
+        item = Item(name="What beat sends is not done", text=text, url=page, since=_last_read(seen, CONTROL))
+        yield Trouble(kind="beat", title="Nothing is done by the clock", count=1, url=page, items=[item])
+
+
+def _last_read(seen: board.Board, queue: str) -> datetime | None:
+    at = seen.last_read.get(queue)
+    return None if at is None else datetime.fromtimestamp(at, UTC)
 
 
 _LOOKS: tuple[tuple[str, Callable[[], Iterator[Trouble]]], ...] = (

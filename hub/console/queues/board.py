@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hub.celery import CONTROL, EVENTS, PUBLIC, SAGAS
+from hub.celery import QUEUES
 from hub.console import workers
 from hub.telemetry import queues, readers
-
-OURS = (PUBLIC, SAGAS, EVENTS, CONTROL)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,24 +22,31 @@ class QueueLine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Board:
-    """The queues, orphans first, and the workers; `asked_sec_ago` is None when nobody knows who reads what."""
+    """The queues, orphans first, and the workers; `asked_sec_ago` is None when nobody knows who reads what.
+
+    `unread` are the hub's own queues that no worker with a sign of life reads; `last_read` says when one was last seen to be.
+    """
 
     queues: list[QueueLine]
     workers: dict[str, list[str]]
     beating: list[str]
+    unread: list[str]
+    last_read: dict[str, float]
     unacknowledged: int
     asked_sec_ago: float | None
 
 
 def look() -> Board:
     """Read the board; `redis.RedisError` while Redis is away."""
-    known = readers.known()
+    known, alive = readers.known(), workers.live_workers()
     named = {name for names in known.queues.values() for name in names}
-    lines = [_line(queue, known) for queue in queues.queues(also=[*OURS, *sorted(named)])]
+    lines = [_line(queue, known) for queue in queues.queues(also=[*QUEUES, *sorted(named)])]
     return Board(
         queues=sorted(lines, key=lambda line: (not line.is_orphan, -line.ready, line.name)),
         workers=dict(sorted(known.queues.items())),
-        beating=workers.live_workers(),
+        beating=sorted(alive),
+        unread=workers.unread(alive),
+        last_read=known.last_read,
         unacknowledged=queues.unacknowledged(),
         asked_sec_ago=known.asked_sec_ago,
     )
