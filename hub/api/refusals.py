@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import redis
 from django.core.exceptions import RequestDataTooBig
-from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from hub.errors import ErrorCode, IntegrationError
+from hub.outages import outage
 from hub.telemetry import problems
 
 log = logging.getLogger(__name__)
@@ -59,9 +58,4 @@ def _of_validation(first: dict[str, Any]) -> IntegrationError:
 def _of_failure(exc: Exception) -> IntegrationError:
     """The edge of the API: what nobody expected is logged with its trace and told as one code."""
     log.error("an operation failed", exc_info=exc)
-    if isinstance(exc, DatabaseError):
-        code = ErrorCode.DATABASE_BUSY if "locked" in str(exc) else ErrorCode.DATABASE_UNAVAILABLE
-        return IntegrationError(code)
-    if isinstance(exc, redis.RedisError):
-        return IntegrationError(ErrorCode.BROKER_UNAVAILABLE)
-    return IntegrationError(ErrorCode.INTERNAL_ERROR)
+    return outage(exc) or IntegrationError(ErrorCode.INTERNAL_ERROR)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import connection
 from rich.console import Console
 from rich.table import Column, Table
@@ -23,8 +23,8 @@ from hub.bench.load import Counts
 from hub.bench.scratch import scratch
 from hub.bench.servers import servers
 from hub.bench.sizes import Sizes
-from hub.errors import IntegrationError
 from hub.management.arguments import whole
+from hub.management.command import HubCommand
 
 FEW = 1_000
 SIZES = {
@@ -36,7 +36,7 @@ SIZES = {
 MANY = {"sagas": 100_000, "spans": 1_000_000, "dead_letters": 10_000}
 
 
-class Command(BaseCommand):
+class Command(HubCommand):
     """Measure, and print a table; what lies in the hub's own database is not touched."""
 
     help = (
@@ -61,10 +61,7 @@ class Command(BaseCommand):
             filling.add_argument(f"--{name.replace('_', '-')}", type=whole(0), default=count)
 
     def handle(self, *, what: str, **options: Any) -> None:
-        try:
-            getattr(self, f"_{what}")(**options)
-        except IntegrationError as exc:
-            raise CommandError(str(exc)) from exc
+        getattr(self, f"_{what}")(**options)
 
     def _run(self, *, only: str, rounds: int | None, database: str, strict: bool, json: Path | None, **options: Any) -> None:
         """Start the servers, measure in a process that knows only them, and end with its exit code."""

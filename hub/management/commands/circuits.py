@@ -7,13 +7,11 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
 from hub.circuits import breaker, history, services
 from hub.circuits.models import CircuitTransition
 from hub.circuits.policy import CircuitState
 from hub.circuits.snapshots import CircuitSnapshot
-from hub.errors import IntegrationError
+from hub.management.command import HubCommand
 
 MODES = {
     "force-open": CircuitState.FORCED_OPEN,
@@ -23,7 +21,7 @@ MODES = {
 MAX_TRANSITIONS = 200
 
 
-class Command(BaseCommand):
+class Command(HubCommand):
     """List, show, force and reset breakers; ``--json`` for scripts. Exit status 1 when something was refused."""
 
     help = "List, show, force and reset circuit breakers."
@@ -51,12 +49,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, action: str | None = None, **options: Any) -> None:
         """Do one action."""
-        try:
-            self._run(action or "list", options)
-        except IntegrationError as exc:
-            raise CommandError(str(exc)) from None
-
-    def _run(self, action: str, options: dict[str, Any]) -> None:
+        action = action or "list"
         as_json = options.get("as_json", False)
         if action == "list":
             self._print([one.as_dict() for one in services.all_states()], as_json, _table)

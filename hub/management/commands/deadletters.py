@@ -8,15 +8,15 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from hub.errors import IntegrationError
 from hub.events import deadletters, replays
 from hub.events.models import DeadLetter
 from hub.management.arguments import PAGE, whole
+from hub.management.command import HubCommand
 
 
-class Command(BaseCommand):
+class Command(HubCommand):
     help = "List dead letters, replay them one by one or by cause, edit or discard them."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -40,11 +40,7 @@ class Command(BaseCommand):
         group.add_argument("--dry-run", action="store_true", help="replay only one")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        answer = getattr(self, f"_{options['command'].replace('-', '_')}")
-        try:
-            found = answer(options)
-        except IntegrationError as exc:
-            raise CommandError(str(exc)) from exc
+        found = getattr(self, f"_{options['command'].replace('-', '_')}")(options)
         self.stdout.write(json.dumps(found, indent=2, default=str) if options["json"] else _as_text(found))
 
     def _list(self, options: dict[str, Any]) -> list[dict[str, Any]]:

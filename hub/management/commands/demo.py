@@ -7,14 +7,14 @@ from typing import Any
 
 from celery.exceptions import CeleryError
 from django.conf import settings
-from django.core.management.base import BaseCommand
 from kombu.exceptions import OperationalError
 
 from demo.story import Story, Unexpected
 from hub.errors import ErrorCode, IntegrationError
+from hub.management.command import HubCommand
 
 
-class Command(BaseCommand):
+class Command(HubCommand):
     """Tell the demo's story; exit code 0 when all of it came true."""
 
     help = "Route a request, broadcast, complete a saga and undo another on the hub that `manage.py up` started."

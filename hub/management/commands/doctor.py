@@ -7,12 +7,11 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from hub.console import diagnosis, health
+from hub.management.command import HubCommand
 
 
-class Command(BaseCommand):
+class Command(HubCommand):
     """Run every check; the exit code is 1 when one fails."""
 
     help = "Check the database, Redis and how it is set, migrations, workers and settings; exit code 1 when something is wrong."

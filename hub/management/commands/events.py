@@ -8,16 +8,16 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from hub.errors import IntegrationError
 from hub.events import replays, subscriptions
 from hub.events.models import Subscription
+from hub.management.command import HubCommand
 
 MAX_LISTED = 200
 
 
-class Command(BaseCommand):
+class Command(HubCommand):
     help = "Look at durable subscriptions and topics, and replay the past to a subscription."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -34,10 +34,7 @@ class Command(BaseCommand):
         replay.add_argument("--again", action="store_true", help="also those it has already")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            found = getattr(self, f"_{options['command']}")(options)
-        except IntegrationError as exc:
-            raise CommandError(str(exc)) from exc
+        found = getattr(self, f"_{options['command']}")(options)
         self.stdout.write(json.dumps(found, indent=2, default=str) if options["json"] else _as_text(found))
 
     def _list(self, options: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from hub import pruning
 from hub.circuits import history as circuits
 from hub.console import audit
 from hub.events import retention as events
+from hub.management.command import HubCommand
 from hub.routing import history as requests
 from hub.routing import idempotency
 from hub.telemetry import retention as spans
@@ -36,7 +36,7 @@ ROOMS: tuple[Callable[[], pruning.Expired], ...] = (
 )
 
 
-class Command(BaseCommand):
+class Command(HubCommand):
     """Delete spans, requests, events, sagas and the rest beyond their retention."""
 
     help = "Delete what is beyond its retention, in short transactions, and say how much; --dry-run only counts."

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
 from django.db import close_old_connections
 
 from hub.events import relay as events
+from hub.management.command import HubCommand
 from sagas import recovery
 
 log = logging.getLogger("hub.relay")
@@ -22,7 +22,7 @@ LONGEST_PAUSE_SEC = 30.0
 RESUME_SEC = 10.0
 
 
-class Command(BaseCommand):
+class Command(HubCommand):
     help = "Sweep sagas that nobody moves, and relay durable events to their subscriptions. Run one or more."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.table import Table
 
 from hub.console.saga import story
 from hub.console.saga.actions import SAGA
-from hub.errors import IntegrationError
 from hub.management.arguments import PAGE, whole
+from hub.management.command import HubCommand
 from sagas import deploys, services, store
 from sagas.models import SagaLock, SagaTransition
 from sagas.states import SagaStatus
@@ -25,7 +25,7 @@ from sagas.store import Loaded
 LOCKS_SHOWN = 50
 
 
-class Command(BaseCommand):
+class Command(HubCommand):
     help = "List and show sagas, act on one with a reason, or check a deployment against those in flight."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -60,10 +60,7 @@ class Command(BaseCommand):
         check.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            getattr(self, f"_{options['verb']}")(options)
-        except IntegrationError as exc:
-            raise CommandError(str(exc)) from exc
+        getattr(self, f"_{options['verb']}")(options)
 
     def _list(self, options: dict[str, Any]) -> None:
         found = services.executions(status=options["status"], saga_name=options["name"], limit=options["limit"])

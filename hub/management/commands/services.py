@@ -11,19 +11,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.table import Table
 
 from hub.errors import ErrorCode, IntegrationError
 from hub.management.arguments import PAGE, whole
+from hub.management.command import HubCommand
 from registry_app import history, maintenance, overview, prober, services, sync
 from registry_app.sync import Difference
 
 _SIGNS = {"add": "+", "change": "~", "remove": "-"}
 
 
-class Command(BaseCommand):
+class Command(HubCommand):
     """Show services and how they are, look after one, or make the registry as a file says."""
 
     help = "List services, show one, show the registry of a moment, probe, set maintenance, deregister, or sync from a file."
@@ -59,11 +60,8 @@ class Command(BaseCommand):
         same.add_argument("--prune", action="store_true", help="take out what the file's owner registered and the file does not name")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the verb; what the hub refuses is one line on stderr."""
-        try:
-            getattr(self, f"_{options['verb']}")(options)
-        except IntegrationError as exc:
-            raise CommandError(str(exc)) from exc
+        """Run the verb."""
+        getattr(self, f"_{options['verb']}")(options)
 
     def _list(self, options: dict[str, Any]) -> None:
         rows = overview.sick_first(status=options["status"], limit=options["limit"])

@@ -6,15 +6,13 @@ import getpass
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
 from hub.api import tokens
 from hub.api.models import ApiToken
 from hub.api.scopes import Scope
-from hub.errors import IntegrationError
+from hub.management.command import HubCommand
 
 
-class Command(BaseCommand):
+class Command(HubCommand):
     help = "Make a token of the HTTP API (its text is shown once), list them, or revoke one."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -27,10 +25,7 @@ class Command(BaseCommand):
         verbs.add_parser("revoke", help="end a token at once").add_argument("name")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            getattr(self, f"_{options['verb']}")(options)
-        except IntegrationError as exc:
-            raise CommandError(str(exc)) from exc
+        getattr(self, f"_{options['verb']}")(options)
 
     def _create(self, options: dict[str, Any]) -> None:
         row, text = tokens.create(options["name"], options["scope"], by=getpass.getuser(), days=options["days"])

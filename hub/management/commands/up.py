@@ -7,13 +7,13 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
 
 from hub.console.up import Options, Up
 from hub.errors import IntegrationError
+from hub.management.command import HubCommand
 
 
-class Command(BaseCommand):
+class Command(HubCommand):
     """Start Redis, web, worker, beat, relay, Flower and the demo, and keep them running."""
 
     help = "Start the whole hub on this machine: Redis, database, web, worker, beat, relay, Flower and the demo. Ctrl-C stops all."

@@ -7,13 +7,11 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
 from hub.diagnosis import services
-from hub.errors import IntegrationError
+from hub.management.command import HubCommand
 
 
-class Command(BaseCommand):
+class Command(HubCommand):
     """Say what a saga or a request waits for, and what happens next by itself."""
 
     help = "Say why a saga or a request is where it is: what it waits for, since when, and what happens next."
@@ -24,8 +22,5 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the answer."""
-        try:
-            found = services.why(options["id"])
-        except IntegrationError as exc:
-            raise CommandError(str(exc)) from exc
+        found = services.why(options["id"])
         self.stdout.write(json.dumps(asdict(found)) if options["json"] else str(found))
