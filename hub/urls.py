@@ -8,6 +8,7 @@ from hub.api.urls import api
 from hub.console import views
 from hub.telemetry import views as telemetry_views
 
+handler500 = "hub.console.failures.page_failed"
 urlpatterns = [
     path("api/v1/", api.urls),
     path("admin/console/", include("hub.console.urls")),

@@ -1,0 +1,59 @@
+"""Pages that cannot be shown: what is away is named, nothing of the inside shows, the log has the rest."""
+
+import logging
+
+import pytest
+from django.db import OperationalError, ProgrammingError
+from django.urls import reverse
+
+from hub.console.queues import board
+from tests.console.pages import person
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def viewer():
+    browser = person("hub viewer")
+    browser.raise_request_exception = False
+    return browser
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        (OperationalError("no route to db.internal"), 503, "E11940"),
+        (OperationalError("database is locked"), 503, "E11943"),
+        (ProgrammingError("syntax error in db.internal"), 500, "E11900"),
+    ],
+)
+def test_a_page_whose_view_fails_says_what_is_away(viewer, monkeypatch, caplog, error, status, says):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(board, "look", fail)
+    monkeypatch.setattr(logging.getLogger("hub"), "propagate", True)
+
+    answer = viewer.get(reverse("console:queues"))
+
+    assert answer.status_code == status
+    assert says in answer.content.decode()
+    assert "db.internal" not in answer.content.decode()
+    assert "page /admin/console/queues/ failed" in caplog.text
+    assert str(error) in caplog.text
+
+
+def test_a_page_that_is_not_there_says_why_that_may_be(viewer):
+    answer = viewer.get(reverse("console:trace", args=["b" * 32]))
+
+    assert answer.status_code == 404
+    assert "older than what is kept" in answer.content.decode()
+
+
+def test_a_refused_page_names_the_permission(client, django_user_model):
+    client.force_login(django_user_model.objects.create_user("guest", is_staff=True))
+
+    answer = client.get(reverse("console:queues"))
+
+    assert answer.status_code == 403
+    assert "console.view_queues" in answer.content.decode()
