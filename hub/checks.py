@@ -10,13 +10,6 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 
 @register("hub")
-def broker_is_redis(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    if settings.REDIS_URL.split("://")[0] in ("redis", "rediss", "unix"):
-        return []
-    return [Error("REDIS_URL is not a redis:// address", hint="Set REDIS_URL=redis://host:6379/0", id="hub.E002")]
-
-
-@register("hub")
 def flower_is_a_page(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Refuse what would be no link, or would show a password to everybody who sees the console."""
     if not settings.HUB.flower_url or is_page(settings.HUB.flower_url):

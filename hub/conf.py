@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AfterValidator, AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from hub import setting_values as rules
 
 DEFAULT_CONFIG: dict[str, dict[str, Any]] = {
     "redis": {"url": "redis://localhost:6379"},
@@ -31,18 +33,22 @@ class HubSettings(BaseSettings):
     # Django asks each setting for this name at each access; without it, pydantic's search for it costs 15 µs.
     _mask_wrapped: ClassVar[bool] = True
 
-    redis_url: str = Field(default="", validation_alias=AliasChoices("REDIS_URL", "redis_url"))
-    database_url: str = Field(default="", validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    redis_url: Annotated[str, AfterValidator(rules.redis_address)] = Field(
+        default="", validation_alias=AliasChoices("REDIS_URL", "redis_url")
+    )
+    database_url: Annotated[str, AfterValidator(rules.database_address)] = Field(
+        default="", validation_alias=AliasChoices("DATABASE_URL", "database_url")
+    )
     var_dir: Path = BASE_DIR / "var"
     secret_key: str = ""
     debug: bool = False
     allowed_hosts: str = "localhost,127.0.0.1,[::1]"
     csrf_trusted_origins: str = ""
-    log_format: str = "text"
-    log_level: str = "INFO"
+    log_format: Annotated[str, AfterValidator(rules.log_format)] = "text"
+    log_level: Annotated[str, AfterValidator(rules.log_level)] = "INFO"
     allow_loopback_endpoints: bool = True
     """Loopback and private endpoints may be registered: right for one machine, to be switched off in production."""
-    allowed_endpoint_networks: str = ""
+    allowed_endpoint_networks: Annotated[str, AfterValidator(rules.allow_list)] = ""
     flower_url: str = ""
     """Where people reach Flower with a browser; the console then links to it. `manage.py up` gives that of its own Flower."""
 
@@ -63,9 +69,9 @@ class HubSettings(BaseSettings):
     request_retention_days: int = Field(default=7, ge=1)
     request_key_hours: int = Field(default=24, ge=1)
     """How long the answer to a request with an idempotency key is kept."""
-    request_credentials: str = Field(default="", repr=False)
+    request_credentials: Annotated[str, AfterValidator(rules.credentials)] = Field(default="", repr=False)
     """JSON object, service name to ``Authorization`` value: sent by the hub, never taken from a caller."""
-    request_ca_file: str = ""
+    request_ca_file: Annotated[str, AfterValidator(rules.certificates)] = ""
     """Certificates to trust for https endpoints; empty means the public ones."""
     broadcast_max_targets: int = Field(default=50, ge=1)
 
@@ -113,21 +119,6 @@ class HubSettings(BaseSettings):
     redacted_values: str = ""
     """Comma-separated texts that are replaced wherever they would be stored or logged."""
     observability_output_file: str = ""
-
-    @field_validator("log_format")
-    @classmethod
-    def _known_format(cls, value: str) -> str:
-        if value not in ("text", "json"):
-            raise ValueError("must be 'text' or 'json'")
-        return value
-
-    @field_validator("request_credentials")
-    @classmethod
-    def _credentials_are_an_object(cls, value: str) -> str:
-        found = json.loads(value) if value else {}
-        if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
-            raise ValueError('must be JSON such as {"L02_runtime": "Bearer ..."}')
-        return value
 
     def credential_of(self, service_name: str) -> str | None:
         """Return the ``Authorization`` value that requests to a service carry, or None."""

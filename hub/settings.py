@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import secrets
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import dj_database_url
 from pydantic import ValidationError
 
 from hub.conf import BASE_DIR, load_settings
 
+
+def _refuse(problems: str) -> NoReturn:
+    sys.exit(f"E11931: a setting has a wrong value: {problems}. Correct the variable and start again.")
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    name = str(place[0])
+    return name if name.isupper() else f"HUB_{name.upper()}"
+
+
 try:
     HUB = load_settings()
+    HUB.var_dir.mkdir(parents=True, exist_ok=True)
 except ValidationError as exc:
     # Values are not repeated: every process would write a password or a credential to its log.
-    problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors(include_input=False, include_url=False))
-    sys.exit(f"E11931: a setting has a wrong value: {problems}. Correct the HUB_* variable and start again.")
-
-HUB.var_dir.mkdir(parents=True, exist_ok=True)
+    problems = exc.errors(include_input=False, include_url=False)
+    _refuse("; ".join(f"{_variable(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in problems))
+except OSError as exc:
+    _refuse(f"HUB_VAR_DIR: no folder can be made there: {exc.strerror}")
 REDIS_URL = HUB.resolved_redis_url()
 
 

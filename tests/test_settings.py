@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import certifi
 import pytest
 from django.db import connection
 from pydantic import ValidationError
@@ -27,8 +29,62 @@ def test_a_wrong_setting_is_named_and_its_value_not_shown(value):
     ended = subprocess.run([sys.executable, "-c", "import hub.settings"], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
     assert ended.returncode == 1
-    assert ended.stderr.startswith("E11931: a setting has a wrong value: request_credentials: ")
+    assert ended.stderr.startswith("E11931: a setting has a wrong value: HUB_REQUEST_CREDENTIALS: ")
     assert "4711" not in ended.stderr + ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "nonsense"),
+        ("REDIS_URL", "http://127.0.0.1:6379"),
+        ("REDIS_URL", "redis://127.0.0.1:many/0"),
+        ("DATABASE_URL", "nonsense"),
+        ("DATABASE_URL", "mysql://hub@db/hub"),
+        ("DATABASE_URL", "postgres://hub:a/b@db/hub"),
+        ("HUB_LOG_LEVEL", "bogus"),
+        ("HUB_ALLOWED_ENDPOINT_NETWORKS", "10.0.0.0/33"),
+        ("HUB_ALLOWED_ENDPOINT_NETWORKS", "10.0.0.300"),
+        ("HUB_ALLOWED_ENDPOINT_NETWORKS", "https://example.org"),
+        ("HUB_REQUEST_CA_FILE", "/nowhere/ca.pem"),
+        ("HUB_REQUEST_CA_FILE", __file__),
+    ],
+)
+def test_what_a_process_could_not_work_with_is_refused_at_its_start(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ValidationError, match=name.removeprefix("HUB_") if name.endswith("_URL") else name.removeprefix("HUB_").lower()):
+        HubSettings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "rediss://:p%40ss@redis.internal:6380/3"),
+        ("REDIS_URL", "unix:///run/redis.sock"),
+        ("DATABASE_URL", "postgresql://hub:p%40ss@/hub?host=/run/postgresql"),
+        ("DATABASE_URL", "sqlite:////srv/hub.sqlite3"),
+        ("HUB_LOG_LEVEL", "debug"),
+        ("HUB_ALLOWED_ENDPOINT_NETWORKS", "10.0.0.0/8, fd00::/8, *.svc.cluster.local, planner"),
+        ("HUB_REQUEST_CA_FILE", certifi.where()),
+        ("HUB_REQUEST_CA_FILE", str(Path(certifi.where()).parent)),
+    ],
+)
+def test_what_a_process_can_work_with_is_taken(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+
+    HubSettings()
+
+
+@pytest.mark.parametrize(("name", "value"), [("HUB_VAR_DIR", "/proc/nope"), ("DATABASE_URL", "mysql://hub:4711@db/hub")])
+def test_the_doctor_says_which_setting_is_wrong_in_one_line(name, value):
+    env = {**os.environ, "HUB_NO_BOOTSTRAP": "1", name: value}
+
+    ended = subprocess.run([sys.executable, "manage.py", "doctor"], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1), ended.stderr
+    assert ended.stderr.startswith(f"E11931: a setting has a wrong value: {name}: ")
+    assert "4711" not in ended.stderr
 
 
 @pytest.mark.django_db

@@ -10,6 +10,7 @@ from django.core import checks
 from hub.console import health, workers
 from hub.errors import ErrorCode, IntegrationError
 from hub.telemetry import readers
+from sagas import catalog
 
 CLOCK_TOLERANCE_SEC = 5.0
 OLDEST_REDIS = (6, 2)
@@ -85,6 +86,11 @@ def settings() -> str:
     return "no system check fails"
 
 
+def sagas() -> str:
+    """Import the modules of HUB_SAGA_MODULES and read their definitions; E11931 and those of a wrong definition."""
+    return f"{len(catalog.specs())} defined"
+
+
 ALL: dict[str, health.Check] = {
     **health.READINESS,
     "redis version": redis_version,
@@ -93,6 +99,7 @@ ALL: dict[str, health.Check] = {
     "beat": beat,
     "clock": clock,
     "settings": settings,
+    "sagas": sagas,
 }
 
 

@@ -24,6 +24,7 @@ from hub.console import plan, run_record, startup
 from hub.console.processes import ProcessSpec
 from hub.console.supervisor import TICK_SEC, Supervisor
 from hub.errors import ErrorCode, IntegrationError
+from sagas import catalog
 
 READY_TIMEOUT_SEC = 120.0
 DEMO_TIMEOUT_SEC = 180.0
@@ -103,6 +104,7 @@ class Up:
         )
 
     def _start(self) -> None:
+        catalog.specs()  # what is wrong with a definition is said here, not by each worker at its first saga
         self._start_redis()
         startup.migrate(self._say)
         startup.collect_static()

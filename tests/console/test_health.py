@@ -167,6 +167,14 @@ def test_doctor_is_content(own_redis):
     assert (code, "WRONG" in words) == (0, False), words
 
 
+def test_doctor_names_a_saga_module_that_is_not_there(tmp_path):
+    done = doctor_process(HUB_SAGA_MODULES="no.such", HUB_VAR_DIR=str(tmp_path))
+
+    assert done.returncode == 1
+    assert "WRONG  sagas: E11931: saga module 'no.such' cannot be imported" in done.stdout
+    assert "to do: correct HUB_SAGA_MODULES" in done.stdout
+
+
 @pytest.mark.django_db
 def test_doctor_misses_beat(own_redis):
     workers.beat("hub@somewhere", QUEUES)

@@ -46,6 +46,10 @@ def test_a_database_that_is_not_there_is_one_line_and_nothing_stays_behind(tmp_p
     assert not (tmp_path / "run.json").exists()
 
 
+def test_a_saga_module_that_is_not_there_is_one_line(tmp_path):
+    refused(up(tmp_path, HUB_SAGA_MODULES="no.such"), "E11931")
+
+
 def test_a_taken_port_is_one_line(tmp_path, taken_port):
     refused(up(tmp_path, "--port", str(taken_port)), "E11931")
 
