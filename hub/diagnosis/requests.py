@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import redis
+from django.conf import settings
 from django.db.models import Q
 
 from hub.celery import PUBLIC
 from hub.diagnosis import queues
 from hub.diagnosis.facts import RequestFacts
 from hub.diagnosis.rules import Why, why_request
+from hub.errors import ErrorCode, IntegrationError
 from hub.redis_client import client
 from hub.routing.models import KeptAnswer, RoutedRequest
 from hub.telemetry.celery_headers import SENT_AT
@@ -24,24 +26,59 @@ SCANNED = 1_000
 
 
 def why(identifier: str) -> Why:
-    """Return what is known of a request by its Celery task id, trace id, correlation id or idempotency key."""
-    return why_request(facts_of(identifier))
+    """Return what is known of a request by its Celery task id, trace id, correlation id or idempotency key.
+
+    Errors: E11920 nothing is known of it; E11941 the database knows nothing of it, and Redis could not be asked.
+    """
+    facts, unread = _recorded(identifier), None
+    try:
+        facts = _with_redis(facts, identifier)
+    except redis.RedisError as exc:
+        unread = exc
+    told = why_request(facts)
+    if told is None:
+        raise (_unread(identifier) if unread else _unknown(identifier)) from unread
+    return told
 
 
-def facts_of(identifier: str) -> RequestFacts:
-    """Read what the rules want to know of a request."""
+def _unread(identifier: str) -> IntegrationError:
+    return IntegrationError(
+        ErrorCode.BROKER_UNAVAILABLE,
+        f"there is no record of {identifier!r}, and whether it waits in a queue cannot be seen: Redis does not answer",
+        recovery_suggestion="start Redis, or correct REDIS_URL",
+    )
+
+
+def _unknown(identifier: str) -> IntegrationError:
+    hub = settings.HUB
+    kept = f"(requests are kept for {hub.request_retention_days} days, sagas for {hub.saga_retention_days})"
+    return IntegrationError(
+        ErrorCode.NOT_FOUND,
+        f"nothing is known of {identifier!r}: it waits in no queue and has left no record",
+        recovery_suggestion=f"it is mistyped, or older than what is kept {kept}, or a worker has it at this moment or was killed with it: "
+        "sent again under the same idempotency key, a request is done once",
+    )
+
+
+def _recorded(identifier: str) -> RequestFacts:
     ended = _ended(identifier)
     claim = KeptAnswer.objects.filter(key=identifier, status=KeptAnswer.Status.CLAIMED).order_by("-pk").first()
-    place, message = _in_queue(identifier)
-    sent_at = message.get(SENT_AT) if message else None
     return RequestFacts(
         now=time.time(),
         ended=_words(ended) if ended else "",
         ended_at=ended.created_at.timestamp() if ended else None,
         claimed_until=claim.lease_until.timestamp() if claim and claim.lease_until else None,
+    )
+
+
+def _with_redis(facts: RequestFacts, identifier: str) -> RequestFacts:
+    place, message = _in_queue(identifier)
+    sent_at = message.get(SENT_AT)
+    return replace(
+        facts,
         place_in_queue=place,
         sent_at=sent_at if isinstance(sent_at, int | float) else None,
-        queue=queues.facts_of(PUBLIC),
+        queue=queues.facts_of(PUBLIC) if place else None,
         result=_result(identifier),
     )
 
@@ -63,11 +100,10 @@ def _words(row: RoutedRequest) -> str:
 
 def _in_queue(identifier: str) -> tuple[int | None, dict[str, Any]]:
     """Return the place of a request's message in the queue, 1 being the next, and its headers."""
-    with suppress(redis.RedisError):
-        texts: Any = client().lrange(PUBLIC, -SCANNED, -1)
-        for place, headers in enumerate(_headers(reversed(texts)), 1):
-            if identifier in (headers.get("id"), headers.get("x-correlation-id"), str(headers.get("traceparent") or "")[3:35]):
-                return place, headers
+    texts: Any = client().lrange(PUBLIC, -SCANNED, -1)
+    for place, headers in enumerate(_headers(reversed(texts)), 1):
+        if identifier in (headers.get("id"), headers.get("x-correlation-id"), str(headers.get("traceparent") or "")[3:35]):
+            return place, headers
     return None, {}
 
 
@@ -80,7 +116,5 @@ def _headers(texts: Iterator[str]) -> Iterator[dict[str, Any]]:
 
 
 def _result(identifier: str) -> str:
-    with suppress(redis.RedisError, OSError):
-        stored: Any = client().get(f"celery-task-meta-{identifier}")
-        return str(json.loads(stored).get("status", "")) if stored else ""
-    return ""
+    stored: Any = client().get(f"celery-task-meta-{identifier}")
+    return str(json.loads(stored).get("status", "")) if stored else ""

@@ -126,8 +126,8 @@ _RULES: tuple[Callable[[SagaFacts], Found], ...] = (
 )
 
 
-def why_request(facts: RequestFacts) -> Why:
-    """Return what became of a request, or where it waits."""
+def why_request(facts: RequestFacts) -> Why | None:
+    """Return what became of a request, or where it waits; None when it left no trace."""
     if facts.place_in_queue is not None and facts.queue is not None:
         return _queued_request(facts, facts.queue, facts.place_in_queue)
     if facts.claimed_until is not None:
@@ -136,11 +136,7 @@ def why_request(facts: RequestFacts) -> Why:
         return Why(headline=f"not stuck: ended {_lasting(facts.now - facts.ended_at)} ago", because=facts.ended)
     if facts.result:
         return Why(headline=f"not stuck: its result is {facts.result}")
-    return Why(
-        headline="nothing is known of it",
-        because="it is in no queue and has left no record: a worker has it at this moment, or was killed with it",
-        then="sent again under the same idempotency key, it is done once",
-    )
+    return None
 
 
 def _queued_request(facts: RequestFacts, queue: QueueFacts, place: int) -> Why:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 from hub.diagnosis import requests, sagas
@@ -10,12 +11,15 @@ from hub.errors import ErrorCode, IntegrationError
 from sagas.models import SagaExecution
 
 MAX_ID = 128
+_BEGINNING = re.compile("[0-9a-fA-F]{4,31}")
 
 
 def why(identifier: str) -> Why:
     """Answer for a saga (its id) or a request (task id, trace id, correlation id or idempotency key).
 
-    A correlation or trace id that belongs to a saga asks for the newest such saga. Errors: E11908 for what is no id.
+    A correlation or trace id that belongs to a saga asks for the newest such saga; the first four characters or more of a
+    saga's id will do where no other begins so. Errors: E11908 for what is no id or the beginning of several; E11920 when
+    nothing is known of it; E11941 when only Redis could tell and it is away.
     """
     if not isinstance(identifier, str) or not 1 <= len(identifier) <= MAX_ID or not identifier.isprintable():
         raise IntegrationError(ErrorCode.IDENTIFIER_MALFORMED, f"an id has 1 to {MAX_ID} characters")
@@ -30,4 +34,15 @@ def _saga(identifier: str) -> str:
     except ValueError:
         found = None
     found = found or rows.filter(trace_id=identifier).first() or rows.filter(correlation_id=identifier).first()
-    return str(found) if found else ""
+    return str(found or _by_beginning(identifier) or "")
+
+
+def _by_beginning(identifier: str) -> uuid.UUID | None:
+    given = identifier.replace("-", "")
+    if not _BEGINNING.fullmatch(given):
+        return None
+    first, last = uuid.UUID(given.ljust(32, "0")), uuid.UUID(given.ljust(32, "f"))
+    found = list(SagaExecution.objects.filter(pk__range=(first, last)).values_list("pk", flat=True)[:2])
+    if len(found) > 1:
+        raise IntegrationError(ErrorCode.IDENTIFIER_MALFORMED, f"several sagas begin with {identifier!r}: give more of the id")
+    return found[0] if found else None

@@ -4,11 +4,13 @@ import json
 import uuid
 
 import pytest
+import redis
 from celery import Celery
 from django.conf import settings
 from django.core.management import call_command
 
 from hub.diagnosis import services
+from hub.embedded import free_port
 from hub.errors import IntegrationError
 from hub.redis_client import client
 from hub.routing.models import RoutedRequest
@@ -98,7 +100,51 @@ def test_a_request_that_ended_is_told_by_its_row():
     assert str(services.why(row.correlation_id)) == "not stuck: ended 0 s ago: GET L02/x: E11340 (nothing was sent) after 3 ms"
 
 
+def test_a_saga_is_found_by_the_beginning_of_its_id():
+    execution_id = start("approval")
+
+    for beginning in (execution_id[:4], execution_id[:9].upper(), execution_id[:20]):
+        assert services.why(beginning).headline.startswith("waiting ")
+
+
+def test_a_beginning_that_several_sagas_share_is_refused():
+    execution_id = start("approval")
+    other = SagaExecution.objects.get(pk=execution_id)
+    other.pk = uuid.UUID(execution_id[:8] + "0" * 24)
+    other.save(force_insert=True)
+
+    with pytest.raises(IntegrationError, match=r"^E11908: several sagas begin with "):
+        services.why(execution_id[:8])
+
+
+def test_without_redis_what_the_database_knows_is_told_and_the_rest_is_not_claimed(settings):
+    RoutedRequest.objects.create(
+        service_name="L02", method="GET", path="/x", outcome="ok", duration_ms=3, trace_id="ab" * 16, correlation_id="c-1"
+    )
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+
+    assert services.why("c-1").headline == "not stuck: ended 0 s ago"
+    with pytest.raises(IntegrationError, match=r"^E11941: "):
+        services.why("order-8")
+
+
+def test_a_redis_that_froze_is_asked_once(settings, monkeypatch):
+    asked = []
+
+    def silent(*_, **__):
+        asked.append(1)
+        raise redis.TimeoutError
+
+    monkeypatch.setattr(redis.Redis, "execute_command", silent)
+
+    with pytest.raises(IntegrationError, match=r"^E11941: "):
+        services.why("order-8")
+    assert len(asked) == 1
+
+
 def test_an_unknown_id_is_said_to_be_unknown_and_a_malformed_one_refused():
-    assert services.why(str(uuid.uuid4())).headline == "nothing is known of it"
+    with pytest.raises(IntegrationError, match=r"^E11920: nothing is known of '[0-9a-f-]{36}'") as raised:
+        services.why(str(uuid.uuid4()))
+    assert "7 days" in raised.value.recovery_suggestion
     with pytest.raises(IntegrationError, match="E11908"):
         services.why("x" * 200)
