@@ -163,9 +163,15 @@ def look(service_name: str, config: CircuitBreakerConfig | None = None) -> Circu
 
 def store_status() -> dict[str, Any]:
     """Tell whether this process shares its breakers with the fleet, and since when not (ISO 8601); for ``/readyz``."""
+    since = alone_since()
+    return {"shared": since is None, "alone_since": None if since is None else since.isoformat()}
+
+
+def alone_since() -> datetime | None:
+    """Return since when this process does not reach Redis; None when it does."""
     fleet().reach(lambda: store.client().ping())
     since = fleet().alone_since
-    return {"shared": since is None, "alone_since": None if since is None else datetime.fromtimestamp(since, UTC).isoformat()}
+    return None if since is None else datetime.fromtimestamp(since, UTC)
 
 
 def check_name(service_name: object) -> str:

@@ -38,6 +38,11 @@ def record_transitions() -> int:
     return recorded
 
 
+def last_move(service_name: str) -> datetime | None:
+    """Return when a breaker changed last, as far as that is recorded."""
+    return CircuitTransition.objects.filter(service_name=service_name).order_by("-at").values_list("at", flat=True).first()
+
+
 def expired() -> pruning.Expired:
     """Return the transitions beyond their retention."""
     before = timezone.now() - timedelta(days=settings.HUB.circuit_retention_days)

@@ -66,6 +66,22 @@ def all_states() -> list[CircuitSnapshot]:
     return [breaker.look(name) for name in names]
 
 
+def check_shared() -> None:
+    """Raise E11240 when this process does not see the breakers of the fleet, and so cannot say how they stand."""
+    found = breaker.store_status()
+    if not found["shared"]:
+        raise IntegrationError(
+            ErrorCode.BREAKER_STORE_UNAVAILABLE,
+            f"circuit breakers are each process' own since {found['alone_since']}",
+            recovery_suggestion="nothing: they are shared again within seconds of Redis' return",
+        )
+
+
+def decided() -> list[CircuitSetting]:
+    """Return the manual states in force as operators decided them, by name; known without Redis."""
+    return list(CircuitSetting.objects.exclude(mode="").filter(mode_until__gt=timezone.now()).order_by("service_name"))
+
+
 def restore_lost() -> int:
     """Bring Redis in line with what operators decided, where it lost that or never heard it; return for how many breakers."""
     return sum(_restore(row) for row in CircuitSetting.objects.all())

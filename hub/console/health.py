@@ -18,7 +18,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from hub.celery import QUEUES
-from hub.circuits import breaker
+from hub.circuits import services as breakers
 from hub.console import workers
 from hub.errors import ErrorCode, IntegrationError
 
@@ -93,13 +93,7 @@ def worker() -> str:
 
 def circuits() -> str:
     """Ask whether this process shares its breakers with the fleet; E11240."""
-    found = breaker.store_status()
-    if not found["shared"]:
-        raise IntegrationError(
-            ErrorCode.BREAKER_STORE_UNAVAILABLE,
-            f"circuit breakers are each process' own since {found['alone_since']}",
-            recovery_suggestion="nothing: they are shared again within seconds of Redis' return",
-        )
+    breakers.check_shared()
     return "circuit breakers are the fleet's"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -11,8 +12,9 @@ from django.utils import timezone
 
 from hub.circuits import breaker, history, store
 from hub.circuits.face import CircuitBreaker
-from hub.circuits.models import CircuitTransition
+from hub.circuits.models import CircuitSetting, CircuitTransition
 from hub.errors import CircuitOpen
+from tests.registry.samples import register
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,6 +32,16 @@ async def bad():
     raise ConnectionError("down")
 
 
+async def fail_five_times(service):
+    face = CircuitBreaker()
+    for _ in range(5):
+        with pytest.raises(ConnectionError):
+            await face.execute(service, bad)
+    with pytest.raises(CircuitOpen):
+        await face.execute(service, good)
+    return await face.get_state(service)
+
+
 def test_plain_and_async_functions_are_both_guarded(service):
     async def both():
         face = CircuitBreaker()
@@ -39,16 +51,7 @@ def test_plain_and_async_functions_are_both_guarded(service):
 
 
 def test_the_snippet_of_the_layers(service):
-    async def fail_five_times():
-        face = CircuitBreaker()
-        for _ in range(5):
-            with pytest.raises(ConnectionError):
-                await face.execute(service, bad)
-        with pytest.raises(CircuitOpen):
-            await face.execute(service, good)
-        return await face.get_state(service)
-
-    state = asyncio.run(fail_five_times())
+    state = asyncio.run(fail_five_times(service))
 
     assert (state.state.value, state.get_error_rate()) == ("open", 1.0)
 
@@ -139,7 +142,7 @@ def run(*args):
 
 
 def test_the_command_lists_shows_forces_and_resets(service):
-    run("force-open", service, "--why", "database move", "--for-sec", "60", "--by", "anna")
+    run("force-open", service, "--why", "database move", "--for-sec", "60", "--by", "anna", "--unseen")
     listed = {one["service_name"]: one for one in json.loads(run("list", "--json"))}
     shown = json.loads(run("show", service, "--json"))
     text = run("show", service)
@@ -151,9 +154,52 @@ def test_the_command_lists_shows_forces_and_resets(service):
     assert breaker.look(service).state.value == "closed"
 
 
+def test_the_command_says_until_when_a_state_lasts(service):
+    forced = run("force-open", service, "--why", "database move", "--for-sec", "600", "--by", "anna", "--unseen")
+    until = CircuitSetting.objects.get(service_name=service).mode_until
+
+    for text in (forced, run("list"), run("show", service)):
+        assert "by anna: database move" in text
+        assert re.search(rf"until {until:%Y-%m-%d %H:%M}:\d\d UTC", text)
+
+
+def test_the_command_says_until_when_an_open_breaker_refuses(service):
+    asyncio.run(fail_five_times(service))
+
+    (line,) = [line for line in run("list").splitlines() if line.startswith(f"{service} ")]
+    assert re.search(r" open +100.0% of 5 calls  until \d{4}-.* UTC \(consecutive failures\)$", line), line
+
+
+def test_the_command_refuses_a_name_that_no_service_and_no_breaker_has(service):
+    register("L05_planning")
+
+    with pytest.raises(CommandError, match=r"^E11222: .*'L05_planing'.*L05_planning.*--unseen"):
+        run("force-open", "L05_planing", "--why", "x")
+    with pytest.raises(CommandError, match=r"^E11222: "):
+        run("reset", "L05_planing", "--why", "x")
+    assert not CircuitSetting.objects.filter(service_name="L05_planing").exists()
+    assert "forced_open" in run("force-open", "L05_planning", "--why", "x")
+
+
+def test_without_redis_the_command_shows_what_operators_decided_and_says_that_it_knows_no_more(service, own_redis):
+    run("force-open", service, "--why", "database move", "--by", "anna", "--unseen")
+    register("L05_planning")
+    own_redis.stop()
+    out = io.StringIO()
+
+    with pytest.raises(CommandError, match=r"^E11240: .*is kept"):
+        run("force-open", "L05_planning", "--why", "it burns", "--by", "ben")
+    with pytest.raises(CommandError, match=r"^E11240: "):
+        call_command("circuits", "list", stdout=out)
+
+    assert "by ben: it burns" in out.getvalue()
+    assert "no breaker has been used yet" not in out.getvalue()
+    assert re.search(rf"{service} +forced_open .*by anna: database move", out.getvalue())
+
+
 def test_the_command_refuses_with_the_code(service):
     with pytest.raises(CommandError, match="E11202"):
-        run("force-open", service, "--why", "x", "--for-sec", "99999999")
+        run("force-open", service, "--why", "x", "--for-sec", "99999999", "--unseen")
 
 
 def test_the_history_in_the_admin_cannot_be_changed(service, admin_client):

@@ -12,11 +12,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from hub.celery import QUEUES
+from hub.circuits import fleet, history
 from hub.circuits import services as circuits
+from hub.circuits.models import CircuitSetting
 from hub.circuits.policy import CircuitState
 from hub.console import workers
 from hub.console.overview import pulse
 from hub.console.queues import board
+from hub.embedded import free_port
 from hub.redis_client import client as redis_client
 from hub.routing.models import RoutedRequest
 from hub.telemetry import readers
@@ -97,6 +100,36 @@ def test_each_trouble_is_there_the_worst_first(viewer):
 
     assert kinds(answer) == ["needs-operator", "orphans", "stuck", "circuits", "services", "dead-letters", "failed-today"]
     assert answer.content.decode().index("What is wrong") < answer.content.decode().index("Sagas running")
+
+
+def test_an_open_breaker_says_since_when_until_when_and_by_whom(viewer):
+    register("L05_planning")
+    circuits.force("L05_planning", CircuitState.FORCED_OPEN, by="ann", why="it burns", for_sec=600)
+    history.record_transitions()
+
+    (trouble,) = overview(viewer).context["troubles"]
+
+    (item,) = trouble.items
+    until = CircuitSetting.objects.get().mode_until
+    assert item.name.startswith(f"L05_planning is forced open until {until:%Y-%m-%d %H:%M}:")
+    assert item.text == "ann: it burns"
+    assert timezone.now() - item.since < timedelta(minutes=1)
+
+
+def test_a_redis_that_is_away_is_a_trouble_since_it_was_lost(viewer, settings):
+    fleet.forget()
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    workers.connection.cache_clear()
+
+    (trouble,) = overview(viewer).context["troubles"]
+
+    assert trouble.kind == "redis"
+    assert timezone.now() - trouble.items[0].since < timedelta(minutes=1)
+    board = viewer.get(reverse("console:circuits")).content.decode()
+    assert "Redis does not answer this process since" in board
+    assert "No breaker has seen a call yet" not in board
+    fleet.forget()
+    workers.connection.cache_clear()
 
 
 def test_a_saga_that_put_itself_right_is_told_without_alarm(viewer):

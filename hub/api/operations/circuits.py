@@ -36,6 +36,7 @@ class Force(Why):
 def list_circuits(request: HttpRequest, query: Query[Paged]) -> dict[str, Any]:
     """List the breakers of the fleet by name."""
     begin = paging.after(query.cursor)
+    services.check_shared()
     found = sorted((one for one in services.all_states() if one.service_name > begin), key=lambda one: one.service_name)
     page, cursor = paging.cut(found, query.limit, lambda one: [one.service_name])
     return {"items": [one.as_dict() for one in page], "next": cursor}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from hub.circuits import services
+from hub.circuits import breaker, services
 from hub.circuits.defaults import default_config
 from hub.circuits.models import CircuitTransition
 from hub.circuits.policy import MANUAL, CircuitState
@@ -49,7 +49,13 @@ def board(request: HttpRequest) -> HttpResponse:
     names = Service.objects.filter(deregistered_at=None).order_by("service_name").values_list("service_name", flat=True)
     quiet = [name for name in names.distinct()[:MAX_TILES] if name not in known]
     return pages.render(
-        request, "console/circuits.html", title="Circuit breakers", tiles=[_tile(seen) for seen in states[:MAX_TILES]], quiet=quiet
+        request,
+        "console/circuits.html",
+        title="Circuit breakers",
+        alone_since=breaker.alone_since(),
+        decided=services.decided(),
+        tiles=[_tile(seen) for seen in states[:MAX_TILES]],
+        quiet=quiet,
     )
 
 

@@ -15,8 +15,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from hub.celery import CONTROL
+from hub.circuits import breaker, history
 from hub.circuits import services as circuits
 from hub.circuits.policy import CircuitState
+from hub.circuits.snapshots import CircuitSnapshot
 from hub.console.queues import board
 from hub.console.saga.presets import PRESETS
 from hub.events.models import DeadLetter
@@ -144,13 +146,19 @@ def _circuits() -> Iterator[Trouble]:
     page = reverse("console:circuits")
     items = [
         Item(
-            name=f"{seen.service_name} is {str(seen.state).replace('_', ' ')}",
-            text=seen.manual_why or seen.why,
+            name=f"{seen.service_name} is {str(seen.state).replace('_', ' ')}{_until(seen)}",
+            text=f"{seen.manual_by}: {seen.manual_why}" if seen.manual_by else seen.why.replace("_", " "),
             url=reverse("console:circuit", args=[seen.service_name]),
+            since=history.last_move(seen.service_name),
         )
         for seen in away[:SHOWN]
     ]
     yield Trouble(kind="circuits", title="Circuit breakers that refuse calls", count=len(away), url=page, items=items)
+
+
+def _until(seen: CircuitSnapshot) -> str:
+    until_ms = seen.refused_until_ms
+    return f" until {datetime.fromtimestamp(until_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC" if until_ms else ""
 
 
 def _queues() -> Iterator[Trouble]:
@@ -158,7 +166,8 @@ def _queues() -> Iterator[Trouble]:
     try:
         seen = board.look()
     except redis.RedisError as exc:
-        item = Item(name="Redis does not answer", text=type(exc).__name__, url=reverse("console:error-code", args=["E11941"]))
+        since = breaker.alone_since()
+        item = Item(name="Redis does not answer", text=type(exc).__name__, url=reverse("console:error-code", args=["E11941"]), since=since)
         yield Trouble(kind="redis", title="Redis is away: breakers, queues and metrics are not known", count=1, url=page, items=[item])
         return
     orphans = [line for line in seen.queues if line.is_orphan]
