@@ -184,8 +184,12 @@ def rerun(execution_id: str, from_step: str, *, reason: str, changes: dict[str, 
 
 
 def undo_plan(execution_id: str) -> list[dict[str, Any]]:
-    """Say what cancelling now would do: the undos in order, how sure the hub is of each effect, and what would be called."""
+    """Say what cancelling now would do: the undos in order, how sure the hub is of each effect, and what would be called.
+
+    Errors: E11423, E11908, E11425 for a run that nobody can turn back any more.
+    """
     loaded = store.load(identifier(execution_id))
+    _check_turns_back(loaded)
     return [
         {
             "step_id": loaded.spec.steps[i].step_id,
@@ -196,6 +200,15 @@ def undo_plan(execution_id: str) -> list[dict[str, Any]]:
         for i in plan.would_undo(loaded.spec, loaded.run)
         if (undo := loaded.spec.steps[i].undo)
     ]
+
+
+def _check_turns_back(loaded: store.Loaded) -> None:
+    if plan.is_past_pivot(loaded.spec, loaded.run):
+        raise IntegrationError(ErrorCode.TRANSITION_ILLEGAL, "a saga past its pivot only goes forward: nothing of it is undone")
+    if loaded.run.status is SagaStatus.COMPLETED and loaded.row.parent_id is None:
+        raise IntegrationError(
+            ErrorCode.TRANSITION_ILLEGAL, "a saga that completed is turned back by nobody", recovery_suggestion="undo its effects by hand"
+        )
 
 
 def signal(execution_id: str, name: str, payload: Any = None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ def page_failed(request: HttpRequest) -> HttpResponse:
     """Answer for a view that raised: 503 with the code of what is away, else 500 with E11900; the log has the traceback."""
     exc = sys.exc_info()[1]
     log.error("page %s failed", request.path, exc_info=exc)
-    told = (outage(exc) if exc else None) or IntegrationError(ErrorCode.INTERNAL_ERROR, "this page has a fault, which is in the log")
+    told = exc if isinstance(exc, IntegrationError) else outage(exc) if exc else None
+    told = told or IntegrationError(ErrorCode.INTERNAL_ERROR, "this page has a fault, which is in the log")
     context = {"error": told, "todo": told.recovery_suggestion or advice.on(told.code).todo, "at": timezone.now()}
     return HttpResponse(render_to_string("500.html", context), status=told.code.http)

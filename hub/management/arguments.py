@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentTypeError
 from collections.abc import Callable
+from typing import Any
 
 PAGE = 1_000
 """A list shows so many at most."""
+
+
+def json_text(name: str) -> Callable[[str], Any]:
+    """Return the type of an argument that is JSON; NaN and Infinity are not."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number of JSON")
+
+    def read(text: str) -> Any:
+        try:
+            return json.loads(text, parse_constant=refuse)
+        except ValueError as exc:
+            raise ArgumentTypeError(f"{name}: not JSON: {exc}") from None
+
+    return read
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:

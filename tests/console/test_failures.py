@@ -7,6 +7,7 @@ from django.db import OperationalError, ProgrammingError
 from django.urls import reverse
 
 from hub.console.queues import board
+from hub.errors import IntegrationError
 from tests.console.pages import person
 
 pytestmark = pytest.mark.django_db
@@ -24,6 +25,7 @@ def viewer():
     [
         (OperationalError("no route to db.internal"), 503, "E11940"),
         (OperationalError("database is locked"), 503, "E11943"),
+        (IntegrationError("E11425", "a saga that completed is turned back by nobody"), 409, "E11425"),
         (ProgrammingError("syntax error in db.internal"), 500, "E11900"),
     ],
 )

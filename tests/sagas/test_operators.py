@@ -107,6 +107,19 @@ def test_rerun_from_a_step_is_a_new_run_with_an_edited_context(worker, sweeper):
     assert str(SagaExecution.objects.get(pk=new["execution_id"]).rerun_of_id) == found["execution_id"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [("[1]", "^E11902: changes must be an object"), ('{"a": ', "changes: not JSON"), ('{"a": NaN}', "NaN")],
+)
+def test_rerun_is_refused_with_changes_that_are_no_object(worker, sweeper, changes, says):
+    found = run("no_undo", b="fail")
+    runs = SagaExecution.objects.count()
+
+    with pytest.raises(CommandError, match=says):
+        call_command("saga", "rerun", found["execution_id"], "--step", "b", "--reason", "again", "--changes", changes)
+    assert SagaExecution.objects.count() == runs
+
+
 def test_rerun_is_refused_where_an_earlier_step_does_not_stand(worker, sweeper):
     found = run("three_steps", c="refuse")
 
@@ -125,7 +138,30 @@ def test_the_plan_says_what_cancelling_would_undo_and_how_sure_we_are(worker, sw
         ("a", "happened", False),
     ]
     ended(execution_id)
-    assert [undo["step_id"] for undo in services.undo_plan(execution_id)] == ["c", "b", "a"]
+    with pytest.raises(IntegrationError, match=r"^E11425: a saga that completed is turned back by nobody"):
+        services.undo_plan(execution_id)
+
+
+def test_a_completed_child_has_a_plan_since_its_parent_may_turn_it_back(worker, sweeper):
+    child, parent = run("three_steps"), run("three_steps")
+    SagaExecution.objects.filter(pk=child["execution_id"]).update(parent=parent["execution_id"], parent_step=0)
+
+    assert [undo["step_id"] for undo in services.undo_plan(child["execution_id"])] == ["c", "b", "a"]
+
+
+def test_a_saga_past_its_pivot_has_no_plan(worker, sweeper):
+    found = run("with_pivot", c="fail")
+
+    with pytest.raises(IntegrationError, match=r"^E11425: a saga past its pivot"):
+        services.undo_plan(found["execution_id"])
+
+
+def test_the_command_says_when_nothing_would_be_undone(worker, sweeper, capsys):
+    found = run("three_steps", a="refuse")
+
+    call_command("saga", "plan", found["execution_id"])
+
+    assert capsys.readouterr().out == "nothing happened that has an undo\n"
 
 
 @pytest.mark.parametrize("ask", [services.retry, services.compensate, lambda pk, **kw: services.resolve(pk, "compensated", **kw)])

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from hub.console.saga import story
 from hub.console.saga.actions import SAGA
-from hub.management.arguments import PAGE, whole
+from hub.management.arguments import PAGE, json_text, whole
 from hub.management.command import HubCommand
 from sagas import deploys, services, store
 from sagas.models import SagaLock, SagaTransition
@@ -55,7 +55,7 @@ class Command(HubCommand):
         signal = verbs.add_parser("signal", help="give a saga the signal that a step waits for")
         signal.add_argument("execution_id")
         signal.add_argument("name")
-        signal.add_argument("--payload", type=json.loads, default=None, help="JSON")
+        signal.add_argument("--payload", type=json_text("payload"), default=None, help="JSON")
         check = verbs.add_parser("check", help="would this code strand sagas in flight? exits 1 and names them if so")
         check.add_argument("--json", action="store_true")
 
@@ -113,11 +113,13 @@ class Command(HubCommand):
 
     def _plan(self, options: dict[str, Any]) -> None:
         undos = services.undo_plan(options["execution_id"])
+        if not undos:
+            return self.stdout.write("nothing happened that has an undo")
         table = Table("order", "step", "its effect", "undo")
         for number, undo in enumerate(undos, 1):
             first = " (runs now, ends first)" if undo["ends_first"] else ""
             table.add_row(str(number), undo["step_id"], undo["certainty"] + first, undo["call"])
-        self._print(table)
+        return self._print(table)
 
     def _check(self, options: dict[str, Any]) -> None:
         stranded = deploys.stranded()
@@ -148,7 +150,7 @@ def _add_extras(action: ArgumentParser, verb: str) -> None:
     if verb == "resolve":
         action.add_argument("--outcome", required=True, choices=["completed", "compensated"])
     if verb == "rerun":
-        action.add_argument("--changes", type=json.loads, default=None, help="JSON object, merged into the context")
+        action.add_argument("--changes", type=json_text("changes"), default=None, help="JSON object, merged into the context")
 
 
 def headline(found: dict[str, Any]) -> str:
