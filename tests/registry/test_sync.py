@@ -1,6 +1,7 @@
 """Services from a file, and the command: shown first, applied once, the same the second time."""
 
 import json
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -159,10 +160,25 @@ def test_one_service_is_shown_with_its_history(capsys):
 def test_the_registry_of_a_moment_is_shown(capsys):
     register("well", "http://127.0.0.1:1")
 
-    assert json.loads(run("at", "2020-01-01T00:00", "--json", capsys=capsys)) == []
-    assert "well" in run("at", "2999-01-01T00:00+01:00", capsys=capsys)
-    with pytest.raises(CommandError, match="E11909"):
-        run("at", "noon", capsys=capsys)
+    now = datetime.now(UTC)
+
+    assert json.loads(run("at", f"{now - timedelta(hours=1):%Y-%m-%dT%H:%M}", "--json", capsys=capsys)) == []
+    assert "well" in run("at", now.astimezone(timezone(timedelta(hours=5))).isoformat(), capsys=capsys)
+
+
+@pytest.mark.parametrize(
+    ("moment", "says"),
+    [
+        ("yesterday", "^E11909: not a moment"),
+        ("0001-01-01T00:00+14:00", "^E11909: not a moment"),
+        ("9999-12-31T23:59-14:00", "^E11909: not a moment"),
+        ("2999-01-01T00:00", "^E11909: 2999-01-01 00:00:00 UTC is yet to come"),
+        ("2020-01-01T00:00", "^E11909: changes are kept since "),
+    ],
+)
+def test_the_command_says_of_what_moment_the_registry_is_not_known(moment, says):
+    with pytest.raises(CommandError, match=says):
+        call_command("services", "at", moment)
 
 
 def test_an_operator_can_act(capsys):

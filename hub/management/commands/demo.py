@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from celery.exceptions import CeleryError
+from celery.exceptions import CeleryError, TimeoutError
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
-from demo.story import Story, Unexpected
+from demo.story import ANSWER_TIMEOUT_SEC, Story, Unexpected
 from hub.errors import ErrorCode, IntegrationError
 from hub.management.command import HubCommand
 
@@ -25,6 +25,8 @@ class Command(HubCommand):
             Story(_running_hub(), settings.HUB.var_dir, self._say).tell()
         except Unexpected as exc:
             sys.exit(f"demo: {exc}")
+        except TimeoutError:
+            sys.exit(f"demo: no answer within {ANSWER_TIMEOUT_SEC:g} s; `manage.py doctor` says what is missing")
         except (IntegrationError, CeleryError, OperationalError, OSError) as exc:
             sys.exit(f"demo: {type(exc).__name__}: {exc}")
         self._say("The demo passed.")

@@ -7,11 +7,13 @@ import json
 import sys
 from argparse import ArgumentParser
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError
+from django.utils import timezone
 from rich.console import Console
 from rich.table import Table
 
@@ -150,11 +152,19 @@ def _is_wanted(count: int) -> bool:
 
 
 def _moment(text: str) -> datetime:
+    """Return a moment of the past of which the registry is still known; E11909 for any other."""
+    now, kept = timezone.now(), timedelta(days=settings.HUB.registry_retention_days)
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        given = datetime.fromisoformat(text)
+        moment = given.astimezone(UTC) if given.tzinfo else given.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise IntegrationError(ErrorCode.TIME_MALFORMED, f"not a moment: {text!r:.60}") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment > now:
+        raise IntegrationError(ErrorCode.TIME_MALFORMED, f"{_short(moment)} UTC is yet to come")
+    if moment < now - kept:
+        since = _short(now - kept)
+        raise IntegrationError(ErrorCode.TIME_MALFORMED, f"changes are kept since {since} UTC (HUB_REGISTRY_RETENTION_DAYS), not longer")
+    return moment
 
 
 def _short(moment: datetime) -> str:
