@@ -113,6 +113,16 @@ def test_each_page_can_be_read_in_the_dark(part, visit):
     assert {name: found for name, found in barriers.items() if found} == {}
 
 
+def test_the_page_of_what_is_not_there_keeps_nobody_out(visit):
+    tab = visit(width=390)
+
+    tab.open(reverse("console:trace", args=["b" * 32]))
+
+    expect(tab.page.locator("h1")).to_contain_text("There is nothing at")
+    assert tab.barriers() == []
+    assert tab.overflow_px() <= 0
+
+
 def test_a_barrier_is_seen_where_there_is_one(visit):
     tab = visit()
     tab.open("/admin/")
