@@ -80,6 +80,12 @@ def run(*command, **env):
     return subprocess.run([sys.executable, "manage.py", *command], cwd=ROOT, env=own, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.parametrize("command", [("services", "show", "a\udcff"), ("events", "pause", "a\0")])
+def test_an_argument_that_is_no_text_is_refused(command):
+    with pytest.raises(CommandError, match=r"^E11902: 'a.* is no text$"):
+        call_command(*command)
+
+
 @pytest.mark.parametrize("command", [("saga", "list"), ("prune",), ("token", "list")])
 def test_a_command_on_a_database_that_was_never_migrated(command, tmp_path):
     done = run(*command, DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3", HUB_VAR_DIR=str(tmp_path))
