@@ -22,16 +22,17 @@ _SECRET_KEY = re.compile(
 )
 # The names of these end like a secret, but say where the secret is not.
 _HARMLESS_KEY = re.compile(r"(token_count|tokens?_(used|total|limit)|max_tokens|token_type|(prompt|completion)_tokens)$", re.IGNORECASE)
+# None of these may begin at each letter of a long run and read on to its end: a payload has up to a megabyte.
 _SHAPES = (
     (re.compile(r"\b(bearer|basic|token)\s+[a-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {REDACTED}"),
-    (re.compile(r"(\w+://)[^\s/:@]*:[^\s/@]+@"), rf"\1{REDACTED}@"),
+    (re.compile(r"(://)[^\s/:@]*:[^\s/@]+@"), rf"\1{REDACTED}@"),
     (re.compile(r"\bhub_[0-9a-f]{8}_[\w-]{20,}"), REDACTED),  # a token of the hub's own API
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
+    (re.compile(r"\beyJ[\w-]{8,500}\.[\w-]{8,}\.[\w-]*"), REDACTED),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), REDACTED),
     # password=..., "api_key": "..." inside of a longer text, such as an error message or the repr of arguments.
     (
         re.compile(
-            r"([\"']?\b[\w.-]*(?:passw\w*|passphrase|passcode|secret|(?:api|access|private|signing|encryption)[-_.]?key|token"
+            r"((?:passw\w{0,20}|passphrase|passcode|secret|(?:api|access|private|signing|encryption)[-_.]?key|token"
             r"|credential|authori[sz]ation|cookie|session[-_.]?(?:id|key))[\"']?\s*[=:]\s*)([\"'][^\"']*[\"']|[^\s,;&)\]}]+)",
             re.IGNORECASE,
         ),
