@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from hub.telemetry.values import KINDS, MAX_NAME, TraceSpan
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 MAX_SPANS = 10_000
+MAX_DEPTH = 8
 _STATUS = ("unset", "ok", "error")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _HEX_FIELDS = ("traceId", "spanId", "parentSpanId")
@@ -111,12 +113,25 @@ def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
 
 
 def _plain(value: AnyValue) -> Any:
+    # Attributes are flat here: a nested object is kept as its text.
+    found = _nested(value, 0)
+    return [_flat(item) for item in found] if isinstance(found, list) else _flat(found)
+
+
+def _flat(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict) else value
+
+
+def _nested(value: AnyValue, depth: int) -> Any:
     kind = value.WhichOneof("value")
     if kind is None:
         return None
+    if depth > MAX_DEPTH:
+        return f"[nested deeper than {MAX_DEPTH}]"
     if kind == "array_value":
-        return [_plain(item) for item in value.array_value.values]
+        return [_nested(item, depth + 1) for item in value.array_value.values]
     if kind == "kvlist_value":
-        # Attributes are flat here: a nested object is kept as its text.
-        return json.dumps({pair.key: _plain(pair.value) for pair in value.kvlist_value.values}, default=str)
+        return {pair.key: _nested(pair.value, depth + 1) for pair in value.kvlist_value.values}
+    if kind == "double_value" and not math.isfinite(value.double_value):
+        return str(value.double_value)  # no JSON has it, and Postgres refuses it
     return value.bytes_value.hex() if kind == "bytes_value" else getattr(value, kind)

@@ -8,10 +8,11 @@ from celery import Celery
 from django.conf import settings
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from hub.redis_client import client as redis_client
-from hub.telemetry import metrics, readers, store, tracing
+from hub.telemetry import metrics, readers, receiver, store, tracing
 from hub.telemetry.models import Span
 from hub.telemetry.otel import to_otel
 from hub.telemetry.otlp import OtlpSink
@@ -190,3 +191,19 @@ def test_spans_go_out_to_a_collector():
     [wire] = ExportTraceServiceRequest.FromString(body).resource_spans[0].scope_spans[0].spans
     assert path == "/v1/traces"
     assert (wire.trace_id.hex(), wire.span_id.hex(), wire.name) == (sent.trace_id, sent.span_id, "layer.work")
+
+
+def test_a_nested_attribute_is_kept_as_one_text_and_a_very_deep_one_is_cut():
+    inner = AnyValue(int_value=1)
+    for _ in range(30):
+        inner = AnyValue(kvlist_value=KeyValueList(values=[KeyValue(key="k", value=inner)]))
+    shallow = AnyValue(
+        kvlist_value=KeyValueList(values=[KeyValue(key="a", value=AnyValue(array_value=ArrayValue(values=[AnyValue(bool_value=True)])))])
+    )
+
+    deep = receiver._plain(inner)
+
+    assert receiver._plain(AnyValue(kvlist_value=KeyValueList(values=[KeyValue(key="o", value=shallow)]))) == '{"o": {"a": [true]}}'
+    assert receiver._plain(AnyValue(double_value=float("nan"))) == "nan"
+    assert len(deep) < 400
+    assert "deeper" in deep
