@@ -267,3 +267,22 @@ def test_a_correction_is_laid_over_the_payload():
 
     assert "a copy goes out with another agent, size" in answer.content.decode()
     assert DeadLetter.objects.get().edited_event.body["data"] == {"card": "4711", "size": {"x": 3, "y": 2}}
+
+
+@pytest.mark.parametrize(
+    ("thing", "permission", "action"),
+    [(failed_saga, "retry_saga_undo", "retry-undo"), (parked_saga, "retry_saga", "retry")],
+)
+def test_who_may_retry_one_way_may_not_go_the_other(client, django_user_model, thing, permission, action):
+    """Both call the same function, with a permission for each."""
+    run = thing()
+    user = django_user_model.objects.create_user("bob", is_staff=True)
+    user.user_permissions.add(*Permission.objects.filter(codename__in=["view_sagaexecution", permission]))
+    client.force_login(user)
+
+    act(client, "saga", run.pk, action)
+
+    before = run.status
+    run.refresh_from_db()
+    assert run.status == before
+    assert not OperatorAction.objects.filter(outcome="done").exists()

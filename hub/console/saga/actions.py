@@ -9,6 +9,7 @@ from typing import Any
 from django.urls import reverse
 
 from hub.console.acting.shape import Action, Field, Given, Subject
+from hub.errors import ErrorCode, IntegrationError
 from sagas import clock, events, machine, services, store
 from sagas.spec import SagaSpec
 from sagas.states import ACTIVE, DONE, RunState, SagaStatus, StepStatus
@@ -102,6 +103,18 @@ def _simply(ask: Ask) -> Callable[[Given], str]:
     return partial(_call, ask)
 
 
+def _while(ask: Ask, *, undoing: bool) -> Callable[[Given], str]:
+    """Keep apart what one function does forward and backward: who may do the one need not be allowed the other."""
+
+    def call(given: Given) -> str:
+        if _is_undoing(find(given.subject_id).run) is not undoing:
+            has_begun = "have not begun" if undoing else "have begun"
+            raise IntegrationError(ErrorCode.TRANSITION_ILLEGAL, f"the undos of saga {given.subject_id} {has_begun}")
+        return _call(ask, given)
+
+    return call
+
+
 def _when(accepts: Callable[[SagaSpec, RunState], bool]) -> Callable[[Loaded], bool]:
     return lambda loaded: accepts(loaded.spec, loaded.run)
 
@@ -117,7 +130,7 @@ _COMPENSATE = Action(
     label="Compensate now",
     permission="compensate_saga",
     explains="Undoes everything that happened or may have happened, the last started first.",
-    call=_simply(services.compensate),
+    call=_while(services.compensate, undoing=False),
     is_offered=_when(_may_compensate),
 )
 _RETRY_UNDO = Action(
@@ -125,7 +138,7 @@ _RETRY_UNDO = Action(
     label="Retry the undo",
     permission="retry_saga_undo",
     explains="Tries the undos that failed again, with all their attempts, then goes on with those still owed.",
-    call=_simply(services.retry),
+    call=_while(services.retry, undoing=True),
     is_offered=_when(_may_retry_undo),
 )
 _RETRY = Action(
@@ -133,7 +146,7 @@ _RETRY = Action(
     label="Retry from the failed step",
     permission="retry_saga",
     explains="Goes forward again from the step that failed; steps that stand are not repeated. The time limit starts anew.",
-    call=_simply(services.retry),
+    call=_while(services.retry, undoing=False),
     is_offered=_when(_may_retry),
 )
 _SKIP = Action(
