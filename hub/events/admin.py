@@ -21,6 +21,9 @@ from hub.events.forms import POLICY_FIELDS, TARGET_FIELDS, SubscriptionForm, Top
 from hub.events.models import Delivery, Event, ReplayRun, Subscription, Topic, TopicRoute
 from hub.events.roster import Roster
 from hub.history_admin import HistoryAdmin
+from hub.telemetry.redaction import Redactor
+from hub.telemetry.secrets import known_secrets
+from hub.telemetry.text import as_json
 
 _OPEN = Delivery.objects.filter(subscription=OuterRef("pk"), finished_at=None).order_by()
 # Counted over the index of open deliveries: a join would read every delivery that ever was.
@@ -117,7 +120,7 @@ class EventAdmin(HistoryAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Begin with the way to that page."""
-        return ["led_to", *(field.name for field in Event._meta.fields if field.name != "id")]
+        return ["led_to", *("envelope" if field.name == "body" else field.name for field in Event._meta.fields if field.name != "id")]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Nothing of it is changed."""
@@ -127,6 +130,11 @@ class EventAdmin(HistoryAdmin):
     def led_to(self, row: Event) -> str:
         """Return a link to what led to the event and what it led to."""
         return format_html('<a href="{}">Show the chain of causes</a>', reverse("admin:events_event_causation", args=[row.pk]))
+
+    @admin.display(description="event")
+    def envelope(self, row: Event) -> str:
+        """Return what was published, without its secrets."""
+        return format_html("<pre>{}</pre>", as_json(row.body, Redactor(known_secrets())))
 
     def causation(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show the events around this one by their causes, and the requests and sagas of their traces."""

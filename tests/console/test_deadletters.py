@@ -61,3 +61,12 @@ def test_a_letter_that_was_decided_about_is_offered_nothing():
     assert "/act/dead-letter/" not in html
     assert html.count("a test order") == 2
     assert "E11124" in act(operator, "dead-letter", letter.pk, "replay").content.decode()
+
+
+def test_the_page_of_an_event_shows_no_secret_of_its_payload():
+    letter = dead_letters(payload={"password": "canary-hunter2", "order": 7})[0]
+
+    html = person("hub viewer").get(reverse("admin:events_event_change", args=[letter.event.pk])).content.decode()
+
+    assert "canary-hunter2" not in html
+    assert "&quot;order&quot;: 7" in html

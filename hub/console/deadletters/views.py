@@ -11,11 +11,11 @@ from django.views.decorators.http import require_safe
 from hub.console import audit, pages
 from hub.console.acting import shape
 from hub.console.deadletters.actions import CAUSE, LETTER
-from hub.console.text import as_json
 from hub.events import deadletters
 from hub.events.models import DeadLetter, ReplayRun
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
+from hub.telemetry.text import as_json
 
 MAX_LETTERS = 50
 MAX_RUNS = 5

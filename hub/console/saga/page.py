@@ -9,9 +9,9 @@ from typing import Any
 from hub.console import audit, flower
 from hub.console.models import OperatorAction
 from hub.console.saga import drawing, gantt, messages, story
-from hub.console.text import as_json
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
+from hub.telemetry.text import as_json
 from registry_app.models import Service
 from sagas import clock
 from sagas.models import SagaExecution, SagaTransition

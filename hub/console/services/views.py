@@ -9,10 +9,10 @@ from hub.console import audit, pages
 from hub.console.acting import shape
 from hub.console.services import blast, drawing
 from hub.console.services.actions import SERVICE
-from hub.console.text import as_json
 from hub.routing.models import RoutedRequest
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
+from hub.telemetry.text import as_json
 from registry_app import overview
 from registry_app.models import Service
 
