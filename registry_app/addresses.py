@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -20,7 +21,7 @@ from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.endpoints import AddressPolicy, Endpoint, is_listed, parse_endpoint, parse_host_port, read_allow_list, why_refused
 
 RESOLVE_SEC = 3.0
-RESOLVER_THREADS = 8
+RESOLVER_THREADS = 32
 _LOCAL_NAMES = frozenset({"*", "localhost", "127.0.0.1", "[::1]", "::1"})
 _USUAL_WEB_PORTS = (80, 443, 8000)
 
@@ -144,13 +145,31 @@ def _look_up(host: str, port: int) -> list[Any]:
 
 def _ask_resolver(host: str, port: int, timeout_sec: float) -> list[Any]:
     """Wait for the resolver in another thread: it knows no time limit, and a dead name server would hold the caller."""
-    return _resolvers(os.getpid()).submit(_look_up, host, port).result(timeout_sec)
+    return _resolver(os.getpid()).ask(host, port).result(timeout_sec)
+
+
+class _Resolver:
+    """Looks names up in threads of its own, each name in one at a time: a dead zone takes one for each of its names, no more."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="registry-resolver")
+        self._asked: dict[tuple[str, int], Future[list[Any]]] = {}
+        self._lock = threading.Lock()
+
+    def ask(self, host: str, port: int) -> Future[list[Any]]:
+        """Return the look-up that is under way, or begin one."""
+        with self._lock:
+            found = self._asked.get((host, port))
+            if found is None or found.done():
+                self._asked = {key: one for key, one in self._asked.items() if not one.done()}
+                found = self._asked[host, port] = self._threads.submit(_look_up, host, port)
+            return found
 
 
 @lru_cache(maxsize=1)
-def _resolvers(pid: int) -> ThreadPoolExecutor:
+def _resolver(pid: int) -> _Resolver:
     # Threads do not survive a fork, so each process has its own.
-    return ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="registry-resolver")
+    return _Resolver()
 
 
 def _is_name(host: str) -> bool:

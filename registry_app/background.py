@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from django.conf import settings
-from django.db import Error as DatabaseError
 from django.db import close_old_connections
 from django.utils import timezone
 
@@ -72,7 +71,7 @@ class Background:
             job, found = self._found.get()
             try:
                 prober.keep(job, found)
-            except DatabaseError as exc:
+            except Exception as exc:  # This thread records for all: it outlives whatever one finding does to it.
                 # The next probe of the instance is one interval away and says the same.
                 log.warning("a probe could not be recorded", extra={"service_id": job.row.service_id, "error": type(exc).__name__})
                 close_old_connections()

@@ -7,7 +7,7 @@ from typing import Any
 
 from registry_app.checks import HealthCheck
 from registry_app.models import Service
-from registry_app.rules import Health, Thresholds
+from registry_app.rules import TRIAL_SEC, Health, Thresholds
 from registry_app.values import ServiceInfo, ServiceStatus
 
 
@@ -47,9 +47,9 @@ def check_of(row: Service) -> HealthCheck | None:
 
 
 def thresholds_of(check: HealthCheck | None) -> Thresholds:
-    """Return how many findings in a row change the status; without a check the defaults."""
+    """Return how many findings in a row change the status; without a check the defaults, and a trial after a silence."""
     if check is None:
-        return Thresholds()
+        return Thresholds(trial_after_sec=TRIAL_SEC)
     return Thresholds(failure_threshold=check.failure_threshold, success_threshold=check.success_threshold)
 
 

@@ -97,6 +97,10 @@ def probe_now(service_id: str) -> str | None:
 
 def keep(job: Job, found: Mapping[str, Finding]) -> str | None:
     """Store what the witnesses said; return the instance's status, or None when it left meanwhile."""
+    if found["heartbeat"].verdict is rules.Verdict.BAD:
+        # It may have beaten since this look was claimed, which can be long ago where others hang.
+        job.row.last_heartbeat_at = Service.objects.filter(pk=job.row.pk).values_list("last_heartbeat_at", flat=True).first()
+        found = {**found, "heartbeat": _heartbeat(job)}
     kind = job.check.check_type.value if job.check else "none"
     metrics.increment("hub_registry_probes_total", check=kind, verdict=rules.join(found).verdict.value)
     return health.record(job.row.service_id, found, at=timezone.now(), seen=job.row)

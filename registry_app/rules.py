@@ -3,7 +3,9 @@
 1. Thresholds: `failure_threshold` bad findings in a row make it unhealthy, `success_threshold` good ones healthy again.
 2. Flap damping as in BGP (RFC 2439): each fall adds 1 to a penalty that halves every `HALF_LIFE_SEC`; the higher it is,
    the more good findings in a row it takes to be healthy again. Meanwhile the instance is degraded: usable, not trusted.
-3. Self-preservation: when most instances go bad at once, the fault is more likely ours; what was known is kept a while.
+3. An instance without a check is judged by requests alone. Once it is unhealthy it gets none, so after `TRIAL_SEC` it is let in
+   on trial, degraded; if it fails again, it is out again.
+4. Self-preservation: when most instances go bad at once, the fault is more likely ours; what was known is kept a while.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from hub.json_values import storable
 from registry_app.values import ServiceStatus
 
 HALF_LIFE_SEC = 600.0
 MAX_PROOF_FACTOR = 16
 MAX_REASON = 300
+TRIAL_SEC = 60.0
 
 
 class Verdict(StrEnum):
@@ -27,7 +31,7 @@ class Verdict(StrEnum):
     """It works, but not as it should."""
     BAD = "bad"
     SILENT = "silent"
-    """Nothing to go by; it never changes a status."""
+    """Nothing to go by."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +43,10 @@ class Finding:
     conclusive: bool = False
     took_ms: float | None = None
 
+    def __post_init__(self) -> None:
+        # What a peer said is part of it: a TLS alert on a plain port has NUL, which Postgres refuses.
+        object.__setattr__(self, "reason", storable(self.reason))
+
 
 SILENCE = Finding(verdict=Verdict.SILENT, reason="nothing seen yet")
 
@@ -49,6 +57,8 @@ class Thresholds:
 
     failure_threshold: int = 3
     success_threshold: int = 1
+    trial_after_sec: float | None = None
+    """After so long without evidence an unhealthy instance is let in on trial: without a check, only requests could prove it well."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +146,16 @@ def judge(health: Health, finding: Finding, thresholds: Thresholds, *, now: floa
         case Verdict.GOOD | Verdict.SLOW:
             return _answered(health, finding, thresholds, now=now)
         case _:
-            return health
+            return _unseen(health, thresholds, now=now)
+
+
+def _unseen(health: Health, thresholds: Thresholds, *, now: float) -> Health:
+    """Silence changes nothing, but for whom it would last for ever."""
+    after_sec = thresholds.trial_after_sec
+    if after_sec is None or health.status is not ServiceStatus.UNHEALTHY or now - health.penalty_at < after_sec:
+        return health
+    reason = f"on trial: nothing was seen of it for {after_sec:g} s or more since {health.reason}"[:MAX_REASON]
+    return replace(health, status=ServiceStatus.DEGRADED, reason=reason, failures=0, failing_since=None)
 
 
 def _failed(health: Health, finding: Finding, thresholds: Thresholds, *, now: float) -> Health:

@@ -14,6 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
@@ -166,6 +167,7 @@ def new_session() -> requests.Session:
     """
     found = requests.Session()
     found.trust_env = False
+    found.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # one service's cookies are none of the next one's business
     adapter = _Adapter(POOLED_HOSTS, POOLED_PER_HOST, max_retries=0)  # one for both: it reads all certificates of the machine
     found.mount("http://", adapter)
     found.mount("https://", adapter)

@@ -2,12 +2,13 @@
 
 import json
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from hub.errors import IntegrationError
-from registry_app import tasks
+from registry_app import addresses, tasks
 from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.models import Service
 from registry_app.probes import run
@@ -92,3 +93,26 @@ def test_a_name_that_turns_to_a_refused_address_is_not_connected_to(production, 
     assert info.status == "unknown"
     assert found["probe"].reason == "good.example: 127.0.0.1 is loopback, private or reserved"
     assert httpserver.log == []
+
+
+def test_a_dead_zone_does_not_take_the_resolver_from_others(monkeypatch):
+    over = threading.Event()
+
+    def look_up(host, port, **_):
+        if host.startswith("dead"):
+            over.wait(20)
+            raise socket.gaierror(-3, "Temporary failure in name resolution")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    addresses._resolver.cache_clear()
+    try:
+        for _ in range(20):
+            for host in ("dead1.example", "dead2.example"):
+                with pytest.raises(IntegrationError, match=r"^E11347: "):
+                    addresses.resolve(host, 80, addresses.current_policy(), timeout_sec=0.01)
+
+        assert addresses.resolve("well.example", 80, addresses.current_policy()) == ["93.184.216.34"]
+    finally:
+        over.set()
+        addresses._resolver.cache_clear()

@@ -1,12 +1,17 @@
 """Who probes which instance and when, and what a probe finds: with real servers and a real database."""
 
-from datetime import timedelta
+import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
 
-from registry_app import prober
+from registry_app import background, health, lookup, prober, services
+from registry_app.checks import HealthCheck, HealthCheckType
+from registry_app.convert import check_of
 from registry_app.models import HealthChange, Service
+from registry_app.probes import http
+from registry_app.rules import Finding, Verdict
 from registry_app.timing import SCAN_SEC
 from tests.registry.samples import http_check, register, row_of
 from tests.registry.targets import raw_server
@@ -84,3 +89,59 @@ class TestClaims:
         jobs = prober.claim_due(2, now=timezone.now())
 
         assert [job.row.service_id for job in jobs] == [infos[2].service_id, infos[1].service_id]
+
+
+def test_who_failed_without_a_check_gets_requests_again(time_machine):
+    time_machine.move_to(datetime(2026, 1, 1, tzinfo=UTC), tick=False)
+    fallen = register("pair", "http://127.0.0.1:8101")
+    register("pair", "http://127.0.0.1:8102")
+    for _ in range(3):
+        health.record(fallen.service_id, {"requests": Finding(verdict=Verdict.BAD, reason="6 of 6 failed")}, at=timezone.now())
+    assert row_of(fallen).status == "unhealthy"
+
+    time_machine.shift(timedelta(seconds=61))
+    prober.probe_now(fallen.service_id)
+    lookup.forget()
+
+    assert row_of(fallen).status == "degraded"
+    assert fallen.service_id in {lookup.choose("pair").service_id for _ in range(200)}
+
+
+def test_a_beat_that_came_while_the_look_waited_counts(time_machine):
+    time_machine.move_to(datetime(2026, 1, 1, tzinfo=UTC), tick=False)
+    info = register(check=HealthCheck(HealthCheckType.TTL, interval_sec=1))
+    row = row_of(info)
+    time_machine.shift(timedelta(seconds=90))
+    job = prober.Job(row=row, check=check_of(row))
+    found = prober.look(job)
+    services.heartbeat(info.service_id)
+
+    assert prober.keep(job, found) == "healthy"
+
+
+def test_cookies_of_one_service_are_not_sent_to_another(httpserver):
+    httpserver.expect_request("/a").respond_with_data("", headers={"Set-Cookie": "session=of-a; Path=/"})
+    httpserver.expect_request("/b").respond_with_data("")
+
+    for path in ("/a", "/b"):
+        http.probe(HealthCheck(HealthCheckType.HTTP, httpserver.url_for(path)))
+
+    (_, _), (asked, _) = httpserver.log
+    assert "Cookie" not in asked.headers
+
+
+def test_the_recorder_outlives_a_finding_that_cannot_be_recorded(monkeypatch):
+    kept, told = [], threading.Event()
+
+    def keep(job, found):
+        if not kept:
+            kept.append(job)
+            raise UnicodeEncodeError("utf-8", "", 0, 1, "surrogates not allowed")
+        told.set()
+
+    monkeypatch.setattr(prober, "keep", keep)
+    own = background.Background(1)
+    for _ in range(2):
+        own._found.put((prober.Job(row=row_of(register()), check=None), {}))
+
+    assert told.wait(5)

@@ -225,3 +225,22 @@ def test_what_is_held_keeps_its_status_and_goes_on_counting():
     assert (kept.status, kept.failures, kept.penalty) == (ServiceStatus.HEALTHY, 3, 0)
     assert kept.reason == "held at healthy: connection refused"
     assert judge(kept, BAD, DEFAULT, now=120).status is ServiceStatus.UNHEALTHY
+
+
+def test_without_a_check_the_unhealthy_is_let_in_on_trial_after_a_silence():
+    thresholds = replace(DEFAULT, trial_after_sec=60.0)
+    fallen = after(BAD, BAD, BAD, thresholds=thresholds)
+
+    early = after(SILENCE, health=fallen, thresholds=thresholds, start=119.0)
+    on_trial = after(SILENCE, health=fallen, thresholds=thresholds, start=120.0)
+
+    assert early == fallen
+    assert (on_trial.status, on_trial.failures) == (ServiceStatus.DEGRADED, 0)
+    assert "connection refused" in on_trial.reason
+    assert after(GOOD, GOOD, GOOD, GOOD, health=on_trial, thresholds=thresholds, start=150.0).status is ServiceStatus.HEALTHY
+    assert after(BAD, BAD, BAD, health=on_trial, thresholds=thresholds, start=150.0).status is ServiceStatus.UNHEALTHY
+    assert after(*[SILENCE] * 99, health=fallen).status is ServiceStatus.UNHEALTHY
+
+
+def test_what_a_peer_said_is_kept_as_every_database_takes_it():
+    assert Finding(verdict=Verdict.BAD, reason="\x15\x03\x00\udcff").reason == "\x15\x03\ufffd?"
