@@ -9,13 +9,15 @@ from typing import Any
 from hub.errors import ErrorCode, IntegrationError
 
 MAX_DEPTH = 64
+SEALED = "$sealed"
+"""The one key of an object that stands for a sealed value."""
 _INT64 = 2**63
 
 
 def check_json(value: Any, *, what: str, max_bytes: int, too_large: ErrorCode = ErrorCode.MESSAGE_TOO_LARGE) -> str:
     """Return `value` as compact JSON text, or refuse it.
 
-    Errors: E11905 for NaN, infinity, NUL, lone surrogates, integers beyond 64 bit and non-JSON types; E11906 when
+    Errors: E11905 for the key ``$sealed``, NaN, infinity, NUL, lone surrogates, integers beyond 64 bit and non-JSON types; E11906 when
     nested deeper than 64; `too_large` when the text has more than `max_bytes` bytes. Postgres `jsonb` refuses what
     SQLite stores, so the gate is the same for both.
     """
@@ -34,6 +36,9 @@ def _check_values(value: Any, what: str) -> None:
         if depth > MAX_DEPTH:
             raise IntegrationError(ErrorCode.JSON_TOO_DEEP, f"{what} is nested deeper than {MAX_DEPTH}")
         if isinstance(item, dict):
+            if SEALED in item:
+                # Whoever saw a sealed value in a table, a backup or a stream would have it opened for himself.
+                raise _refused(what, f"a key {SEALED!r}, which the hub keeps for itself")
             for key, child in item.items():
                 if not isinstance(key, str):
                     raise _refused(what, f"a key of type {type(key).__name__}")

@@ -37,3 +37,10 @@ def test_size_is_counted_in_bytes_not_characters():
 
 def test_plain_values_come_back_as_compact_text():
     assert check_json({"a": [1, 2.5, None, True, "ü"]}, what="data", max_bytes=100) == '{"a":[1,2.5,null,true,"ü"]}'
+
+
+@pytest.mark.parametrize("value", [{"$sealed": "gAAAAAB"}, {"a": [{"$sealed": "gAAAAAB"}]}, {"$sealed": "x", "b": 1}])
+def test_nobody_may_send_what_stands_for_a_sealed_value(value):
+    """Else who saw one in a backup would have it opened for himself."""
+    with pytest.raises(IntegrationError, match=r"^E11905: .*\$sealed"):
+        check_json(value, what="data", max_bytes=1_000)

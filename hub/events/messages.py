@@ -13,9 +13,8 @@ from uuid import uuid4
 
 from hub.errors import ErrorCode, IntegrationError
 from hub.events.topics import check_topic
-from hub.json_values import check_json
+from hub.json_values import SEALED, check_json
 from hub.telemetry import context
-from hub.telemetry.redaction import SEALED
 from hub.telemetry.sealing import sealer
 
 PRIORITIES = ("low", "normal", "high", "critical")

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import models
 
-from hub.telemetry.redaction import SEALED
+from hub.json_values import SEALED
 from hub.telemetry.sealing import sealer
 
 

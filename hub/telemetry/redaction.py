@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from hub.json_values import SEALED
+
 REDACTED = "[redacted]"
-SEALED = "$sealed"
-"""The one key of an object that stands for a sealed value."""
 MIN_SECRET_LENGTH = 6
 MAX_DEPTH = 64
 REMEMBERED_LENGTH = 64

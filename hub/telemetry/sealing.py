@@ -18,7 +18,8 @@ from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
 
-from hub.telemetry.redaction import MAX_DEPTH, SEALED, Redactor, is_sealed, is_secret_key
+from hub.json_values import SEALED
+from hub.telemetry.redaction import MAX_DEPTH, Redactor, is_sealed, is_secret_key
 
 
 class Sealer:
@@ -29,7 +30,7 @@ class Sealer:
         self._fernet = Fernet(base64.urlsafe_b64encode(hmac.digest(secret.encode(), b"hub sealing", "sha256")))
 
     def seal(self, value: Any, *, key: str = "", depth: int = 0) -> Any:
-        """Return `value` with every secret in it sealed; what is sealed already stays."""
+        """Return `value` with every secret in it sealed; what is sealed already stays: nobody from outside may send that (`check_json`)."""
         if value is None or value == "" or is_sealed(value):
             return value
         if key and is_secret_key(key):
