@@ -17,7 +17,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from hub.aio import in_thread
+from hub.aio import in_thread, in_waiting_thread
 from hub.errors import IntegrationError
 from sagas import aftermath, calls, chain, claims, clock, engine, events, handover, plan, store
 from sagas.calls import Ended
@@ -86,7 +86,7 @@ async def _run(loaded: Loaded, index: int, direction: Direction, functions: Mapp
     if attempt is None:
         return
     call = attempt.applied.spec.steps[index].call(direction)
-    known = await in_thread(engine.verified, attempt, functions)
+    known = await in_waiting_thread(engine.verified, attempt, functions)
     if known is not None:
         ended = known
     elif call is not None and call.kind in ("local", "function"):
@@ -95,7 +95,7 @@ async def _run(loaded: Loaded, index: int, direction: Direction, functions: Mapp
             ended = await _run_function(function, attempt)
             say_outcome(ended)
     else:
-        ended = await in_thread(engine.call_here, attempt)
+        ended = await in_waiting_thread(engine.call_here, attempt)
     await in_thread(engine.record, attempt, ended)
 
 
@@ -121,5 +121,5 @@ async def _run_function(function: Action, attempt: Attempt) -> Ended:
 async def _call(function: Action, given: dict[str, Any]) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(given)
-    output = await asyncio.to_thread(function, given)
+    output = await in_waiting_thread(function, given)
     return await output if inspect.isawaitable(output) else output

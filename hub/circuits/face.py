@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hub.aio import in_thread
+from hub.aio import in_thread, in_waiting_thread
 from hub.circuits import breaker, history, services, verdicts
 from hub.circuits.config import CircuitBreakerConfig
 from hub.circuits.fleet import Permit
@@ -87,7 +87,7 @@ async def _settle(permit: Permit, judgement: verdicts.Judgement, duration_sec: f
 async def _call(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     if inspect.iscoroutinefunction(func):
         return await func(*args, **kwargs)
-    result = await in_thread(func, *args, **kwargs)
+    result = await in_waiting_thread(func, *args, **kwargs)
     return await result if inspect.isawaitable(result) else result
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import redis
 from django.db import DatabaseError
 
-from hub.aio import in_thread
+from hub.aio import in_thread, in_waiting_thread
 from hub.errors import IntegrationError
 from hub.events import answers, causes, deliveries, dispatch, stream, subscriptions
 from hub.events.live import Handler, call
@@ -54,7 +54,7 @@ class DurableConsumer:
 
     async def _fetch(self) -> list[Delivery]:
         """Claim what is due; when closed meanwhile, give it back at once: its lease would hold it for a minute."""
-        claiming = asyncio.ensure_future(in_thread(fetch, self.id))
+        claiming = asyncio.ensure_future(in_waiting_thread(fetch, self.id))
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hub.aio import in_thread
+from hub.aio import in_waiting_thread
 from hub.events.hearing import Hearing
 from hub.events.messages import EventMessage
 from hub.telemetry import metrics
@@ -95,5 +95,5 @@ async def call(handler: Handler, event: EventMessage) -> Any:
     """Call an async handler here and a sync one in a thread."""
     if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None)):  # noqa: B004
         return await handler(event)
-    answer = await in_thread(handler, event)
+    answer = await in_waiting_thread(handler, event)
     return await answer if inspect.isawaitable(answer) else answer

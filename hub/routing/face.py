@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hub.aio import in_thread
+from hub.aio import in_waiting_thread
 from hub.routing import broadcast, services
 from hub.routing.context import RequestContext
 from hub.routing.values import RouteResult
@@ -32,7 +32,7 @@ class RequestOrchestrator:
 
     async def route(self, service_name: str, method: str, path: str, **options: Any) -> RouteResult:
         """Return the whole record of a good answer: status, headers, body, instance, attempts, decision."""
-        return await in_thread(services.route, service_name, method, path, **options)
+        return await in_waiting_thread(services.route, service_name, method, path, **options)
 
     async def broadcast_request(
         self,
@@ -46,5 +46,5 @@ class RequestOrchestrator:
     ) -> dict[str, dict[str, Any]]:
         """Return ``{service_name: {ok, outcome, response or error}}``; see `hub.routing.broadcast.broadcast` for `more` and errors."""
         common = {"data": data, "timeout": timeout, "policy": policy}
-        outcomes = await in_thread(broadcast.broadcast, list(service_names), method, path, **common, **more)
+        outcomes = await in_waiting_thread(broadcast.broadcast, list(service_names), method, path, **common, **more)
         return {name: outcome.as_dict() for name, outcome in outcomes.items()}
