@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -22,6 +24,7 @@ Sink = Callable[[Sequence[TraceSpan]], None]
 QUEUE_LIMIT = 8_192
 BATCH = 512
 INTERVAL_SEC = 1.0
+DRAIN_SEC = 5.0
 DATABASE = "database"
 
 collecting: ContextVar[list[ReadableSpan] | None] = ContextVar("hub_collecting_spans", default=None)
@@ -41,11 +44,13 @@ Queued = ReadableSpan | TraceSpan | Stored
 class SpanPipeline(SpanProcessor):
     """Queue ended spans and write them to every sink, redacted; a full queue drops the newest and counts it.
 
-    `written` and `lost` count spans per sink; `lost` also holds ``queue`` (dropped before) and ``redaction``.
+    `written` and `lost` count spans per sink; `lost` also holds ``queue`` (dropped before) and ``redaction``. Sinks named in
+    `aside` may be slow: each has a queue and a thread of its own.
     """
 
-    def __init__(self, sinks: dict[str, Sink], redactor: Redactor) -> None:
+    def __init__(self, sinks: dict[str, Sink], redactor: Redactor, *, aside: Sequence[str] = ()) -> None:
         self.sinks = sinks
+        self._asides = {name: Aside(name, partial(self._write, name)) for name in aside}
         self.written: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
         self._redactor = redactor
@@ -98,8 +103,14 @@ class SpanPipeline(SpanProcessor):
             batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
             stored = [one.value for one in batch if isinstance(one, Stored)]
             fresh = self.redacted([one for one in batch if not isinstance(one, Stored)])
-            for name, sink in self.sinks.items():
-                self._write(name, sink, fresh if name == DATABASE else [*fresh, *stored])
+            for name in self.sinks:
+                self._hand_on(name, fresh if name == DATABASE else [*fresh, *stored])
+
+    def _hand_on(self, name: str, spans: Sequence[TraceSpan]) -> None:
+        if name in self._asides:
+            self.lost[name] += self._asides[name].put(spans)
+        else:
+            self._write(name, spans)
 
     def redacted(self, spans: Sequence[ReadableSpan | TraceSpan]) -> list[TraceSpan]:
         """Return spans as they may be kept; one that cannot be made safe is dropped and counted."""
@@ -115,17 +126,40 @@ class SpanPipeline(SpanProcessor):
             log.warning("a span could not be redacted and was dropped", extra={"code": "E11581"})
             return None
 
-    def _write(self, name: str, sink: Sink, spans: Sequence[TraceSpan]) -> None:
+    def _write(self, name: str, spans: Sequence[TraceSpan]) -> None:
         if not spans:
             return
         try:
-            sink(spans)
+            self.sinks[name](spans)
             self.written[name] += len(spans)
         except Exception as exc:
             # Each sink fails alone (E11540): a full disk must not keep spans from the database.
             self.lost[name] += len(spans)
             extra = {"code": "E11540", "sink": name, "spans": len(spans), "error": type(exc).__name__}
             log.warning("spans could not be written", extra=extra)
+
+
+class Aside:
+    """A bounded queue and a thread for one sink that may be slow or away, so that it holds up no other and no reader."""
+
+    def __init__(self, name: str, write: Callable[[Sequence[TraceSpan]], None]) -> None:
+        self._write = write
+        self._queue: deque[TraceSpan] = deque()
+        self._ticker = Ticker(f"hub-spans-{name}", self._drain, interval_sec=INTERVAL_SEC, forget=self._queue.clear, is_last=True)
+
+    def put(self, spans: Sequence[TraceSpan]) -> int:
+        """Take what there is room for; never waits. Return how many were dropped."""
+        room = max(0, QUEUE_LIMIT - len(self._queue))
+        self._queue.extend(spans[:room])
+        self._ticker.ensure_running()
+        self._ticker.wake()
+        return max(0, len(spans) - room)
+
+    def _drain(self) -> None:
+        """Write for a few seconds at most: the end of a process waits for this too."""
+        ends_at = time.monotonic() + DRAIN_SEC
+        while self._queue and time.monotonic() < ends_at:
+            self._write([self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
 
 
 def redact_span(span: TraceSpan, redactor: Redactor) -> TraceSpan:

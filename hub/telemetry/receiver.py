@@ -22,6 +22,7 @@ from hub.telemetry.values import KINDS, MAX_NAME, TraceSpan
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 MAX_SPANS = 10_000
 MAX_DEPTH = 8
+MAX_FUTURE = timedelta(minutes=5)
 _STATUS = ("unset", "ok", "error")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _HEX_FIELDS = ("traceId", "spanId", "parentSpanId")
@@ -55,16 +56,22 @@ def _with_binary_ids(value: Any) -> Any:
 
 
 def spans_of(request: ExportTraceServiceRequest) -> tuple[list[TraceSpan], int]:
-    """Return the spans of a request, and how many of it were refused: malformed, too large, or beyond 10,000."""
+    """Return the spans of a request, and how many of it were refused: malformed, too large, in the future, or beyond 10,000."""
     accepted: list[TraceSpan] = []
     refused = 0
     for service, span in _all(request):
         value = _value(service, span) if len(accepted) < MAX_SPANS else None
-        if value is None:
+        if value is None or _is_yet_to_come(value):
             refused += 1
         else:
             accepted.append(value)
     return accepted, refused
+
+
+def _is_yet_to_come(span: TraceSpan) -> bool:
+    """Tell whether a span would be the newest for long, and so keep the quota from those that are: some clock is wrong."""
+    latest = datetime.now(UTC) + MAX_FUTURE
+    return any(isinstance(moment, datetime) and moment > latest for moment in (span.start, span.end))
 
 
 def _all(request: ExportTraceServiceRequest) -> Iterator[tuple[str, WireSpan]]:

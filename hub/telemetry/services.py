@@ -10,7 +10,7 @@ from typing import Any
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
 from hub.telemetry import buckets, committed, context, metric_store, metrics, store, tracing
-from hub.telemetry.values import MAX_SPAN_BYTES, Metric, TraceSpan, check_labels, check_metric_name
+from hub.telemetry.values import MAX_SPAN_BYTES, Metric, TraceSpan, check_labels, check_metric_name, check_parts
 
 MAX_FUTURE = timedelta(minutes=5)
 PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
@@ -39,8 +39,10 @@ def _check_fields(values: Mapping[str, Any], of: type[TraceSpan] | type[Metric],
 def record_span(span: TraceSpan) -> None:
     """Keep a span; without times it is taken as ending now.
 
-    Errors: E11905 for values that are not JSON, E11503 when it lies more than five minutes in the future.
+    Errors: E11509 for links or events of another shape, E11905 for values that are not JSON, E11503 when it lies more than
+    five minutes in the future.
     """
+    check_parts(span)
     check_json([dict(span.attributes), list(span.links), list(span.events)], what="a span", max_bytes=MAX_SPAN_BYTES)
     now = datetime.now(UTC)
     end = span.end if isinstance(span.end, datetime) else now

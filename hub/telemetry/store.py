@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +25,8 @@ _COLUMNS = (
 )  # fmt: skip
 _MICROSECOND = timedelta(microseconds=1)
 _as_json = json.JSONEncoder(default=str, ensure_ascii=False).encode
+# NUL as JSON writes it: a backslash that another one does not make a letter.
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 MAX_SPANS_READ = 5_000
 WORTH_A_COPY = 5
 """A COPY takes more round trips than an INSERT, and less for each row."""
@@ -36,7 +39,7 @@ def write(spans: Sequence[TraceSpan]) -> None:
     """
     statement = f"{prepared.insert_sql(connection.vendor, Span, _COLUMNS, 1)} ON CONFLICT DO NOTHING"
     as_stored, slow_sec = connection.ops.adapt_datetimefield_value, settings.HUB.trace_slow_sec
-    rows = [_row(span, as_stored, slow_sec) for span in spans]
+    rows = [row for span in spans if (row := _row_or_none(span, as_stored, slow_sec)) is not None]
     try:
         with transaction.atomic(), connection.wrap_database_errors, connection.cursor() as cursor:
             if connection.vendor == "postgresql" and len(rows) >= WORTH_A_COPY:
@@ -63,6 +66,14 @@ def _write_one_by_one(statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
                 cursor.execute(statement, row)
         except (DataError, IntegrityError) as exc:
             log.warning("a span was refused by the database", extra={"trace_id": row[0], "error": type(exc).__name__})
+
+
+def _row_or_none(span: TraceSpan, as_stored: Callable[[datetime], Any], slow_sec: float) -> tuple[Any, ...] | None:
+    try:
+        return _row(span, as_stored, slow_sec)
+    except (TypeError, ValueError, OverflowError, RecursionError) as exc:  # one that no table takes takes no others with it
+        log.warning("a span cannot be stored", extra={"trace_id": span.trace_id, "error": type(exc).__name__})
+        return None
 
 
 def _row(span: TraceSpan, as_stored: Callable[[datetime], Any], slow_sec: float) -> tuple[Any, ...]:
@@ -96,7 +107,8 @@ def _json(value: Any) -> str:
     """Return `value` as JSON that ``jsonb`` takes: without NUL and lone surrogates."""
     if not value:
         return "[]" if isinstance(value, list | tuple) else "{}"
-    return storable(_as_json(value)).replace("\\u0000", "\ufffd")
+    text = storable(_as_json(value))
+    return _NUL.sub(lambda found: f"{found[1]}\ufffd", text) if "\\u0000" in text else text
 
 
 def trace(trace_id: str) -> list[TraceSpan]:

@@ -205,7 +205,7 @@ def pipeline() -> SpanPipeline:
         from hub.telemetry.otlp import OtlpSink
 
         sinks["otlp"] = OtlpSink()
-    return SpanPipeline(sinks, Redactor(known_secrets()))
+    return SpanPipeline(sinks, Redactor(known_secrets()), aside=[name for name in sinks if name == "otlp"])
 
 
 def counts() -> dict[tuple[str, str], int]:

@@ -179,11 +179,12 @@ def _moment(value: object, name: str) -> datetime | None:
         return None
     try:
         moment = _read_moment(value)
+        known = moment is not None and moment.tzinfo is not None and moment.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
-        moment = None
-    if moment is None or moment.tzinfo is None:
+        known = None
+    if not known:
         raise IntegrationError(ErrorCode.TIME_MALFORMED, f"{name} {str(value)[:80]!r} is not ISO 8601 with a zone")
-    return moment
+    return known
 
 
 def _read_moment(value: object) -> datetime | None:
@@ -201,8 +202,28 @@ def _check_attributes(span: TraceSpan) -> None:
         raise IntegrationError(ErrorCode.SPAN_ATTRIBUTES_INVALID, "attributes of a span must be a flat object")
     if any(isinstance(value, Mapping) for value in span.attributes.values()):
         raise IntegrationError(ErrorCode.SPAN_ATTRIBUTES_INVALID, "attributes of a span must not hold objects")
+    if not isinstance(span.links, list | tuple) or not isinstance(span.events, list | tuple):
+        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, "links and events of a span must be lists")
     if len(span.attributes) > MAX_ATTRIBUTES or len(span.links) > MAX_ATTRIBUTES or len(span.events) > MAX_ATTRIBUTES:
         raise IntegrationError(ErrorCode.SPAN_TOO_LARGE, f"a span has at most {MAX_ATTRIBUTES} attributes, links and events each")
     size = len(_as_json([dict(span.attributes), list(span.links), list(span.events)]))
     if size > MAX_SPAN_BYTES:
         raise IntegrationError(ErrorCode.SPAN_TOO_LARGE, f"span has {size} bytes, the limit is {MAX_SPAN_BYTES}")
+
+
+def check_parts(span: TraceSpan) -> None:
+    """Refuse what no page and no collector could show (E11509): links that are no texts, events that are no named objects."""
+    if not isinstance(span.status_message, str) or len(span.status_message) > MAX_SPAN_BYTES:
+        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"status_message must be a text of at most {MAX_SPAN_BYTES} characters")
+    if not all(isinstance(link, str) for link in span.links) or not all(map(_is_event, span.events)):
+        what = "links of a span are texts, its events objects with a name and, if they like, time and attributes"
+        raise IntegrationError(ErrorCode.SPAN_ATTRIBUTES_INVALID, what)
+
+
+def _is_event(value: object) -> bool:
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        return False
+    try:
+        return isinstance(value.get("attributes") or {}, Mapping) and (value.get("time") is None or bool(_moment(value["time"], "time")))
+    except IntegrationError:
+        return False

@@ -1,12 +1,17 @@
 import asyncio
 import json
 import os
+import threading
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from hub.telemetry import conventions, store, tracing
+from hub.errors import IntegrationError
+from hub.telemetry import background, conventions, services, store, tracing
 from hub.telemetry.face import Observability
 from hub.telemetry.models import Span
+from hub.telemetry.pipeline import SpanPipeline
+from hub.telemetry.redaction import Redactor
 from hub.telemetry.values import TraceSpan
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -168,3 +173,78 @@ def test_the_seeds_face_records_a_span_and_finds_its_trace():
 
     assert [(one.span_name, one.span_id) for one in found] == [("execute_task", span.span_id)]
     assert unknown == []
+
+
+@pytest.mark.django_db
+def test_a_sink_that_hangs_holds_up_neither_the_database_nor_a_reader():
+    over, taken = threading.Event(), []
+
+    def hanging(spans):
+        over.wait(20)
+        taken.extend(spans)
+
+    pipeline = SpanPipeline({"database": store.write, "otlp": hanging}, Redactor(), aside=["otlp"])
+    try:
+        for number in range(3):
+            pipeline.put(TraceSpan(f"stored {number}", "s", start=0.0, end=1.0))
+            pipeline.flush()
+        assert Span.objects.filter(name__startswith="stored").count() == 3
+        assert taken == []
+    finally:
+        over.set()
+    background.flush_all()
+    assert len(taken) == pipeline.written["otlp"] == 3
+
+
+@pytest.mark.django_db
+def test_a_sink_that_hangs_for_long_loses_its_own_spans_and_counts_them(monkeypatch):
+    monkeypatch.setattr("hub.telemetry.pipeline.QUEUE_LIMIT", 2)
+    pipeline = SpanPipeline({"database": store.write, "otlp": print}, Redactor(), aside=["otlp"])
+
+    for _ in range(2):
+        for _ in range(2):
+            pipeline.put(TraceSpan("kept", "s", start=0.0, end=1.0))
+        pipeline.flush()
+
+    assert Span.objects.filter(name="kept").count() == 4
+    assert pipeline.lost["otlp"] == 2
+
+
+@pytest.mark.django_db
+def test_what_says_nul_in_json_is_stored_as_it_is_and_a_real_one_is_not():
+    texts = {"literal": "\\u0000 cannot be converted to text", "twice": "\\\\u0000", "real": "a\x00b", "both": "\\\x00"}
+
+    store.write([TraceSpan("said", "s", start=0.0, end=1.0, attributes=texts)])
+
+    found = Span.objects.get(name="said").attributes
+    assert found == {**texts, "real": "a\ufffdb", "both": "\\\ufffd"}
+
+
+@pytest.mark.django_db
+def test_one_span_that_no_table_takes_takes_no_others_with_it():
+    odd = TraceSpan("odd", "s", start=0.0, end=1.0)
+    object.__setattr__(odd, "start", datetime.min.replace(tzinfo=timezone(timedelta(hours=14))))
+
+    store.write([odd, TraceSpan("plain", "s", start=0.0, end=1.0)])
+
+    assert Span.objects.filter(name="plain").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"start": "0001-01-01T00:00:00+14:00"}, "E11909"),
+        ({"end": "9999-12-31T23:59:59-14:00"}, "E11909"),
+        ({"events": [1]}, "E11509"),
+        ({"events": [{"message": "x"}]}, "E11509"),
+        ({"events": [{"name": "x", "time": "yesterday"}]}, "E11509"),
+        ({"links": [1]}, "E11509"),
+        ({"links": None}, "E11902"),
+        ({"events": None}, "E11902"),
+        ({"status_message": 5}, "E11902"),
+        ({"status_message": "x" * 100_000}, "E11902"),
+    ],
+)
+def test_a_span_of_another_shape_is_refused_with_a_code(fields, code):
+    with pytest.raises(IntegrationError, match=f"^{code}: "):
+        services.record_span(services.span_from({"span_name": "odd", **fields}))

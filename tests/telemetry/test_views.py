@@ -207,3 +207,11 @@ def test_a_nested_attribute_is_kept_as_one_text_and_a_very_deep_one_is_cut():
     assert receiver._plain(AnyValue(double_value=float("nan"))) == "nan"
     assert len(deep) < 400
     assert "deeper" in deep
+
+
+def test_a_span_from_the_future_is_refused():
+    request = ExportTraceServiceRequest.FromString(encode_spans([to_otel(span(start=4e9, end=4e9)), to_otel(span())]).SerializeToString())
+
+    accepted, refused = receiver.spans_of(request)
+
+    assert (len(accepted), refused) == (1, 1)
