@@ -20,12 +20,15 @@ from django.conf import settings
 from redis.commands.core import Script
 
 from hub.errors import ErrorCode, IntegrationError
+from hub.json_values import storable
 from hub.redis_client import client
 
 log = logging.getLogger(__name__)
 TYPES, HELP = "hub:metrics", "hub:metrics:help"
 FOLDED = "hub_metric_series_folded_total"
 CONFLICTS = "hub_metric_type_conflicts_total"
+REFUSED = "hub_metric_samples_refused_total"
+"""Samples that Redis did not take, as those of a metric whose key somebody else wrote."""
 SENDER_TTL_SEC = 3_600
 
 # KEYS[1] sender; ARGV: number of the batch, limit of series, ttl of the sender, samples as JSON.
@@ -33,6 +36,8 @@ _ADD = """
 local last = tonumber(redis.call('GET', KEYS[1]) or '0')
 local number = tonumber(ARGV[1])
 if number <= last then return {} end
+-- First: what a sample below it meets must not have those before it added again with the next try.
+redis.call('SET', KEYS[1], number, 'EX', ARGV[3])
 local limit = tonumber(ARGV[2])
 local folded = {}
 
@@ -52,15 +57,15 @@ local function own_series(sets, sample)
   return sample.folded
 end
 
-local function conflict(sample)
-  redis.call('HSETNX', 'hub:metrics', '%(conflicts)s', 'counter')
-  redis.call('SADD', 'hub:metric:%(conflicts)s:sets', '{}')
-  redis.call('HINCRBYFLOAT', 'hub:metric:%(conflicts)s', '{}', '1')
+local function count(name)
+  redis.call('HSETNX', 'hub:metrics', name, 'counter')
+  redis.call('SADD', 'hub:metric:' .. name .. ':sets', '{}')
+  redis.call('HINCRBYFLOAT', 'hub:metric:' .. name, '{}', '1')
 end
 
 local function add(sample)
   redis.call('HSETNX', 'hub:metrics', sample.name, sample.kind)
-  if redis.call('HGET', 'hub:metrics', sample.name) ~= sample.kind then return conflict(sample) end
+  if redis.call('HGET', 'hub:metrics', sample.name) ~= sample.kind then return count('%(conflicts)s') end
   local key = 'hub:metric:' .. sample.name
   local series = own_series(key .. ':sets', sample)
   if sample.kind == 'gauge' then
@@ -78,10 +83,11 @@ local function add(sample)
   end
 end
 
-for _, sample in ipairs(cjson.decode(ARGV[4])) do add(sample) end
-redis.call('SET', KEYS[1], number, 'EX', ARGV[3])
+for _, sample in ipairs(cjson.decode(ARGV[4])) do
+  if not pcall(add, sample) then count('%(refused)s') end
+end
 return folded
-""" % {"folded": FOLDED, "conflicts": CONFLICTS}  # noqa: UP031  (braces are Lua's)
+""" % {"folded": FOLDED, "conflicts": CONFLICTS, "refused": REFUSED}  # noqa: UP031  (braces are Lua's)
 
 
 @dataclass(slots=True)
@@ -168,9 +174,13 @@ def _series(fields: dict[str, str]) -> list[Series]:
     found: dict[str, Series] = {}
     for text, value in sorted(fields.items()):
         labels, _, part = text.partition("\n")
-        series = found.setdefault(labels, Series(labels=json.loads(labels)))
+        series = found.setdefault(labels, Series(labels=_shown(labels)))
         _set_part(series, part, value)
     return list(found.values())
+
+
+def _shown(labels: str) -> dict[str, str]:
+    return {name: storable(value) for name, value in json.loads(labels).items()}
 
 
 def _set_part(series: Series, part: str, value: str) -> None:

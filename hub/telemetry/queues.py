@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -17,6 +17,8 @@ from hub.telemetry.celery_headers import SENT_AT
 
 BINDINGS = "_kombu.binding."
 UNACKED = "unacked"
+PRIORITIES, SEPARATOR = (0, 3, 6, 9), "\x06\x16"
+"""As kombu's Redis transport has them by default, and the hub's workers with it."""
 MAX_QUEUES, MAX_HELD = 500, 2_000
 PRIVATE = (".pidbox", "celeryev", ".reply.")
 
@@ -40,14 +42,32 @@ class Held:
 
 def queues(also: Iterable[str] = ()) -> list[Queue]:
     """Return the queues that were ever declared, and those of `also`, by name."""
-    names = sorted({*_declared(), *also})[:MAX_QUEUES]
+    return look(sorted({*_declared(), *also})[:MAX_QUEUES])
+
+
+def look(names: Sequence[str]) -> list[Queue]:
+    """Return these queues as they stand, without those whose keys are no lists."""
     with client().pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.llen(name)
-            pipe.lindex(name, -1)
+        for key in (key for name in names for key in keys_of(name)):
+            pipe.llen(key)
+            pipe.lindex(key, -1)
         answers: list[Any] = pipe.execute(raise_on_error=False)
-    pairs = zip(names, answers[::2], answers[1::2], strict=True)
-    return [Queue(name=name, ready=ready, oldest_sec=_age_sec(oldest)) for name, ready, oldest in pairs if isinstance(ready, int)]
+    width = 2 * len(PRIORITIES)
+    by_queue = (answers[start : start + width] for start in range(0, len(answers), width))
+    found = [_queue(name, ready=own[::2], oldest=own[1::2]) for name, own in zip(names, by_queue, strict=True)]
+    return [one for one in found if one is not None]
+
+
+def keys_of(name: str) -> list[str]:
+    """Return the lists in which kombu keeps a queue: one for each step of priority, the first under the queue's own name."""
+    return [name if not step else f"{name}{SEPARATOR}{step}" for step in PRIORITIES]
+
+
+def _queue(name: str, *, ready: list[Any], oldest: list[Any]) -> Queue | None:
+    if not all(isinstance(number, int) for number in ready):
+        return None  # a key of that name is no list
+    ages = [age for age in map(_age_sec, oldest) if age is not None]
+    return Queue(name=name, ready=sum(ready), oldest_sec=max(ages, default=None))
 
 
 def unacknowledged() -> int:
@@ -71,9 +91,10 @@ def _unpacked(text: str) -> tuple[dict[str, Any], str]:
     """Return a held message and its queue, as kombu keeps them: ``[message, exchange, routing key]``."""
     try:
         message, _, queue = json.loads(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return {}, ""
-    return (message, str(queue)) if isinstance(message, dict) else ({}, "")
+    is_known = isinstance(message, dict) and isinstance(message.get("headers") or {}, dict)
+    return (message, str(queue)) if is_known else ({}, "")
 
 
 def _declared() -> set[str]:
@@ -89,8 +110,8 @@ def _age_sec(message: Any) -> float | None:
     try:
         sent_at = json.loads(message)["headers"][SENT_AT]
         return max(0.0, time.time() - float(sent_at))
-    except (TypeError, ValueError, KeyError):
-        return None
+    except (TypeError, ValueError, KeyError, OverflowError, RecursionError):
+        return None  # who sends to a queue may write anything
 
 
 def families() -> list[Family]:

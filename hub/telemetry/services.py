@@ -77,8 +77,8 @@ def declare_metric(name: str, kind: str, description: str = "") -> None:
 def metric_summary(name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return a metric over all series that carry `labels`: ``name, type, count, sum, value, p50, p95, p99``.
 
-    `value` is the total of a counter and the latest of a gauge; percentiles are those of a histogram. What was never
-    recorded has type None and count 0.
+    `value` is the total of a counter, and of a gauge the sum of the latest of each series; percentiles are those of a
+    histogram. What was never recorded has type None and count 0.
     """
     check_metric_name(name)
     check_labels(labels or {})

@@ -6,7 +6,6 @@ A layer builds them, hands them to `Observability`, and gets spans back from `ge
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hub.errors import ErrorCode, IntegrationError
+from hub.json_values import storable
 from hub.telemetry.context import is_span_id, is_trace_id
 from hub.telemetry.ids import new_span_id, new_trace_id
 
@@ -25,8 +25,10 @@ MAX_SPAN_BYTES = 65_536
 MAX_NAME = 255
 MAX_LABELS = 16
 MAX_LABEL_LENGTH = 128
+MAX_VALUE = 1e100
 
-_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,254}\Z")
+# Colons are for the recording rules of Prometheus; "_total" alone is the end of a name.
+_METRIC_NAME = re.compile(r"(?!_total\Z)[a-zA-Z_][a-zA-Z0-9_]{0,254}\Z")
 _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]{0,62}\Z")
 _RESERVED_LABELS = ("le", "quantile")
 _as_json = json.JSONEncoder(default=str).encode
@@ -122,11 +124,11 @@ def check_metric_name(name: object) -> None:
 
 
 def check_metric_value(value: object, *, is_counter: bool) -> None:
-    """Refuse what is no finite number (E11905 for NaN and infinities), and a counter that goes down (E11506)."""
+    """Refuse what is no number or NaN, or beyond 1e100 (E11905), and a counter that goes down (E11506)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise IntegrationError(ErrorCode.METRIC_VALUE_INVALID, f"metric value of type {type(value).__name__} is no number")
-    if not math.isfinite(value):
-        raise IntegrationError(ErrorCode.JSON_VALUE_REFUSED, "metric value is NaN or an infinity")
+    if not -MAX_VALUE <= value <= MAX_VALUE:
+        raise IntegrationError(ErrorCode.JSON_VALUE_REFUSED, f"metric value is NaN or beyond {MAX_VALUE:.0e}, so that no sum could be kept")
     if is_counter and value < 0:
         raise IntegrationError(ErrorCode.METRIC_VALUE_INVALID, f"a counter cannot go down (value {value})")
 
@@ -140,6 +142,8 @@ def check_labels(labels: object) -> None:
             raise IntegrationError(ErrorCode.LABEL_NAME_INVALID, f"label name {str(name)[:80]!r} is malformed or reserved")
         if not isinstance(value, str):
             raise IntegrationError(ErrorCode.LABEL_VALUE_INVALID, f"label {name} has a value of type {type(value).__name__}")
+        if storable(value) != value:
+            raise IntegrationError(ErrorCode.LABEL_VALUE_INVALID, f"label {name} holds NUL or half a character")
         if len(value) > MAX_LABEL_LENGTH:
             raise IntegrationError(ErrorCode.LABEL_VALUE_TOO_LONG, f"label {name} has {len(value)} characters")
 

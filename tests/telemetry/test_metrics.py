@@ -145,3 +145,30 @@ def test_the_seeds_face_records_a_metric_and_declares_others():
 
     assert code == "E11521"
     assert summary["value"] == 2
+
+
+def test_a_sample_that_redis_refuses_takes_no_others_with_it():
+    client().set("hub:metric:odd_total", "no hash")
+    for _ in range(2):
+        metrics.increment("odd_total")
+        metrics.increment("good_total")
+        metrics.flush()
+
+    found = {name: series[0].value for name, series in metric_store.read(["good_total", metric_store.REFUSED]).items()}
+    assert found == {"good_total": 2.0, metric_store.REFUSED: 2.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "labels", "code"),
+    [
+        ("games:sets", 1, {}, "E11504"),
+        ("_total", 1, {}, "E11504"),
+        ("games", 10**400, {}, "E11905"),
+        ("games", -1e101, {}, "E11905"),
+        ("games", 1, {"x": "\ud800"}, "E11508"),
+        ("games", 1, {"x": "a\x00"}, "E11508"),
+    ],
+)
+def test_a_metric_that_no_page_could_show_is_refused(name, value, labels, code):
+    with pytest.raises(IntegrationError, match=f"^{code}: "):
+        Metric(name, "gauge", value, labels)

@@ -215,3 +215,22 @@ def test_a_span_from_the_future_is_refused():
     accepted, refused = receiver.spans_of(request)
 
     assert (len(accepted), refused) == (1, 1)
+
+
+def test_messages_with_a_priority_wait_in_their_queue_too(client):
+    with Celery(broker=settings.REDIS_URL, set_as_current=False) as app:
+        for priority in (None, 4, 9):
+            app.send_task("l99.run", queue="l99.ranked", priority=priority)
+
+    assert value_of(read(client)["hub_queue_messages"], "l99.ranked") == 3
+
+
+ODD = {"huge": '{"headers": {"hub-sent-at": 1' + "0" * 400 + "}}", "deep": "[" * 100_000, "text": '{"headers": "text"}', "number": "5"}
+
+
+@pytest.mark.parametrize("message", ODD.values(), ids=list(ODD))
+def test_an_odd_message_takes_no_page_down(client, message):
+    redis_client().lpush("l99.odd", message)
+    redis_client().hset("unacked", "tag", f'[{message}, "", "l99.odd"]')
+
+    assert sum(sample.value for sample in read(client)["hub_queue_messages"].samples) >= 0
