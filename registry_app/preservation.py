@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import redis
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from hub import redis_client
 from registry_app import rules, state
@@ -30,13 +30,16 @@ def current_policy() -> rules.SelfPreservation:
 def holds(row: Service, *, failing_since: datetime, at: datetime) -> bool:
     """Tell whether an instance that would fall now keeps its status; begin the freeze if this is what tips the scales."""
     policy, freeze = current_policy(), state.current_freeze()
-    counting_from = freeze.counting_from if freeze else failing_since - timedelta(seconds=policy.window_sec)
-    failing = _watched().filter(failing_since__gte=counting_from).exclude(pk=row.pk).count() + 1
-    watched = _watched().count()
-    if not rules.suspects_itself(policy, watched=watched, failing=failing, frozen_for=_frozen_for(freeze, at)):
+    since, frozen_from = (freeze.since, freeze.counting_from) if freeze else (None, None)
+    counting_from = rules.counted_from(policy, failing_since=failing_since, frozen_since=since, frozen_counting_from=frozen_from, at=at)
+    if counting_from is None:
         return False
-    if freeze is None:
-        _begin(Freeze(since=at, counting_from=counting_from, reason=f"{failing} of {watched} services went bad at once; {_control()}"))
+    watched, failing = _counts(_watched().exclude(pk=row.pk), counting_from)
+    if not rules.is_mass_failure(policy, watched=watched + 1, failing=failing + 1):
+        return False
+    if not _is_on(freeze, at):
+        reason = f"{failing + 1} of {watched + 1} services went bad at once; {_control()}"
+        _begin(Freeze(since=at, counting_from=counting_from, reason=reason), instead_of=freeze)
     return True
 
 
@@ -45,26 +48,31 @@ def review(*, at: datetime) -> None:
     freeze = state.current_freeze()
     if freeze is None:
         return
-    failing = _watched().filter(failing_since__gte=freeze.counting_from).count()
-    if not rules.is_mass_failure(current_policy(), watched=_watched().count(), failing=failing) and state.end_freeze():
+    watched, failing = _counts(_watched(), freeze.counting_from)
+    if not rules.is_mass_failure(current_policy(), watched=watched, failing=failing) and state.end_freeze():
         log.warning("self-preservation ends", extra={"still_failing": failing})
 
 
 def active_reason(*, at: datetime) -> str | None:
     """Say why the hub suspects itself, or return None when it does not (any more)."""
     freeze = state.current_freeze()
-    if freeze is None or (at - freeze.since).total_seconds() >= current_policy().max_freeze_sec:
-        return None
-    return freeze.reason
+    return freeze.reason if freeze and _is_on(freeze, at) else None
 
 
-def _frozen_for(freeze: Freeze | None, at: datetime) -> float | None:
-    return (at - freeze.since).total_seconds() if freeze else None
+def _is_on(freeze: Freeze | None, at: datetime) -> bool:
+    return freeze is not None and (at - freeze.since).total_seconds() < current_policy().max_freeze_sec
 
 
-def _begin(freeze: Freeze) -> None:
-    if state.begin_freeze(freeze):
+def _begin(freeze: Freeze, *, instead_of: Freeze | None) -> None:
+    if state.begin_freeze(freeze, instead_of=instead_of):
         log.warning("self-preservation begins", extra={"reason": freeze.reason})
+
+
+def _counts(rows: QuerySet[Service], counting_from: datetime) -> tuple[int, int]:
+    """Return how many were well when the counting begins, and how many of those fail now."""
+    late = Count("pk", filter=Q(failing_since__gte=counting_from))
+    found = rows.aggregate(well=Count("pk", filter=Q(failing_since=None)), failing=late)
+    return found["well"] + found["failing"], found["failing"]
 
 
 def _watched() -> QuerySet[Service]:

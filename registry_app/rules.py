@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hub.json_values import storable
@@ -224,18 +225,25 @@ class SelfPreservation:
 
 
 def is_mass_failure(policy: SelfPreservation, *, watched: int, failing: int) -> bool:
-    """Tell whether so many instances fail at once that one cause must be behind it."""
+    """Tell whether so many of the instances that were well fail at once that one cause must be behind it."""
     return failing >= policy.minimum and failing > policy.share * watched
 
 
-def suspects_itself(policy: SelfPreservation, *, watched: int, failing: int, frozen_for: float | None) -> bool:
-    """Tell whether the hub must suspect itself rather than those who fail.
+def counted_from(
+    policy: SelfPreservation, *, failing_since: datetime, frozen_since: datetime | None, frozen_counting_from: datetime | None, at: datetime
+) -> datetime | None:
+    """Return from when on failures belong to one event with this one; None when the evidence is to be believed.
 
-    A freeze loses its effect after `max_freeze_sec`: then the evidence is believed, or dead ones would stay for ever.
+    A freeze loses its effect after `max_freeze_sec`, or dead ones would stay for ever: what began before that is believed,
+    and only failures after it can begin another.
     """
-    if frozen_for is not None and frozen_for >= policy.max_freeze_sec:
-        return False
-    return is_mass_failure(policy, watched=watched, failing=failing)
+    earliest = failing_since - timedelta(seconds=policy.window_sec)
+    if frozen_since is None:
+        return earliest
+    spent_at = frozen_since + timedelta(seconds=policy.max_freeze_sec)
+    if at < spent_at:
+        return frozen_counting_from
+    return max(earliest, spent_at) if failing_since >= spent_at else None
 
 
 def held(before: Health, after: Health) -> Health:

@@ -35,11 +35,12 @@ def mark_changed() -> None:
         RegistryState.objects.update_or_create(pk=_ROW, defaults={"revision": revision})
 
 
-def begin_freeze(freeze: Freeze) -> bool:
-    """Begin to suspect ourselves; False when another process did so already."""
+def begin_freeze(freeze: Freeze, *, instead_of: Freeze | None = None) -> bool:
+    """Begin to suspect ourselves, in place of a freeze that has lost its effect; False when another process did so already."""
     RegistryState.objects.get_or_create(pk=_ROW, defaults={"revision": uuid.uuid4().hex})
     columns = {"frozen_since": freeze.since, "counting_from": freeze.counting_from, "frozen_reason": freeze.reason[:300]}
-    return RegistryState.objects.filter(pk=_ROW, frozen_since=None).update(**columns) == 1
+    standing = instead_of.since if instead_of else None
+    return RegistryState.objects.filter(pk=_ROW, frozen_since=standing).update(**columns) == 1
 
 
 def end_freeze() -> bool:

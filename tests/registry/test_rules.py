@@ -1,6 +1,7 @@
 """When an instance is well: thresholds, flapping, evidence joined, and the hub's suspicion of itself."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,8 +14,10 @@ from registry_app.rules import (
     SelfPreservation,
     Thresholds,
     Verdict,
+    counted_from,
     heartbeat_finding,
     held,
+    is_mass_failure,
     join,
     judge,
     outcome_finding,
@@ -22,7 +25,6 @@ from registry_app.rules import (
     proofs_needed,
     queue_finding,
     should_leave,
-    suspects_itself,
 )
 from registry_app.values import ServiceStatus
 
@@ -210,12 +212,28 @@ POLICY = SelfPreservation(share=0.5, minimum=5, max_freeze_sec=300)
     [(10, 5, False), (10, 6, True), (4, 4, False), (5, 5, True), (1000, 501, True), (1000, 400, False)],
 )
 def test_the_hub_suspects_itself_when_most_fail_at_once(watched, failing, suspects):
-    assert suspects_itself(POLICY, watched=watched, failing=failing, frozen_for=None) is suspects
+    assert is_mass_failure(POLICY, watched=watched, failing=failing) is suspects
 
 
-def test_the_suspicion_ends_and_then_the_evidence_is_believed():
-    assert suspects_itself(POLICY, watched=10, failing=10, frozen_for=299)
-    assert not suspects_itself(POLICY, watched=10, failing=10, frozen_for=300)
+NOON = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
+
+
+def at(seconds):
+    return NOON + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("failing_since", "now", "counted"),
+    [(0, 299, 30), (299, 299, 30), (0, 300, None), (299, 400, None), (310, 320, 300), (400, 420, 340)],
+)
+def test_the_suspicion_ends_and_then_only_fresh_failures_begin_another(failing_since, now, counted):
+    found = counted_from(POLICY, failing_since=at(failing_since), frozen_since=NOON, frozen_counting_from=at(30), at=at(now))
+
+    assert found == (None if counted is None else at(counted))
+
+
+def test_failures_of_the_last_minute_belong_together():
+    assert counted_from(POLICY, failing_since=NOON, frozen_since=None, frozen_counting_from=None, at=at(9)) == at(-60)
 
 
 def test_what_is_held_keeps_its_status_and_goes_on_counting():

@@ -80,3 +80,21 @@ def test_it_ends_when_most_answer_again(six):
     assert state.current_freeze() is None
     assert row_of(six[0]).status == "healthy"
     assert say(six[5], BAD, at=START + timedelta(minutes=2.5)).status == "unhealthy"
+
+
+def test_a_second_cut_is_suspected_too_though_half_of_them_died_in_the_first(six, time_machine):
+    others = [register(f"T{n}", f"http://127.0.0.1:{1101 + n}", check=http_check(failure_threshold=2)) for n in range(5)]
+    all_say(others, GOOD)
+    all_say(six, BAD, minutes=1)
+    all_say(six, BAD, minutes=1.5)
+    assert all_say(six, BAD, minutes=6.6) == ["unhealthy"] * 6
+    preservation.review(at=START + timedelta(minutes=7))
+
+    all_say(others, BAD, minutes=60)
+    held = all_say(others, BAD, minutes=60.5)
+
+    assert held == ["healthy"] * 5
+    time_machine.move_to(START + timedelta(minutes=60.6), tick=False)
+    assert services.health_summary()["self_preservation"].startswith("5 of 5 services went bad at once")
+    assert all_say(six, BAD, minutes=61) == ["unhealthy"] * 6
+    assert all_say(others, BAD, minutes=65.6) == ["unhealthy"] * 5
