@@ -235,6 +235,7 @@ class ReplayRun(models.Model):
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(status__in=["running", "stopped", "done"]), name="replay_run_status_known"),
             models.CheckConstraint(condition=Q(rate_per_sec__gt=0), name="replay_run_rate_positive"),
+            models.UniqueConstraint(fields=["fingerprint"], condition=Q(status="running"), name="replay_run_one_at_a_time"),
         ]
         indexes: ClassVar = [models.Index(fields=["id"], name="replay_run_running", condition=Q(status="running"))]  # the relay
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
 
 from hub.errors import ErrorCode, IntegrationError
@@ -33,12 +33,14 @@ def start(fingerprint: str, *, by: str, rate_per_sec: float = 5.0, limit: int | 
     count = DeadLetter.objects.filter(fingerprint=fingerprint, status=Letter.OPEN).count()
     if not count:
         raise IntegrationError(ErrorCode.DEAD_LETTER_NOT_FOUND, f"no open dead letters have the fingerprint {fingerprint[:40]!r}")
-    if ReplayRun.objects.filter(fingerprint=fingerprint, status=Run.RUNNING).exists():
-        raise IntegrationError(ErrorCode.CONFLICT, f"a replay of {fingerprint} is running")
     wanted = 1 if dry_run else min(count, limit or count)
-    return ReplayRun.objects.create(
-        fingerprint=fingerprint, rate_per_sec=rate_per_sec, limit=wanted, requested_by=by[:150], started_at=datetime.now(UTC)
-    )
+    run = ReplayRun(fingerprint=fingerprint, rate_per_sec=rate_per_sec, limit=wanted, requested_by=by[:150], started_at=datetime.now(UTC))
+    try:
+        with transaction.atomic():
+            run.save(force_insert=True)
+    except IntegrityError as exc:
+        raise IntegrationError(ErrorCode.CONFLICT, f"a replay of {fingerprint} is running") from exc
+    return run
 
 
 def stop(run_id: int, *, reason: str) -> bool:

@@ -1,8 +1,11 @@
 import json
+import threading
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 
 from hub.errors import IntegrationError
 from hub.events import deadletters, dispatch, replays
@@ -155,6 +158,41 @@ def test_one_replay_of_a_cause_at_a_time(letters):
         replays.start(letters[0].fingerprint, by="bob")
     with pytest.raises(IntegrationError, match="E11123"):
         replays.start("0" * 16, by="ann")
+
+
+def test_of_two_that_start_at_once_one_is_refused(letters):
+    both, codes = threading.Barrier(2, timeout=10), []
+
+    def start(by):
+        both.wait()
+        try:
+            replays.start(letters[0].fingerprint, by=by)
+        except IntegrationError as exc:
+            codes.append(exc.code)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=start, args=(by,)) for by in ("ann", "bob")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+
+    assert codes == ["E11921"]
+    assert ReplayRun.objects.count() == 1
+
+
+def test_the_first_of_two_replays_that_ran_at_once_goes_on_after_the_upgrade(letters):
+    executor = MigrationExecutor(connection)
+    executor.migrate([("events", "0005_dead_letter_search")])
+    try:
+        for fingerprint in ("a", "a", "b"):
+            ReplayRun.objects.create(fingerprint=fingerprint, rate_per_sec=1, limit=1, requested_by="ann", started_at=now())
+    finally:
+        executor = MigrationExecutor(connection)
+        executor.migrate(executor.loader.graph.leaf_nodes())
+
+    assert list(ReplayRun.objects.order_by("id").values_list("status", flat=True)) == ["running", "stopped", "running"]
 
 
 def test_a_new_subscription_can_have_the_past():
