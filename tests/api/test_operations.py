@@ -156,12 +156,14 @@ def test_a_deadline_that_passed_is_refused_before_anything_is_sent(caller, targe
 
 def test_no_more_requests_are_sent_at_once_than_leave_the_console_its_threads(caller, target, settings):
     settings.HUB = settings.HUB.model_copy(update={"api_max_calls_at_once": 1})
-    samples.register(endpoint=target.url)
+    info = samples.register(endpoint=target.url)
     wish = {"service_name": "L02_runtime", "method": "GET", "path": "/echo"}
 
     with room.one_call():
         refused = caller.post("/requests", wish)
+        probe = caller.post(f"/services/{info.service_id}/probe")
 
+    assert (probe.status_code, probe.json()["code"]) == (429, "E11364")
     assert (refused.status_code, refused.json()["code"], refused["Retry-After"]) == (429, "E11364", "1")
     assert target.requests == []
     assert caller.post("/requests", wish).status_code == 200

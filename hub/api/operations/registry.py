@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from ninja import Query, Router
 from pydantic import Field
 
-from hub.api import paging
+from hub.api import paging, room
 from hub.api.bearer import actor
 from hub.api.bodies import Body
 from hub.api.offer import listing, operation
@@ -99,7 +99,8 @@ def beat_service(request: HttpRequest, service_id: str, body: Speaker = Speaker(
 def probe_service(request: HttpRequest, service_id: str) -> dict[str, Any]:
     """Probe an instance now; answers when its checks have."""
     services.live_row(service_id)
-    return {"service_id": service_id, "status": prober.probe_now(service_id)}
+    with room.one_call():
+        return {"service_id": service_id, "status": prober.probe_now(service_id)}
 
 
 @operation(router, "PUT", "/services/{service_id}/maintenance", Scope.SERVICES_WRITE)
