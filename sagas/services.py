@@ -211,7 +211,7 @@ def _check_turns_back(loaded: store.Loaded) -> None:
         )
 
 
-def signal(execution_id: str, name: str, payload: Any = None) -> dict[str, Any]:
+def signal(execution_id: str, name: str, payload: Any = None, *, actor: str = "") -> dict[str, Any]:
     """Give a run a signal that a step waits for, or will wait for; its payload is merged into the context.
 
     Errors: E11423, E11908, E11425 when the run has ended, E11902 for a bad name, E11905, E11906, E11461 for the payload.
@@ -220,12 +220,12 @@ def signal(execution_id: str, name: str, payload: Any = None) -> dict[str, Any]:
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"signal name {ascii(name)[:80]} must match {_SIGNAL.pattern}")
     most = settings.HUB.saga_max_context_bytes
     check_json(payload, what="payload", max_bytes=most, too_large=ErrorCode.SAGA_CONTEXT_TOO_LARGE)
-    return _give(execution_id, events.Signal(name=f"signal:{name}", now=clock.now(), payload=payload))
+    return _give(execution_id, events.Signal(name=f"signal:{name}", now=clock.now(), payload=payload), actor)
 
 
-def _give(execution_id: str, event: events.Signal) -> dict[str, Any]:
+def _give(execution_id: str, event: events.Signal, actor: str = "") -> dict[str, Any]:
     crash_point("signal.before", execution_id)
-    answer = _ask(execution_id, event, "")
+    answer = _ask(execution_id, event, actor)
     crash_point("signal.after", execution_id)
     return answer
 

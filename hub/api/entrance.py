@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -13,9 +14,11 @@ from hub.errors import ErrorCode, IntegrationError
 from hub.routing.context import RequestContext
 from hub.telemetry import conventions, metrics, problems, tracing
 
+log = logging.getLogger(__name__)
 PREFIX = "/api/"
 _BY_STATUS = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
-_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"})
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_METHODS = _READING | frozenset({"POST", "PUT", "PATCH", "DELETE", "TRACE"})
 
 
 class ApiEntrance:
@@ -40,6 +43,8 @@ class ApiEntrance:
             response = self._answer(request)
             route = _route_of(request)
             _note(span, f"{method} {route}", response)
+            if method not in _READING:
+                _log(request, method, route, response.status_code)
             response["X-Trace-Id"] = tracing.trace_id() or ""
         response["X-Correlation-Id"] = around.correlation_id
         response["Cache-Control"] = "no-store"
@@ -73,6 +78,12 @@ def _instead_of(old: HttpResponse, new: HttpResponse) -> HttpResponse:
 def _route_of(request: HttpRequest) -> str:
     """Return the address with the names of its parts, of which there are few; no caller can make more."""
     return f"/{request.resolver_match.route}" if request.resolver_match else f"{PREFIX}unknown"
+
+
+def _log(request: HttpRequest, method: str, route: str, status: int) -> None:
+    """Write down who asked for a change; `auth` is there once ninja has let the caller in."""
+    caller = getattr(request, "auth", None)
+    log.info("api call", extra={"actor": caller.name if caller else "", "method": method, "route": route, "status": status})
 
 
 def _note(span: otel_trace.Span, name: str, response: HttpResponse) -> None:

@@ -194,6 +194,25 @@ def test_a_saga_is_started_once_per_key(caller):
     assert why["headline"].startswith("waiting")
 
 
+def test_who_asks_for_a_change_is_in_the_log(caller, caplog):
+    with caplog.at_level("INFO", logger="hub.api"):
+        caller.post("/sagas", {"saga_name": "nobodys"})
+        caller.get("/sagas")
+
+    [line] = [record for record in caplog.records if record.msg == "api call"]
+    assert (line.actor, line.method, line.route, line.status) == ("ci", "POST", "/api/v1/sagas", 404)
+
+
+def test_a_signal_is_in_the_history_under_the_tokens_name(caller):
+    run = pages.saga("approval")
+    pages.step_done(run, 0)
+
+    caller.post(f"/sagas/{run.pk}/signal", {"name": "approved"})
+
+    moves = caller.get(f"/sagas/{run.pk}/history").json()["items"]
+    assert [(move["step_id"], move["new"]) for move in moves if move["actor"] == "ci"] == [("", "running"), ("ask", "completed")]
+
+
 def test_a_saga_is_turned_back_under_the_tokens_name(caller):
     run = pages.saga()
     pages.step_done(run, 0)

@@ -109,7 +109,7 @@ class Command(HubCommand):
         self._say(services.rerun(options["execution_id"], options["step"], reason=options["reason"], changes=changes, actor=actor))
 
     def _signal(self, options: dict[str, Any]) -> None:
-        self._say(services.signal(options["execution_id"], options["name"], options["payload"]))
+        self._say(services.signal(options["execution_id"], options["name"], options["payload"], actor=getpass.getuser()))
 
     def _plan(self, options: dict[str, Any]) -> None:
         undos = services.undo_plan(options["execution_id"])
