@@ -36,6 +36,14 @@ def secret_is_given(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 @register("hub", deploy=True)
+def telemetry_has_a_token(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if settings.HUB.telemetry_token:
+        return []
+    said = "HUB_TELEMETRY_TOKEN is not set: /metrics and /v1/traces answer only this machine, to whoever has an account on it"
+    return [Warning(said, hint="Set it, and give it to Prometheus and to the layers' SDKs", id="hub.W002")]
+
+
+@register("hub", deploy=True)
 def database_is_shared(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.HUB.database_url.startswith("postgres"):
         return []

@@ -195,7 +195,7 @@ class ErrorCode(str, Enum):
     TRACE_ID_INVALID = "E11501", 422, "never", "trace id must be 32 hex digits, not all zero"
     SPAN_ID_INVALID = "E11502", 422, "never", "span id must be 16 hex digits, not all zero"
     SPAN_TIMES_INVALID = "E11503", 422, "never", "span ends before it starts or lies too far in the future"
-    METRIC_NAME_INVALID = "E11504", 422, "never", "metric name must match ^[a-zA-Z_:][a-zA-Z0-9_:]*$"
+    METRIC_NAME_INVALID = "E11504", 422, "never", "metric name must match ^[a-zA-Z_][a-zA-Z0-9_]*$"
     METRIC_TYPE_INVALID = "E11505", 422, "never", "metric type must be counter, gauge or histogram"
     METRIC_VALUE_INVALID = "E11506", 422, "never", "metric value must be a finite number, counters not negative"
     LABEL_NAME_INVALID = "E11507", 422, "never", "label name malformed or reserved"

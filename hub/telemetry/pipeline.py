@@ -75,15 +75,21 @@ class SpanPipeline(SpanProcessor):
             for span in spans:
                 self.put(Stored(span))
 
-    def put(self, span: Queued) -> None:
-        """Take a span; never waits, never raises."""
-        if len(self._queue) >= QUEUE_LIMIT:
+    @property
+    def room(self) -> int:
+        """How many spans the queue has room for now."""
+        return max(0, QUEUE_LIMIT - len(self._queue))
+
+    def put(self, span: Queued) -> bool:
+        """Take a span; never waits, never raises. False when it was dropped."""
+        if not self.room:
             self.lost["queue"] += 1
-            return
+            return False
         self._queue.append(span)
         self._ticker.ensure_running()
         if len(self._queue) == BATCH:
             self._ticker.wake()
+        return True
 
     def flush(self) -> None:
         """Write what is queued now, in the calling thread."""

@@ -17,10 +17,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from hub.errors import ErrorCode, IntegrationError
 from hub.telemetry.context import TraceContext, format_traceparent, is_span_id, is_trace_id
+from hub.telemetry.pipeline import QUEUE_LIMIT
 from hub.telemetry.values import KINDS, MAX_NAME, TraceSpan
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
-MAX_SPANS = 10_000
+MAX_SPANS = QUEUE_LIMIT
 MAX_DEPTH = 8
 MAX_FUTURE = timedelta(minutes=5)
 _STATUS = ("unset", "ok", "error")
@@ -56,7 +57,7 @@ def _with_binary_ids(value: Any) -> Any:
 
 
 def spans_of(request: ExportTraceServiceRequest) -> tuple[list[TraceSpan], int]:
-    """Return the spans of a request, and how many of it were refused: malformed, too large, in the future, or beyond 10,000."""
+    """Return the spans of a request, and how many of it were refused: malformed, too large, in the future, or more than a queue holds."""
     accepted: list[TraceSpan] = []
     refused = 0
     for service, span in _all(request):

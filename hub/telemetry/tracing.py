@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
+from hub.errors import ErrorCode, IntegrationError
 from hub.telemetry import context, conventions, store
 from hub.telemetry.ids import new_trace_id
 from hub.telemetry.jsonlines import JsonLinesSink
@@ -159,9 +160,15 @@ def record(value: TraceSpan) -> None:
     pipeline().put(value)
 
 
-def record_received(value: TraceSpan) -> None:
-    """Keep a span that a layer's SDK sent; it is not sent on to a collector, which may be this hub."""
-    received().put(value)
+def record_received(values: Sequence[TraceSpan]) -> int:
+    """Keep spans that a layer's SDK sent, and return how many; they are not sent on to a collector, which may be this hub.
+
+    Errors: E11540 when there is no room for all of them now. Their sender has them still, and may send them again.
+    """
+    if received().room < len(values):
+        said = f"{len(values)} spans have no room in the queue of this process; none was taken"
+        raise IntegrationError(ErrorCode.SINK_UNAVAILABLE, said, {"retry_after_sec": 2})
+    return sum(received().put(value) for value in values)
 
 
 def flush() -> None:

@@ -20,6 +20,7 @@ from hub.telemetry import committed, exposition, metrics, problems, queues, rece
 
 MAX_BODY_BYTES = 4_000_000
 MAX_EXPANDED_BYTES = 16_000_000
+OF_A_PROXY = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 
 
 @require_GET
@@ -40,15 +41,14 @@ def metrics_page(request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 @require_POST
 def receive_traces(request: HttpRequest) -> HttpResponse:
-    """Take spans over OTLP/HTTP; the answer says how many were refused."""
+    """Take spans over OTLP/HTTP; the answer says how many were refused, and 503 that they are to be sent again."""
     try:
         _check_reader(request)
         sent = receiver.parse(_body(request), request.content_type or "")
+        spans, refused = receiver.spans_of(sent)
+        refused += len(spans) - tracing.record_received(spans)
     except IntegrationError as exc:
         return problems.answer(exc)
-    spans, refused = receiver.spans_of(sent)
-    for span in spans:
-        tracing.record_received(span)
     return _accepted(refused, as_json=request.content_type == receiver.JSON)
 
 
@@ -83,13 +83,13 @@ def _unpacked(packed: bytes) -> bytes:
 
 
 def _check_reader(request: HttpRequest) -> None:
-    """Let in who has the token; where none is set, who comes from this machine."""
+    """Let in who has the token; where none is set, who comes from this machine and from no proxy on it."""
     token = settings.HUB.telemetry_token
     if token:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("utf-8", "replace")
         allowed = hmac.compare_digest(given, token.encode())
     else:
-        allowed = _is_loopback(request.META.get("REMOTE_ADDR", ""))
+        allowed = _is_loopback(request.META.get("REMOTE_ADDR", "")) and not any(name in request.headers for name in OF_A_PROXY)
     if not allowed:
         raise IntegrationError(
             ErrorCode.METRICS_NOT_PERMITTED, "no permission", recovery_suggestion="send HUB_TELEMETRY_TOKEN as a bearer token"

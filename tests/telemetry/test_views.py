@@ -12,7 +12,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from hub.redis_client import client as redis_client
-from hub.telemetry import metrics, readers, receiver, store, tracing
+from hub.telemetry import metrics, pipeline, readers, receiver, store, tracing
 from hub.telemetry.models import Span
 from hub.telemetry.otel import to_otel
 from hub.telemetry.otlp import OtlpSink
@@ -100,6 +100,11 @@ def test_strangers_need_the_token(client, settings):
     assert client.get("/metrics", HTTP_AUTHORIZATION="Bearer t0ken-of-the-hub", REMOTE_ADDR="10.1.2.3").status_code == 200
 
 
+@pytest.mark.parametrize("header", ["HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA"])
+def test_without_a_token_nobody_comes_in_through_a_proxy_on_this_machine(client, header):
+    assert client.get("/metrics", **{header: "for=10.1.2.3"}).json()["code"] == "E11580"
+
+
 def span(**values):
     return TraceSpan(**{"span_name": "layer.work", "service_name": "L03", "start": 1_700_000_000.0, "end": 1_700_000_001.5, **values})
 
@@ -165,6 +170,17 @@ def test_what_is_no_trace_request_is_refused(client, body, content_type, headers
     answer = post(client, body, content_type, **headers)
 
     assert (answer.status_code, answer.json()["code"]) == (answer.json()["status"], code)
+
+
+def test_spans_without_room_are_sent_again_by_their_sender(client, monkeypatch):
+    sent = [encode_spans([to_otel(span()) for _ in range(number)]).SerializeToString() for number in (3, 2)]
+    monkeypatch.setattr(pipeline, "QUEUE_LIMIT", 2)
+
+    full, fits = [post(client, body) for body in sent]
+
+    assert (full.status_code, full.json()["code"], full["Retry-After"]) == (503, "E11540", "2")
+    assert fits.status_code == 200
+    assert Span.objects.count() == 2
 
 
 def test_spans_go_out_to_a_collector():
