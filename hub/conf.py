@@ -120,10 +120,14 @@ class HubSettings(BaseSettings):
     """Comma-separated texts that are replaced wherever they would be stored or logged."""
     observability_output_file: str = ""
 
+    def credentials(self) -> dict[str, str]:
+        """Return the ``Authorization`` values that requests to services carry, by the services' names."""
+        found: dict[str, str] = json.loads(self.request_credentials) if self.request_credentials else {}
+        return found
+
     def credential_of(self, service_name: str) -> str | None:
         """Return the ``Authorization`` value that requests to a service carry, or None."""
-        found: dict[str, str] = json.loads(self.request_credentials) if self.request_credentials else {}
-        return found.get(service_name)
+        return self.credentials().get(service_name)
 
     def run_record(self) -> dict[str, Any]:
         """Return what a running ``manage.py up`` wrote to ``var/run.json``, or an empty dict."""

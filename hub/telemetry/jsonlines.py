@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hub.telemetry.values import TraceSpan
@@ -43,12 +45,31 @@ class JsonLinesSink:
         path = Path(self._path)
         if not path.exists() or path.stat().st_size < self._max_bytes:
             return
-        # Two processes may both come here: the second moves a nearly empty file, and loses nothing.
-        for number in range(KEPT_FILES - 1, 0, -1):
-            older = Path(f"{path}.{number}")
-            if older.exists():
-                older.replace(f"{path}.{number + 1}")
-        path.replace(f"{path}.1")
+        with _alone(f"{path}.lock") as is_alone:
+            # Whoever is second finds a short file, or another at it: his lines go to the file that is there.
+            if is_alone and path.exists() and path.stat().st_size >= self._max_bytes:
+                _rotate(path)
+
+
+def _rotate(path: Path) -> None:
+    for number in range(KEPT_FILES - 1, 0, -1):
+        older = Path(f"{path}.{number}")
+        if older.exists():
+            older.replace(f"{path}.{number + 1}")
+    path.replace(f"{path}.1")
+
+
+@contextmanager
+def _alone(lock: str) -> Iterator[bool]:
+    """Tell whether no other process is in this block; a process that dies in it lets go."""
+    descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

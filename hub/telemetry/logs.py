@@ -20,14 +20,15 @@ def fields(record: logging.LogRecord) -> dict[str, Any]:
 
     known = {"trace_id": tracing.trace_id(), "correlation_id": tracing.correlation_id()}
     extra = {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
-    return {
+    head = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname,
         "logger": record.name,
         "event": record.getMessage(),
         **{name: value for name, value in known.items() if value},
-        **extra,
     }
+    # What a line adds must not pass for its level, or for another event.
+    return head | {f"{name}_" if name in head else name: value for name, value in extra.items()}
 
 
 def _safe(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str, Any]:
@@ -40,12 +41,19 @@ def _safe(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str, 
     return redacted
 
 
+def _text(value: Any) -> str:
+    """Return what is no plain value, such as an exception, as text: of that, nothing was redacted yet."""
+    from hub.telemetry.secrets import redactor
+
+    return (value if isinstance(value, str) else redactor().text(str(value)))[:MAX_TEXT]
+
+
 class JsonFormatter(logging.Formatter):
     """A JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
-        return json.dumps(_safe(record, self), default=lambda value: str(value)[:MAX_TEXT])
+        return json.dumps(_safe(record, self), default=_text)
 
 
 class TextFormatter(logging.Formatter):
@@ -56,7 +64,7 @@ class TextFormatter(logging.Formatter):
         found = _safe(record, self)
         head = [str(found.pop(name)).translate(_CONTROL) for name in ("time", "level", "logger", "event")]
         error = found.pop("error", None)
-        rest = [f"{name}={str(value)[:MAX_TEXT].translate(_CONTROL)}" for name, value in found.items()]
+        rest = [f"{name}={_text(value).translate(_CONTROL)}" for name, value in found.items()]
         line = " ".join([*head, *rest])
         # The lines of a traceback are indented, so that none of them can pass for an event.
         return f"{line}\n{_indented(str(error))}" if error else line

@@ -29,11 +29,13 @@ _SHAPES = (
     (re.compile(r"\bhub_[0-9a-f]{8}_[\w-]{20,}"), REDACTED),  # a token of the hub's own API
     (re.compile(r"\beyJ[\w-]{8,500}\.[\w-]{8,}\.[\w-]*"), REDACTED),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), REDACTED),
-    # password=..., "api_key": "..." inside of a longer text, such as an error message or the repr of arguments.
+    # password=..., "api_key": "..." inside of a longer text, such as an error message or the repr of arguments; its value may be
+    # the repr of a text, of bytes, or of a list.
     (
         re.compile(
-            r"((?:passw\w{0,20}|passphrase|passcode|secret|(?:api|access|private|signing|encryption)[-_.]?key|token"
-            r"|credential|authori[sz]ation|cookie|session[-_.]?(?:id|key))[\"']?\s*[=:]\s*)([\"'][^\"']*[\"']|[^\s,;&)\]}]+)",
+            r"((?:passw\w{0,20}|passphrase|passcode|secrets?|(?:api|access|private|signing|encryption)[-_.]?keys?|tokens?"
+            r"|credentials?|authori[sz]ation|cookies?|session[-_.]?(?:id|key)|\b(?:pwd|pin|cvv|cvc|iban|ssn|card[-_.]?number))[\"']?\s*[=:]\s*)"
+            r"(b?\"[^\"]*\"|b?'[^']*'|[\[({][^\])}]{0,2000}[\])}]?|[^\s,;&)\]}]+)",
             re.IGNORECASE,
         ),
         rf"\1{REDACTED}",
@@ -41,7 +43,10 @@ _SHAPES = (
 )
 # One search that nearly every harmless text fails, instead of five replacements that change nothing. Ignoring case costs six times
 # as much as a text in small letters, which outside of ASCII are not the same.
-_WORDS = r"bearer|basic|token|pass[wpc]|secret|key|credential|authori|cookie|session|://|eyj|hub_[0-9a-f]{8}_"
+_WORDS = (
+    r"b(?:earer|asic)|token|p(?:ass[wpc]|wd|in[\"']?\s*[=:])|s(?:ecret|ession|sn)|key|c(?:redential|ookie|v[vc]|ard.?num)"
+    r"|authori|://|eyj|iban|hub_[0-9a-f]{8}_"
+)
 _SUSPICIOUS_IN_ASCII = re.compile(_WORDS)
 _SUSPICIOUS = re.compile(_WORDS, re.IGNORECASE)
 

@@ -12,11 +12,12 @@ from hub.telemetry.redaction import Redactor
 
 
 def known_secrets() -> list[str]:
-    """Return the secret key, the passwords in the addresses of Redis and the database, and HUB_REDACTED_VALUES."""
+    """Return the secret key, the passwords in the addresses of Redis and the database, what goes to services, and HUB_REDACTED_VALUES."""
     passwords = [urlsplit(url).password for url in (settings.REDIS_URL, settings.HUB.resolved_database_url())]
     listed = [text.strip() for text in settings.HUB.redacted_values.split(",")]
     given = [text for password in passwords if password for text in (password, unquote(password))]
-    return [text for text in [settings.SECRET_KEY, settings.HUB.telemetry_token, *given, *listed] if text]
+    sent = [value.rpartition(" ")[2] for value in settings.HUB.credentials().values()]  # without "Bearer"
+    return [text for text in [settings.SECRET_KEY, settings.HUB.telemetry_token, *given, *sent, *listed] if text]
 
 
 def redactor() -> Redactor:

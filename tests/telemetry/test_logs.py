@@ -2,6 +2,8 @@ import json
 import logging
 import sys
 
+import pytest
+
 from hub.telemetry import tracing
 from hub.telemetry.logs import JsonFormatter, TextFormatter
 
@@ -22,6 +24,16 @@ def test_an_event_is_one_line_of_json_with_its_trace():
         "it happened", "INFO", "L02", trace_id, "order-7",
     )  # fmt: skip
     assert "canary-1234" not in line
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_what_a_line_adds_hides_its_secrets_and_is_not_its_level(formatter):
+    error = ValueError("login with password=canary-1234 failed")
+    line = formatter.format(record(level="DEBUG", event="another", failed=error, all=[error]))
+
+    assert "canary-1234" not in line
+    assert "INFO" in line
+    assert "it happened" in line
 
 
 def test_a_line_break_in_a_value_cannot_pass_for_another_event():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from hub.telemetry.pipeline import redact_span
 from hub.telemetry.redaction import REDACTED, REMEMBERED_LENGTH, Redactor, _judged, is_secret_key
+from hub.telemetry.secrets import redactor
 from hub.telemetry.values import TraceSpan
 
 CANARY = "canary-8f3a77"
@@ -38,6 +39,11 @@ def test_a_field_that_only_sounds_like_it_is_not(key):
         f"{{'api_key': '{CANARY}', 'a': 1}}",
         f'{{"client_secret": "{CANARY}"}}',
         f"GET /api/v1/sagas/hub_0123abcd_{CANARY}-and-more-of-it",
+        f"card_number=4000 pin: {CANARY}",
+        f"cvv={CANARY}, pwd='a {CANARY}' iban={CANARY}",
+        f"{{'passwords': ['a', '{CANARY}']}}",
+        f"tokens=('a', '{CANARY}') secrets={{'a': 1, 'b': '{CANARY}'}}",
+        f"password=b'a {CANARY}' token=\"it's {CANARY}\"",
     ],
 )
 @pytest.mark.parametrize("around", ["{}", "ä {} ß"])
@@ -133,6 +139,9 @@ def test_attributes_of_any_mapping_are_kept_as_an_object():
         "://" * 20_000,
         "secret" + " " * 60_000,
         "a.-" * 20_000 + "key",
+        "pin" * 20_000,
+        "token=[" * 9_000,
+        "pin='" * 12_000,
     ],
     ids=lambda text: text[:8],
 )
@@ -150,3 +159,9 @@ def test_a_long_text_is_redacted_in_time_that_grows_with_it(text):
 def test_a_secret_after_a_long_run_of_letters_is_redacted():
     for text in (f"{'a' * 5_000}_password={CANARY}", f"{'x' * 50}https://user:{CANARY}@host", f"{'-' * 99}token: {CANARY}"):
         assert CANARY not in Redactor().text(text)
+
+
+def test_what_is_sent_to_services_is_known_as_a_secret(settings):
+    settings.HUB = settings.HUB.model_copy(update={"request_credentials": f'{{"L02_runtime": "Bearer {CANARY}"}}'})
+
+    assert redactor().text(f"the service said {CANARY}") == f"the service said {REDACTED}"
