@@ -7,10 +7,8 @@ from typing import Any, Self
 
 import redis
 from django.conf import settings
-from django.core.management import call_command
-from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 
+from hub import tables
 from hub.aio import in_thread
 from hub.celery import app
 from hub.circuits.face import CircuitBreaker
@@ -43,9 +41,9 @@ class IntegrationLayer:
         self._running = False
 
     async def start(self) -> None:
-        """Check that Redis and the database are there; E11933, E11940, E11941 say what is missing."""
+        """Check that Redis and the database are there; E11933, E11940, E11941, E11943 say what is missing."""
         await in_thread(_check_redis)
-        await in_thread(_check_database)
+        await in_thread(tables.bring_up_to_date)
         self._running = True
 
     async def stop(self) -> None:
@@ -67,7 +65,7 @@ class IntegrationLayer:
 
     async def health_check(self) -> dict[str, Any]:
         """Return ``{healthy, running, redis, database, services}``; each of redis and database is "ok" or an error's text."""
-        answers = {"redis": await _answer(_check_redis), "database": await _answer(_check_database)}
+        answers = {"redis": await _answer(_check_redis), "database": await _answer(tables.check)}
         healthy = self._running and set(answers.values()) == {"ok"}
         services = await self.service_registry.get_health_summary() if answers["database"] == "ok" else None
         return {"healthy": healthy, "running": self._running, **answers, "services": services}
@@ -95,28 +93,9 @@ def _without_password(url: str) -> str:
     return url.rpartition("@")[2] if "@" in url else url
 
 
-def _check_database() -> None:
-    """See that the tables are there; a SQLite file of one machine is brought up to date, a shared server is not."""
-    try:
-        executor = MigrationExecutor(connection)
-        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
-        if pending and connection.vendor == "sqlite":
-            call_command("migrate", verbosity=0, interactive=False)
-        elif pending:
-            raise IntegrationError(
-                ErrorCode.MIGRATIONS_PENDING, f"{len(pending)} migrations are not applied", recovery_suggestion="run: manage.py migrate"
-            )
-    except DatabaseError as exc:
-        raise IntegrationError(
-            ErrorCode.DATABASE_UNAVAILABLE,
-            f"the database does not answer: {str(exc).splitlines()[0]}",
-            recovery_suggestion="start it, or correct DATABASE_URL",
-        ) from exc
-
-
 async def _answer(check: Any) -> str:
     try:
         await in_thread(check)
     except IntegrationError as exc:
-        return str(exc)
+        return " - ".join(filter(None, [str(exc), exc.details.get("cause")]))
     return "ok"

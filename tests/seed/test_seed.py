@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from django.conf import settings
 from pytest_httpserver import HTTPServer
 
 from hub.redis_client import client
@@ -44,6 +45,18 @@ def test_every_snippet_runs_as_it_stands(module, tmp_path, httpserver: HTTPServe
     assert done.stdout.splitlines() == EXPECTED, done.stderr
     written = [json.loads(line) for line in (tmp_path / "observability.log").read_text().splitlines()]
     assert "execute_task" in json.dumps(written)
+
+
+def test_layers_that_start_at_once_make_the_tables_once(tmp_path):
+    database = {"DATABASE_URL": f"sqlite:///{tmp_path}/hub.sqlite3", "REDIS_URL": settings.REDIS_URL}
+    environment = hub_environment({"PYTHONPATH": str(ROOT), **database})
+    script = "import asyncio\nfrom hub import IntegrationLayer\nasyncio.run(IntegrationLayer().start())"
+    command = [sys.executable, "-c", script]
+    layers = [subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+
+    said = [layer.communicate(timeout=90)[1] for layer in layers]
+
+    assert [layer.returncode for layer in layers] == [0, 0, 0], said
 
 
 def test_a_missing_redis_is_said_in_one_line(tmp_path):
