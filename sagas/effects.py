@@ -1,4 +1,4 @@
-"""The sagas of traces, for the page of what an event led to."""
+"""The sagas of traces, for the page of what an event led to and for what is kept."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def of_traces(trace_ids: Sequence[str], limit: int) -> list[Effect]:
     """Return the oldest sagas of some traces."""
     rows = SagaExecution.objects.filter(trace_id__in=trace_ids).only("id", "saga_name", "status", "trace_id").order_by("created_at")
     return [_effect(row) for row in rows[:limit]]
+
+
+def unfinished(trace_ids: Sequence[str]) -> set[str]:
+    """Return those traces that have a saga which has not ended."""
+    return set(SagaExecution.objects.filter(trace_id__in=trace_ids, finished_at=None).values_list("trace_id", flat=True))
 
 
 def _effect(row: SagaExecution) -> Effect:

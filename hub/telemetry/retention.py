@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
@@ -17,6 +17,15 @@ MAX_BATCHES = 400
 THIN_AFTER = timedelta(hours=1)
 """So long every trace is kept whole: what it was worth is known when it has ended."""
 THIN_WINDOW = timedelta(hours=1)
+
+Unfinished = Callable[[Sequence[str]], set[str]]
+"""Takes trace ids, returns those whose work has not ended."""
+_unfinished: list[Unfinished] = []
+
+
+def add_unfinished(find: Unfinished) -> None:
+    """Let a room above keep whole the traces of work that waits: that may yet fail."""
+    _unfinished.append(find)
 
 
 def expired(*, now: datetime | None = None) -> pruning.Expired:
@@ -39,29 +48,35 @@ def prune(*, now: datetime | None = None) -> dict[str, int]:
 
 
 def thin(*, now: datetime) -> int:
-    """Delete unremarkable traces that are not in the kept share and ended between one and two hours ago."""
+    """Delete unremarkable traces that are not in the kept share and whose last span began between one and two hours ago."""
     return _delete_traces(_to_be_thinned(now))
 
 
 def _to_be_thinned(now: datetime) -> set[str]:
     if settings.HUB.trace_sample_ratio >= 1:
         return set()
-    window = _plain_spans().filter(start__gte=now - THIN_AFTER - THIN_WINDOW, start__lt=now - THIN_AFTER)
-    return {one for one in _trace_ids(window) if not is_sampled(one, settings.HUB.trace_sample_ratio)}
+    later = Span.objects.filter(trace_id=OuterRef("trace_id"), start__gte=now - THIN_AFTER)
+    window = _plain_spans().filter(~Exists(later), start__gte=now - THIN_AFTER - THIN_WINDOW, start__lt=now - THIN_AFTER)
+    found = [one for one in _trace_ids(window) if not is_sampled(one, settings.HUB.trace_sample_ratio)]
+    return set(found) - {one for some in _in_batches(found) for find in _unfinished for one in find(some)}
 
 
 def _enforce_quota(*, now: datetime) -> int:
-    """Delete the oldest unremarkable traces of the last day until it is within HUB_TRACE_MAX_SPANS_PER_DAY."""
+    """Delete the oldest traces of the last day until it is within HUB_TRACE_MAX_SPANS_PER_DAY: remarkable ones when no others are left."""
     excess, removed = _excess(now), 0
+    for spans in (_plain_spans(), Span.objects.all()):
+        removed += _delete_oldest(spans.filter(start__gte=now - timedelta(days=1)), excess - removed)
+    return removed
+
+
+def _delete_oldest(spans: QuerySet[Span], excess: int) -> int:
+    removed = 0
     for _ in range(MAX_BATCHES):
-        if removed >= excess:
+        oldest = spans.order_by("start").values_list("trace_id", flat=True)[: min(BATCH, max(0, excess - removed))]
+        some = list(dict.fromkeys(oldest))
+        if not some:
             break
-        oldest = list(
-            _plain_spans().filter(start__gte=now - timedelta(days=1)).order_by("start").values_list("trace_id", flat=True)[:BATCH]
-        )
-        if not oldest:
-            break
-        removed += _delete_traces(dict.fromkeys(oldest))
+        removed += _delete_traces(some)
     return removed
 
 

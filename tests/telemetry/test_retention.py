@@ -7,6 +7,9 @@ from hub.telemetry.ids import new_trace_id
 from hub.telemetry.models import Span
 from hub.telemetry.sampling import is_sampled
 from hub.telemetry.values import TraceSpan
+from sagas import services
+from sagas.models import SagaExecution
+from tests.console import pages
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
@@ -55,6 +58,40 @@ def test_the_quota_takes_the_oldest_unremarkable_first(settings):
 
     assert Span.objects.filter(span_id=failed.span_id).exists()
     assert not Span.objects.filter(span_id=spans[-1].span_id).exists()
+
+
+def test_the_quota_takes_remarkable_ones_when_no_others_are_left(settings):
+    hub(settings, trace_max_spans_per_day=3)
+    stored(ago=timedelta(hours=1))
+    failed = [stored(ago=timedelta(hours=hours), status="error") for hours in range(2, 7)]
+
+    assert retention.prune(now=NOW)["over_quota"] == 3
+
+    assert set(Span.objects.values_list("span_id", flat=True)) == {one.span_id for one in failed[:3]}
+
+
+def test_a_trace_that_goes_on_is_kept_whole(settings):
+    hub(settings, trace_sample_ratio=0)
+    first = stored(ago=timedelta(minutes=90))
+    stored(ago=timedelta(minutes=10), trace_id=first.trace_id)
+    ended = stored(ago=timedelta(minutes=90))
+
+    retention.prune(now=NOW)
+
+    assert Span.objects.filter(trace_id=first.trace_id).count() == 2
+    assert not Span.objects.filter(trace_id=ended.trace_id).exists()
+
+
+def test_the_trace_of_a_saga_is_kept_until_the_saga_has_ended(settings):
+    hub(settings, trace_sample_ratio=0)
+    run = pages.saga("approval")
+    SagaExecution.objects.update(trace_id="ab" * 16)
+    stored(ago=timedelta(minutes=90), trace_id="ab" * 16)
+    assert retention.prune(now=NOW)["thinned"] == 0
+
+    services.cancel(str(run.pk), reason="nobody came")
+
+    assert retention.prune(now=NOW)["thinned"] == 1
 
 
 @pytest.mark.parametrize(
