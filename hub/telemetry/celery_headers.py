@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from threading import get_ident
 from typing import Any
 
 from celery import Signature, current_task, signals
@@ -27,7 +28,8 @@ CARRIED = ("traceparent", "tracestate", "baggage", "x-correlation-id")
 UNTRACED = ("hub.control.", "celery.")
 MAX_WAIT_SEC = 7 * 86_400.0
 
-_running: dict[str, tuple[ExitStack, Span]] = {}
+_running: dict[tuple[str, int], tuple[ExitStack, Span]] = {}
+"""By task id and thread: a message that came twice may run twice at once in a worker of threads."""
 
 
 def carry_context(headers: dict[str, Any] | None = None, body: Any = None, **_: Any) -> None:
@@ -76,7 +78,7 @@ def open_span(task_id: str, task: Any, **_: Any) -> None:
     if task.name.startswith(UNTRACED):
         return
     try:
-        _running[task_id] = _enter(task)
+        _running[task_id, get_ident()] = _enter(task)
     except Exception:
         # The edge of the observer: a task runs, traced or not.
         log.exception("a task could not be traced", extra={"task": task.name})
@@ -132,7 +134,7 @@ def mark_retried(request: Any, reason: Any = None, **_: Any) -> None:
 
 
 def _mark(task_id: str, reason: Any, outcome: str) -> None:
-    if (found := _running.get(task_id)) is None:
+    if (found := _running.get((task_id, get_ident()))) is None:
         return
     span = found[1]
     span.set_attribute(conventions.TASK_OUTCOME, outcome)
@@ -142,7 +144,7 @@ def _mark(task_id: str, reason: Any, outcome: str) -> None:
 
 def close_span(task_id: str, **_: Any) -> None:
     """End the span of a task's run."""
-    if (found := _running.pop(task_id, None)) is None:
+    if (found := _running.pop((task_id, get_ident()), None)) is None:
         return
     try:
         found[0].close()

@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from django.conf import settings
 
-from hub.telemetry import context, store
+from hub.celery import app
+from hub.telemetry import celery_headers, context, store, tracing
 from hub.telemetry.models import Span
 from tests.processes import wait_until
 
@@ -100,3 +103,24 @@ def test_a_task_without_context_starts_a_trace_of_its_own(worker):
 
 def span_of(task_id):
     return next((row for row in Span.objects.filter(name="process hub") if row.attributes.get("messaging.message.id") == task_id), None)
+
+
+def test_a_message_that_runs_twice_at_once_in_two_threads_has_two_spans():
+    both = threading.Barrier(2, timeout=20)
+
+    @app.task(name="hub.test.twice")
+    def twice():
+        both.wait()
+        time.sleep(0.1)
+
+    threads = [threading.Thread(target=twice.apply, kwargs={"task_id": "the-same"}) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    app.tasks.pop("hub.test.twice")
+    tracing.flush()
+
+    spans = [span for span in Span.objects.all() if span.attributes.get("messaging.message.id") == "the-same"]
+    assert [span.duration_us >= 100_000 for span in spans] == [True, True]
+    assert celery_headers._running == {}
