@@ -28,10 +28,12 @@ TYPES, HELP = "hub:metrics", "hub:metrics:help"
 FOLDED = "hub_metric_series_folded_total"
 CONFLICTS = "hub_metric_type_conflicts_total"
 REFUSED = "hub_metric_samples_refused_total"
-"""Samples that Redis did not take, as those of a metric whose key somebody else wrote."""
+"""Samples that were not taken: of a metric beyond `MAX_METRICS`, or whose key somebody else wrote."""
+MAX_METRICS = 2_000
 SENDER_TTL_SEC = 3_600
 
-# KEYS[1] sender; ARGV: number of the batch, limit of series, ttl of the sender, samples as JSON.
+# KEYS[1] sender; ARGV: number of the batch, limit of series, ttl of the sender, samples as JSON,
+# limit of metrics.
 _ADD = """
 local last = tonumber(redis.call('GET', KEYS[1]) or '0')
 local number = tonumber(ARGV[1])
@@ -64,6 +66,8 @@ local function count(name)
 end
 
 local function add(sample)
+  local is_new = redis.call('HEXISTS', 'hub:metrics', sample.name) == 0
+  if is_new and redis.call('HLEN', 'hub:metrics') >= tonumber(ARGV[5]) then return count('%(refused)s') end
   redis.call('HSETNX', 'hub:metrics', sample.name, sample.kind)
   if redis.call('HGET', 'hub:metrics', sample.name) ~= sample.kind then return count('%(conflicts)s') end
   local key = 'hub:metric:' .. sample.name
@@ -111,7 +115,7 @@ def add(sender: str, number: int, samples: Iterable[dict[str, Any]], *, ttl_sec:
 
     A metric with more label sets than HUB_METRIC_MAX_SERIES counts the rest under ``other``, and a line of the log says so.
     """
-    arguments: list[str | int] = [number, settings.HUB.metric_max_series, ttl_sec, json.dumps(list(samples))]
+    arguments: list[str | int] = [number, settings.HUB.metric_max_series, ttl_sec, json.dumps(list(samples)), MAX_METRICS]
     folded: list[str] = _add_script()(keys=[f"hub:metrics:sender:{sender}"], args=arguments, client=client())
     for text in set(folded):
         _say_folded(*text.split(" ", 1))
@@ -125,13 +129,14 @@ def _say_folded(metric: str, labels: str) -> None:
 
 
 def declare(name: str, kind: str, description: str = "") -> None:
-    """Fix a metric's type for the fleet; E11521 when it is another one already."""
-    with client().pipeline(transaction=False) as pipe:
-        pipe.hsetnx(TYPES, name, kind)
-        pipe.hget(TYPES, name)
-        if description:
-            pipe.hset(HELP, name, " ".join(description.split()))
-        known = pipe.execute()[1]
+    """Fix a metric's type for the fleet; E11521 when it is another one already, E11560 when there are too many metrics."""
+    redis = client()
+    if not redis.hexists(TYPES, name) and int(redis.hlen(TYPES)) >= MAX_METRICS:  # type: ignore[arg-type]
+        raise IntegrationError(ErrorCode.TOO_MANY_SERIES, f"there are {MAX_METRICS} metrics already", recovery_suggestion="use labels")
+    redis.hsetnx(TYPES, name, kind)
+    known = redis.hget(TYPES, name)
+    if known == kind and description:
+        redis.hset(HELP, name, " ".join(description.split()))
     if known != kind:
         raise IntegrationError(
             ErrorCode.METRIC_TYPE_CONFLICT, f"metric {name} is a {known}, not a {kind}", recovery_suggestion="choose another name"

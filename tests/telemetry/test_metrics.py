@@ -147,6 +147,18 @@ def test_the_seeds_face_records_a_metric_and_declares_others():
     assert summary["value"] == 2
 
 
+def test_there_is_an_end_to_the_names_of_metrics(monkeypatch):
+    monkeypatch.setattr(metric_store, "MAX_METRICS", 2)
+    for name in ("one", "two", "three", "one"):
+        metrics.increment(f"{name}_total")
+        metrics.flush()
+
+    assert set(metric_store.types()) == {"one_total", "two_total", metric_store.REFUSED}
+    assert metric_store.read([metric_store.REFUSED])[metric_store.REFUSED][0].value == 1
+    with pytest.raises(IntegrationError, match=r"^E11560: there are 2 metrics already"):
+        services.declare_metric("four", "gauge")
+
+
 def test_a_sample_that_redis_refuses_takes_no_others_with_it():
     client().set("hub:metric:odd_total", "no hash")
     for _ in range(2):
