@@ -12,7 +12,7 @@ import os
 import secrets
 from base64 import b64encode
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any
@@ -65,8 +65,9 @@ def letter(message: TaskMessage) -> Letter:
 def letters(message: TaskMessage, others: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Letter]:
     """Return `message`, and the same once for each other task id with its arguments: Celery makes the first, they are copies."""
     made = _made(message)
-    copies = [_copy(made, message.task_id, task_id, kwargs) for task_id, kwargs in others]
-    return [_letter(one, message) for one in (made, *copies)]
+    first = _letter(made, message)  # it has the current trace now, and so have its copies
+    places = [[name for name, value in held.items() if value == message.task_id] for held in (made.headers, made.properties)]
+    return [first, *(_letter(_copy(made, places, task_id, kwargs), message, is_copy=True) for task_id, kwargs in others)]
 
 
 def _made(message: TaskMessage) -> Any:
@@ -92,16 +93,24 @@ def _made(message: TaskMessage) -> Any:
     return made
 
 
-def _copy(made: Any, made_for: str, task_id: str, kwargs: Mapping[str, Any]) -> Any:
+def _copy(made: Any, places: Sequence[Sequence[str]], task_id: str, kwargs: Mapping[str, Any]) -> Any:
+    """Return what Celery would make for another id, which goes to these places of headers and properties."""
     args, _, embed = made.body
-    headers, properties = ({name: task_id if value == made_for else value for name, value in held.items()} for held in made[:2])
-    headers["kwargsrepr"] = app.amqp.shown(kwargs)
+    in_headers, in_properties = places
+    headers = {**made.headers, **dict.fromkeys(in_headers, task_id), "kwargsrepr": app.amqp.shown(kwargs)}
+    properties = {**made.properties, **dict.fromkeys(in_properties, task_id)}
     return made._replace(headers=headers, properties=properties, body=(args, kwargs, {**embed}))
 
 
-def _letter(made: Any, message: TaskMessage) -> Letter:
+def _letter(made: Any, message: TaskMessage, *, is_copy: bool = False) -> Letter:
     signals.before_task_publish.send(
-        sender=message.task, body=made.body, exchange="", routing_key=message.queue, headers=made.headers, properties=made.properties
+        sender=message.task,
+        body=made.body,
+        exchange="",
+        routing_key=message.queue,
+        headers=made.headers,
+        properties=made.properties,
+        is_copy=is_copy,
     )
     return Letter(queue=message.queue, task=message.task, text=_envelope(made, message.queue), body=made.body)
 
@@ -158,9 +167,21 @@ def _envelope(made: Any, queue: str) -> str:
         "body_encoding": "base64",
         "delivery_tag": secrets.token_hex(16),
     }
-    body = b64encode(json.dumps(made.body).encode()).decode()
+    body = b64encode(_as_json(made.body).encode()).decode()
     headers = {"content-encoding": "utf-8", "content-type": "application/json", "headers": made.headers}
-    return json.dumps({"body": body, **headers, "properties": properties})
+    return _as_json({"body": body, **headers, "properties": properties})
+
+
+def _encoder() -> Callable[[Any], str]:
+    """Return `json.dumps`, which makes an encoder for each text, with one for all."""
+    plain, make = json.JSONEncoder(), getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # a Python without it
+        return plain.encode
+    encode = make(None, plain.default, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, True)
+    return lambda value: "".join(encode(value, 0))
+
+
+_as_json = _encoder()
 
 
 def post(letters: Sequence[Letter]) -> None:

@@ -62,6 +62,17 @@ def test_each_of_many_is_what_send_task_makes_of_it():
     assert found[:3] == found[3:]
 
 
+def test_each_of_many_has_the_trace_and_its_own_moment_of_sending():
+    with tracing.span("caller"):
+        submit_many("l03.run", [{"page": page} for page in range(3)], queue=QUEUE)
+        expected = tracing.traceparent()
+
+    headers = [one["headers"] for one in messages()]
+    assert [one["traceparent"] for one in headers] == [expected] * 3
+    assert sorted(one["hub-sent-at"] for one in headers) == [one["hub-sent-at"] for one in headers]
+    assert len({one["id"] for one in headers}) == 3
+
+
 def pushes():
     return int(client().info("commandstats").get("cmdstat_lpush", {"calls": 0})["calls"])
 

@@ -32,13 +32,18 @@ _running: dict[tuple[str, int], tuple[ExitStack, Span]] = {}
 """By task id and thread: a message that came twice may run twice at once in a worker of threads."""
 
 
-def carry_context(headers: dict[str, Any] | None = None, body: Any = None, **_: Any) -> None:
-    """Put the current trace and correlation into a message that has none, and into what is sent after it."""
+def carry_context(headers: dict[str, Any] | None = None, body: Any = None, is_copy: bool = False, **_: Any) -> None:
+    """Put the current trace and correlation into a message that has none, and into what is sent after it.
+
+    `is_copy`: of a message of now, which has them.
+    """
     if headers is None:
+        return
+    headers[SENT_AT] = time.time()
+    if is_copy:
         return
     found = {**inherited_headers(), **tracing.headers()}
     headers |= _missing(headers, found)
-    headers[SENT_AT] = time.time()
     if found and isinstance(body, tuple):
         _carry_into_followers(body[2], found)
 
