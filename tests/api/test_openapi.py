@@ -24,6 +24,22 @@ def test_every_operation_says_which_scope_it_needs(client):
     assert len({said["operationId"] for _, _, said in found}) == len(found)
 
 
+def references(value):
+    if isinstance(value, dict):
+        yield from ([value["$ref"]] if "$ref" in value else [])
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from references(item)
+
+
+def test_every_reference_leads_somewhere(client):
+    said = client.get("/api/v1/openapi.json").json()
+    named = {one.removeprefix("#/components/schemas/") for one in references(said)}
+
+    assert "Problem" in named
+    assert named <= set(said["components"]["schemas"])
+
+
 def test_everything_that_changes_something_needs_more_than_read(client):
     assert {said["x-scope"] for method, _, said in operations(client) if method == "GET"} == {"read"}
     assert "read" not in {said["x-scope"] for method, _, said in operations(client) if method != "GET"}
