@@ -142,8 +142,8 @@ class HubSettings(BaseSettings):
         return self.redis_url or self.run_record().get("redis_url") or DEFAULT_CONFIG["redis"]["url"]
 
     def resolved_database_url(self) -> str:
-        """Return the database to use: ``DATABASE_URL``, else the SQLite file in ``var/``."""
-        return self.database_url or f"sqlite:///{self.var_dir / 'hub.sqlite3'}"
+        """Return the database to use: ``DATABASE_URL``, else that of a running ``up``, else the SQLite file in ``var/``."""
+        return self.database_url or self.run_record().get("database_url") or f"sqlite:///{self.var_dir / 'hub.sqlite3'}"
 
 
 def _is_alive(pid: Any) -> bool:

@@ -26,8 +26,8 @@ class IntegrationLayer:
     """The hub in this process: `await start()`, use the systems, `await stop()`; or ``async with``.
 
     `redis_url` is the hub's Redis. Left out, or given as the documented default ``redis://localhost:6379``, it is
-    ``REDIS_URL``, else that of a running ``manage.py up``, else the default. The database is ``DATABASE_URL``, else the
-    SQLite file of this checkout. `observability_output_file` gets each span as a JSON line.
+    ``REDIS_URL``, else that of a running ``manage.py up``, else the default. The database is ``DATABASE_URL``, else that of
+    a running ``manage.py up``, else the SQLite file of this checkout. `observability_output_file` gets each span as a JSON line.
     """
 
     def __init__(self, redis_url: str | None = None, observability_output_file: str | None = None) -> None:

@@ -11,6 +11,7 @@ from django.db import connection
 from pydantic import ValidationError
 
 from hub.conf import HubSettings
+from hub.console import run_record
 from tests.processes import ROOT
 
 
@@ -20,6 +21,20 @@ def test_a_time_that_never_comes_is_refused(monkeypatch, value):
 
     with pytest.raises(ValidationError, match="saga_sweep_sec"):
         HubSettings()
+
+
+def test_what_runs_here_is_asked_for_its_redis_and_database_where_none_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("REDIS_URL")
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    hub = HubSettings(var_dir=tmp_path)
+    assert hub.resolved_database_url() == f"sqlite:///{tmp_path}/hub.sqlite3"
+
+    record = {"redis_url": "redis://there/0", "database_url": "postgres://there/hub"}
+    run_record.write(tmp_path / "run.json", {"pid": os.getpid(), **record})
+    assert {"redis_url": hub.resolved_redis_url(), "database_url": hub.resolved_database_url()} == record
+
+    monkeypatch.setenv("DATABASE_URL", "postgres://here/hub")
+    assert HubSettings(var_dir=tmp_path).resolved_database_url() == "postgres://here/hub"
 
 
 @pytest.mark.parametrize("value", ['{"L02_runtime": "Bearer sk-live-4711"', '["Bearer sk-live-4711"]', '{"L02_runtime": ["sk-live-4711"]}'])

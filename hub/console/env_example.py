@@ -15,7 +15,7 @@ HEAD = """\
 # Settings of the hub, with their defaults. Every process must be told the same.
 # Made by: python -m hub.console.env_example > .env.example
 
-# Postgres, or a SQLite file in HUB_VAR_DIR when unset.
+# Postgres. When unset: that of a running `manage.py up`, else a SQLite file in HUB_VAR_DIR.
 # DATABASE_URL=postgres://hub:password@localhost:5432/hub
 # Redis or Valkey, 6.2 or newer, with maxmemory-policy noeviction. `manage.py up` starts one when unset.
 # REDIS_URL=redis://:password@localhost:6379/0
