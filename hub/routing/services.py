@@ -115,9 +115,11 @@ def context_of(request: Request, given: RequestContext | None) -> RequestContext
 
 
 def time_allowed(timeout_sec: float, deadline: datetime | None) -> float:
-    """Return the seconds that a request may take; E11309 when the caller's deadline has passed."""
+    """Return the seconds that a request may take; E11309 when the caller's deadline has passed, E11909 for one without a zone."""
     if deadline is None:
         return timeout_sec
+    if not isinstance(deadline, datetime) or deadline.tzinfo is None:
+        raise IntegrationError(ErrorCode.TIME_MALFORMED, f"deadline {deadline!r:.60} must be a datetime with its zone")
     left = (deadline - datetime.now(UTC)).total_seconds()
     if left <= 0:
         raise IntegrationError(

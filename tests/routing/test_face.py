@@ -1,6 +1,7 @@
 """The async face, as the layers' snippets use it."""
 
 import asyncio
+from datetime import datetime
 
 import pytest
 
@@ -30,6 +31,14 @@ def test_a_context_is_carried(service, target):
 def test_a_failure_is_an_integration_error(service):
     with pytest.raises(IntegrationError):
         asyncio.run(RequestOrchestrator().route_request(service, "GET", "/status/404"))
+
+
+@pytest.mark.parametrize("deadline", [datetime(2030, 1, 1), "2030-01-01T00:00:00Z", 5])  # noqa: DTZ001
+def test_a_deadline_without_a_zone_is_refused(service, target, deadline):
+    with pytest.raises(IntegrationError, match=r"^E11909: "):
+        asyncio.run(RequestOrchestrator().route_request(service, "GET", "/x", deadline=deadline))
+
+    assert target.requests == []
 
 
 def test_a_broadcast_gives_an_outcome_per_service(service):
