@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from hub.console.traces import compare, waterfall
+from hub.console.traces import compare, find, waterfall
 from hub.telemetry import store
 from hub.telemetry.values import TraceSpan
 from sagas.models import SagaExecution
@@ -205,6 +205,19 @@ def test_older_traces_are_on_the_next_page(viewer):
 
     shown = [{line.trace_id for line in answer.context["page"].lines} for answer in (first, second)]
     assert ([len(one) for one in shown], shown[0] & shown[1], second.context["older"]) == ([50, 20], set(), "")
+
+
+def test_what_is_older_than_a_trace_of_many_spans_can_be_reached(viewer):
+    large = [span("large", 1_000 + number, 1_001 + number, number=number + 1) for number in range(2 * find.READ)]
+    store.write([span("old", 0, 1, trace="b" * 32), *large])
+
+    query, shown = "", []
+    for _ in range(4):
+        answer = viewer.get(f"{reverse('console:traces')}?{query}")
+        query = answer.context["older"]
+        shown += [line.trace_id for line in answer.context["page"].lines]
+
+    assert "b" * 32 in shown
 
 
 def test_pages_cost_the_same_for_one_row_as_for_fifty(viewer):

@@ -62,9 +62,16 @@ def find(wanted: Filter) -> Page:
         newest.setdefault(trace_id, start)
         if len(newest) == PAGE:
             break
-    more = len(seen) == READ or len({trace_id for trace_id, _ in seen}) > len(newest)
     lines = [line for line in _lines(newest) if line.duration_ms >= wanted.min_ms]
-    return Page(lines=lines, older=min(newest.values()) if newest and more else None)
+    return Page(lines=lines, older=_older(seen, newest))
+
+
+def _older(seen: list[tuple[str, datetime]], newest: dict[str, datetime]) -> datetime | None:
+    """Return where the next page begins: behind the last trace where the page is full, else behind the last span that was read."""
+    if len({trace_id for trace_id, _ in seen}) > len(newest):
+        return min(newest.values())
+    # The spans of few traces filled the read: begun at the newest span of the last one, the next page would be this one again.
+    return seen[-1][1] if len(seen) == READ else None
 
 
 def _matching(wanted: Filter) -> Any:
