@@ -7,10 +7,12 @@ from enum import StrEnum
 from typing import Any
 
 from hub.errors import ErrorCode, IntegrationError
+from hub.json_values import check_json
 from registry_app import endpoints
 from registry_app.json_fields import as_object, as_tuple, is_count, is_number
 
 MIN_INTERVAL_SEC, MAX_INTERVAL_SEC, MAX_TIMEOUT_SEC = 1.0, 86_400.0, 60.0
+MAX_TEXTS_BYTES = 65_536
 
 
 class HealthCheckType(StrEnum):
@@ -35,7 +37,7 @@ class HealthCheck:
     """A check of one instance; times in seconds, thresholds in checks in a row.
 
     An HTTP ``endpoint`` may be a path below the service's own endpoint (``/health``); an empty one means the service's
-    own endpoint. Errors: E11801 to E11804.
+    own endpoint. Errors: E11801 to E11804, E11905 for texts that no database keeps.
     """
 
     check_type: HealthCheckType
@@ -91,6 +93,7 @@ class HealthCheck:
         texts = (self.endpoint, self.body_contains, self.grpc_service, *self.tasks)
         if not all(isinstance(text, str) and len(text) <= endpoints.MAX_URL_LENGTH for text in texts):
             raise IntegrationError(ErrorCode.CHECK_EXPECTATION_INVALID, "texts of a check must be strings of at most 512 characters")
+        check_json(texts, what="health_check", max_bytes=MAX_TEXTS_BYTES)
 
     def _check_endpoint(self) -> None:
         kind, endpoint = self.check_type, self.endpoint

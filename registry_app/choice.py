@@ -118,16 +118,18 @@ def matching(instances: Sequence[Instance], version: str | None) -> list[Instanc
     return found
 
 
-def read_constraint(version: str) -> SpecifierSet:
+def read_constraint(version: object) -> SpecifierSet:
     """Read a version constraint; E11002 when it is malformed."""
     try:
-        return SpecifierSet(version)
+        if isinstance(version, str):
+            return SpecifierSet(version)
     except InvalidSpecifier:
-        raise IntegrationError(
-            ErrorCode.SERVICE_VERSION_INVALID,
-            f"not a version constraint: {version!r:.80}",
-            recovery_suggestion="write one such as >=0.2,<1",
-        ) from None
+        pass
+    raise IntegrationError(
+        ErrorCode.SERVICE_VERSION_INVALID,
+        f"not a version constraint: {version!r:.80}",
+        recovery_suggestion="write one such as >=0.2,<1",
+    )
 
 
 def _all_closed(service_name: str) -> IntegrationError:

@@ -15,6 +15,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from hub.errors import ErrorCode, IntegrationError
+from hub.json_values import storable
 from registry_app import addresses, announce, endpoints, history, ownership, preservation, state
 from registry_app.checks import HealthCheckType
 from registry_app.convert import check_of, described, info_of
@@ -131,8 +132,8 @@ def heartbeat(service_id: str, *, owner: str | None = None, generation: int = 0)
 
     Errors: E11821 no such instance, E11881 it belongs to another owner, E11822 a newer generation is registered.
     """
-    row = Service.objects.filter(service_id=str(service_id), deregistered_at=None).first()
-    if row is None:
+    row = _found(service_id)
+    if row is None or row.deregistered_at is not None:
         raise IntegrationError(
             ErrorCode.HEARTBEAT_UNKNOWN_INSTANCE, f"no instance {service_id!r:.80} is registered", recovery_suggestion="register it again"
         )
@@ -158,7 +159,7 @@ def get(service_id: str) -> ServiceInfo:
 
 def get_by_name(service_name: str) -> ServiceInfo:
     """Return the best instance of a service: the healthiest, then the one with the largest weight; E11020 when there is none."""
-    rows = list(Service.objects.filter(service_name=service_name, deregistered_at=None)[:MAX_INSTANCES])
+    rows = list(Service.objects.filter(service_name=storable(service_name), deregistered_at=None)[:MAX_INSTANCES])
     if not rows:
         raise IntegrationError(
             ErrorCode.SERVICE_NOT_FOUND, f"no service {service_name!r:.80} is registered", recovery_suggestion="register it"
@@ -228,10 +229,15 @@ def live_row(service_id: str) -> Service:
 
 
 def _row(service_id: str) -> Service:
-    row = Service.objects.filter(service_id=str(service_id)[:64]).first()
+    row = _found(service_id)
     if row is None:
         raise _no_instance(service_id)
     return row
+
+
+def _found(service_id: str) -> Service | None:
+    # An id with NUL or half a character is that of nobody, but no database can be asked for it.
+    return Service.objects.filter(service_id=storable(str(service_id)[:64])).first()
 
 
 def _no_instance(service_id: str) -> IntegrationError:

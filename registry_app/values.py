@@ -162,12 +162,13 @@ def _check_labels(labels: object, what: str) -> list[str]:
         return []
     if isinstance(labels, str | Mapping) or not isinstance(labels, Iterable):
         raise IntegrationError(ErrorCode.TAG_INVALID, f"{what} must be a list of words")
-    found = list(dict.fromkeys(labels))
-    if len(found) > MAX_LABELS:
-        raise IntegrationError(ErrorCode.TAG_INVALID, f"{len(found)} {what} are too many, the limit is {MAX_LABELS}")
-    for label in found:
+    given = list(labels)
+    for label in given:
         if not isinstance(label, str) or not _LABEL.fullmatch(label):
             raise IntegrationError(ErrorCode.TAG_INVALID, f"malformed word in {what}: {label!r:.80}")
+    found = list(dict.fromkeys(given))
+    if len(found) > MAX_LABELS:
+        raise IntegrationError(ErrorCode.TAG_INVALID, f"{len(found)} {what} are too many, the limit is {MAX_LABELS}")
     return found
 
 

@@ -101,9 +101,10 @@ def test_a_version_nobody_has_is_named_with_what_there_is():
         pick([instance("a")], now=0, in_flight=lambda _: 0, version=">=3")
 
 
-def test_a_malformed_constraint_is_refused():
+@pytest.mark.parametrize("version", ["newest", 5, 1.5, True, ["==1.0"], {}])
+def test_a_malformed_constraint_is_refused(version):
     with pytest.raises(IntegrationError, match=r"^E11002: not a version constraint"):
-        pick([instance("a")], now=0, in_flight=lambda _: 0, version="newest")
+        pick([instance("a")], now=0, in_flight=lambda _: 0, version=version)
 
 
 @pytest.mark.parametrize("status", list(ServiceStatus))

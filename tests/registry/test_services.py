@@ -48,6 +48,18 @@ def test_who_is_not_there_is_not_found():
         services.heartbeat("nobody")
 
 
+@pytest.mark.parametrize("service_id", ["a\0", "\ud800"])
+def test_an_id_that_no_database_can_be_asked_for_is_that_of_nobody(service_id):
+    with refused(ErrorCode.INSTANCE_NOT_FOUND):
+        services.get(service_id)
+    with refused(ErrorCode.INSTANCE_NOT_FOUND):
+        services.deregister(service_id)
+    with refused(ErrorCode.HEARTBEAT_UNKNOWN_INSTANCE):
+        services.heartbeat(service_id)
+    with refused(ErrorCode.SERVICE_NOT_FOUND):
+        services.get_by_name(service_id)
+
+
 def test_pages_do_not_overlap():
     for port in range(1001, 1008):
         register(endpoint=f"http://127.0.0.1:{port}")

@@ -64,7 +64,7 @@ def test_metadata_has_a_size():
         describe(metadata={"a": "x" * 16_384})
 
 
-@pytest.mark.parametrize("tags", ["gpu", ["a b"], [""], ["x" * 65], [1], [f"t{n}" for n in range(65)]])
+@pytest.mark.parametrize("tags", ["gpu", ["a b"], [""], ["x" * 65], [1], [[1]], [{}], [f"t{n}" for n in range(65)]])
 def test_tags_are_a_list_of_words(tags):
     with refused(ErrorCode.TAG_INVALID):
         describe(tags=tags)
@@ -81,6 +81,8 @@ def test_weights_are_whole_and_positive(weight):
     [
         ({"interval_sec": 0}, ErrorCode.CHECK_INTERVAL_INVALID),
         ({"interval_sec": float("nan")}, ErrorCode.CHECK_INTERVAL_INVALID),
+        ({"interval_sec": 10**400}, ErrorCode.CHECK_INTERVAL_INVALID),
+        ({"degraded_after_sec": 10**400}, ErrorCode.CHECK_INTERVAL_INVALID),
         ({"interval_sec": 100_000}, ErrorCode.CHECK_INTERVAL_INVALID),
         ({"timeout_sec": -1}, ErrorCode.CHECK_INTERVAL_INVALID),
         ({"timeout_sec": 31}, ErrorCode.CHECK_INTERVAL_INVALID),
@@ -90,6 +92,10 @@ def test_weights_are_whole_and_positive(weight):
         ({"success_threshold": 1.5}, ErrorCode.CHECK_INTERVAL_INVALID),
         ({"expected_status": (99,)}, ErrorCode.CHECK_EXPECTATION_INVALID),
         ({"body_contains": "x" * 600}, ErrorCode.CHECK_EXPECTATION_INVALID),
+        ({"body_contains": "a\0"}, ErrorCode.JSON_VALUE_REFUSED),
+        ({"grpc_service": "\ud800"}, ErrorCode.JSON_VALUE_REFUSED),
+        ({"tasks": ("a\0",)}, ErrorCode.JSON_VALUE_REFUSED),
+        ({"endpoint": "/a\0"}, ErrorCode.JSON_VALUE_REFUSED),
         ({"endpoint": "ftp://host/health"}, ErrorCode.CHECK_ENDPOINT_INVALID),
         ({"endpoint": "//evil/health"}, ErrorCode.CHECK_ENDPOINT_INVALID),
     ],
