@@ -12,9 +12,11 @@ from django.db.models import Model, Q, QuerySet
 from pydantic import BaseModel, ConfigDict, Field
 
 from hub.errors import ErrorCode, IntegrationError
+from hub.json_values import check_json
 
 M = TypeVar("M", bound=Model)
 MAX_LIMIT = 200
+MAX_CURSOR = 400
 
 
 class Paged(BaseModel):
@@ -23,7 +25,7 @@ class Paged(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(50, ge=1, le=MAX_LIMIT)
-    cursor: str = Field("", max_length=400, description="`next` of the page before")
+    cursor: str = Field("", max_length=MAX_CURSOR, description="`next` of the page before")
 
 
 class Page(BaseModel):
@@ -67,9 +69,10 @@ def decode(cursor: str, length: int) -> list[Any]:
     """Return the position of a cursor; E11912 when it is none."""
     try:
         found = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, RecursionError):
+        check_json(found, what="cursor", max_bytes=MAX_CURSOR)
+    except (ValueError, RecursionError, IntegrationError):
         raise _malformed() from None
-    if not isinstance(found, list) or len(found) != length or any(isinstance(one, str) and "\0" in one for one in found):
+    if not isinstance(found, list) or len(found) != length:
         raise _malformed()
     return found
 
