@@ -13,6 +13,7 @@ from hub.routing.arguments import DEADLINE_HEADER, bind, read_deadline
 from hub.routing.context import HEADER_NAMES, RequestContext
 from hub.telemetry import tracing
 from hub.telemetry.celery_headers import SENT_AT
+from registry_app.json_fields import is_number
 
 ROUTE = ("service_name", "method", "path", "data", "params", "headers", "timeout", "idempotency_key", "deadline")
 BROADCAST = ("service_names", "method", "path", "data", "timeout", "policy", "params", "headers", "deadline")
@@ -44,9 +45,12 @@ def _from_message(task: Task, found: dict[str, Any]) -> dict[str, Any]:
     """Return what the message itself says: its context, its deadline, and how long it waited."""
     headers = {name: value for name in (*HEADER_NAMES, DEADLINE_HEADER, SENT_AT) if (value := _header(task, name)) is not None}
     deadline = headers.get(DEADLINE_HEADER) if found.get("deadline") is None else found["deadline"]
-    sent_at = headers.get(SENT_AT)
-    queued_sec = max(0.0, time.time() - sent_at) if isinstance(sent_at, int | float) else 0.0
-    return {"context": _context(headers), "deadline": read_deadline(deadline), "queued_sec": queued_sec}
+    return {"context": _context(headers), "deadline": read_deadline(deadline), "queued_sec": _waited_sec(headers.get(SENT_AT))}
+
+
+def _waited_sec(sent_at: object) -> float:
+    """Return how long a message waited; 0 when it does not say, for any client may write anything there."""
+    return max(0.0, time.time() - sent_at) if is_number(sent_at) and sent_at > 0 else 0.0
 
 
 def _context(headers: dict[str, Any]) -> RequestContext | None:

@@ -13,6 +13,7 @@ from hub.celery import app
 from hub.errors import IntegrationError
 from hub.routing.models import RoutedRequest
 from hub.routing.tasks import broadcast, route
+from hub.telemetry.celery_headers import SENT_AT
 
 BAD_INPUTS = json.loads((Path(__file__).parent / "data" / "bad_inputs.json").read_text())
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -141,6 +142,13 @@ def test_a_malformed_traceparent_of_the_message_is_refused(service, target):
 
     assert error.code == "E11310"
     assert target.requests == []
+
+
+@pytest.mark.parametrize("sent_at", [10**400, -(10**400), float("-inf"), float("nan"), "yesterday", True])
+def test_a_message_that_does_not_say_when_it_was_sent_waited_not_at_all(service, sent_at):
+    result = run(route, {"service_name": service, "method": "GET", "path": "/"}, headers={SENT_AT: sent_at})
+
+    assert result["decision"]["queued_ms"] == 0
 
 
 def test_the_credential_of_a_service_is_sent_by_the_hub(service, target, settings):
