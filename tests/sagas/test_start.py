@@ -52,6 +52,13 @@ def test_bad_input_gets_its_code_and_writes_nothing(kwargs, code):
     assert not SagaExecution.objects.exists()
 
 
+def test_a_long_version_is_not_repeated_whole():
+    with pytest.raises(IntegrationError) as refused:
+        services.start("three_steps", {}, version="9" * 70_000)
+
+    assert len(str(refused.value)) < 500
+
+
 def test_context_nested_too_deep_is_refused(depth_65):
     with pytest.raises(IntegrationError, match=r"^E11906: "):
         services.start("three_steps", depth_65)
