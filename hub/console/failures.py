@@ -22,5 +22,14 @@ def page_failed(request: HttpRequest) -> HttpResponse:
     log.error("page %s failed", request.path, exc_info=exc)
     told = exc if isinstance(exc, IntegrationError) else outage(exc) if exc else None
     told = told or IntegrationError(ErrorCode.INTERNAL_ERROR, "this page has a fault, which is in the log")
+    return _page("500.html", told)
+
+
+def page_refused(told: IntegrationError) -> HttpResponse:
+    """Answer what no page can make anything of, with the status of its code; nothing failed, so nothing is logged."""
+    return _page("refused.html", told)
+
+
+def _page(template: str, told: IntegrationError) -> HttpResponse:
     context = {"error": told, "todo": told.recovery_suggestion or advice.on(told.code).todo, "at": timezone.now()}
-    return HttpResponse(render_to_string("500.html", context), status=told.code.http)
+    return HttpResponse(render_to_string(template, context), status=told.code.http)

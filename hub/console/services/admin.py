@@ -58,7 +58,7 @@ class ServiceAdmin(PageOfItsOwn, ModelAdmin):
 
     def show(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the instance's own page."""
-        row = Service.objects.filter(pk=object_id).only("service_id").first() if object_id.isdecimal() else None
+        row = Service.objects.filter(pk=object_id).only("service_id").first() if object_id.isdecimal() and len(object_id) < 19 else None
         if row is None:
             raise Http404(object_id)
         return views.show(request, row.service_id)
