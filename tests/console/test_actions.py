@@ -205,6 +205,50 @@ def all_but(subject, name):
     return browser
 
 
+@pytest.mark.parametrize(
+    ("subject", "name", "spelt"),
+    [
+        ("saga", "compensate", lambda pk: str(pk).upper()),
+        ("saga", "compensate", lambda pk: pk.hex),
+        ("batch", "start", lambda pk: str(pk).upper()),
+        ("dead-letter", "discard", lambda pk: f"00{pk}"),
+        ("subscription", "pause", lambda pk: f"0{pk}"),
+    ],
+)
+def test_it_is_written_down_under_the_id_of_the_thing_however_the_address_spells_it(subject, name, spelt):
+    make, form, holds = CASES[subject, name]
+    thing = make()
+
+    answer = post(person("hub admin"), subject, spelt(thing), name, **form)
+
+    assert holds(thing)
+    assert OperatorAction.objects.get().subject_id == str(thing)
+    assert answer["Location"] == SUBJECTS[subject].page(str(thing))
+
+
+@pytest.mark.parametrize(("subject", "name"), [("cause", "try-one"), ("service", "probe")])
+def test_what_only_begins_with_an_id_is_none(subject, name):
+    make, form, holds = CASES[subject, name]
+    thing = make()
+
+    assert post(person("hub admin"), subject, f"{thing}-and-more", name, **form).status_code == 404
+    assert not holds(thing)
+
+
+@pytest.mark.parametrize(
+    ("page", "subject", "name"),
+    [("events_deadletter", "dead-letter", "discard"), ("console_batchoperation", "batch", "stop")],
+)
+def test_a_page_shows_what_was_done_however_its_address_spells_the_id(page, subject, name):
+    thing, admin = (dead_letters()[0].pk if subject == "dead-letter" else batch("running")), person("hub admin")
+    act(admin, subject, thing, name)
+
+    spelt = f"0{thing}" if subject == "dead-letter" else str(thing).upper()
+    shown = admin.get(reverse(f"admin:{page}_change", args=[spelt])).context["actions"]
+
+    assert [(one.subject_id, one.reason) for one in shown] == [(str(thing), "because")]
+
+
 @pytest.mark.parametrize(("form", "words"), [({"reason": "  "}, "a reason is required"), ({"token": "x"}, "the form has no token")])
 def test_the_page_says_what_was_missing(form, words):
     answer = act(person("hub admin"), "saga", failed_saga().pk, "compensate", **form)

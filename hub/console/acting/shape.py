@@ -56,11 +56,15 @@ class Action:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """A kind of thing: how one is found by its id (`IntegrationError` when it is not there), how it stands, what can be done."""
+    """A kind of thing: how one is found by its id (`IntegrationError` when it is not there), how it stands, what can be done.
+
+    An address may spell an id in several ways; `id_of` is the one way in which it is acted on and written down.
+    """
 
     name: str
     view_permission: str
     find: Callable[[str], Any]
+    id_of: Callable[[Any], str]
     look: Callable[[str], dict[str, Any]]
     page: Callable[[str], str]
     actions: Sequence[Action]
@@ -87,14 +91,15 @@ class Offer:
     token: UUID
 
 
-def offers(subject: Subject, subject_id: str, thing: Any, may: May) -> list[Offer]:
+def offers(subject: Subject, thing: Any, may: May) -> list[Offer]:
     """Return what this person may do to the thing as it stands."""
+    thing_id = subject.id_of(thing)
     found = [action for action in subject.actions if subject.may(action, thing, may) and action.is_offered(thing)]
     return [
         Offer(
             action=action,
             fields=action.fields(thing),
-            url=reverse("console:act", args=[subject.name, subject_id, action.name]),
+            url=reverse("console:act", args=[subject.name, thing_id, action.name]),
             token=uuid4(),
         )
         for action in found

@@ -25,17 +25,18 @@ def act(request: HttpRequest, subject: str, subject_id: str, name: str) -> HttpR
     if kind is None or action is None:
         raise Http404(f"{subject} {name}")
     thing = _found(kind, subject_id)
+    thing_id = kind.id_of(thing)
     if not kind.may(action, thing, request.user.has_perm):
         raise PermissionDenied(action.permission)
     try:
         token = _token(request)
         # A form that was sent before is answered with what came of it: the thing may not offer its choices any more.
-        done = audit.sent(token) or shape.do(kind, action, _given(request, action, thing, subject_id), token=token)
+        done = audit.sent(token) or shape.do(kind, action, _given(request, action, thing, thing_id), token=token)
     except IntegrationError as exc:
         messages.error(request, str(exc))
     else:
         _say(request, done)
-    return HttpResponseRedirect(kind.page(subject_id))
+    return HttpResponseRedirect(kind.page(thing_id))
 
 
 def _found(kind: Subject, subject_id: str) -> object:
@@ -45,9 +46,9 @@ def _found(kind: Subject, subject_id: str) -> object:
         raise Http404(str(exc)) from exc
 
 
-def _given(request: HttpRequest, action: Action, thing: object, subject_id: str) -> Given:
+def _given(request: HttpRequest, action: Action, thing: object, thing_id: str) -> Given:
     values = shape.read(action.fields(thing), request.POST.dict())
-    return Given(subject_id=subject_id, reason=request.POST.get("reason", ""), by=request.user.get_username(), values=values)
+    return Given(subject_id=thing_id, reason=request.POST.get("reason", ""), by=request.user.get_username(), values=values)
 
 
 def _token(request: HttpRequest) -> UUID:

@@ -59,6 +59,7 @@ BATCH = Subject(
     name="batch",
     view_permission="console.view_batchoperation",
     find=find,
+    id_of=lambda row: str(row.pk),
     look=_standing,
     page=lambda operation_id: reverse("admin:console_batchoperation_change", args=[operation_id]),
     also_needs=_permission_for_one,

@@ -37,8 +37,8 @@ def show(request: HttpRequest, operation_id: str) -> HttpResponse:
         items=shown[:PAGE],
         next_from=shown[PAGE].position if len(shown) > PAGE else None,
         page_of=_PAGES_OF[row.subject],
-        offers=shape.offers(BATCH, operation_id, row, request.user.has_perm),
-        actions=audit.of("batch", operation_id),
+        offers=shape.offers(BATCH, row, request.user.has_perm),
+        actions=audit.of("batch", BATCH.id_of(row)),
     )
 
 

@@ -81,6 +81,7 @@ CIRCUIT = Subject(
     name="circuit",
     view_permission="circuits.view_circuitsetting",
     find=breaker.look,
+    id_of=lambda seen: seen.service_name,
     look=standing,
     page=lambda service_name: reverse("console:circuit", args=[service_name]),
     actions=(

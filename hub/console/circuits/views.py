@@ -69,7 +69,7 @@ def show(request: HttpRequest, service_name: str) -> HttpResponse:
         title=f"Breaker of {service_name}",
         tile=_tile(seen),
         policy=_policy(seen),
-        offers=shape.offers(CIRCUIT, service_name, seen, request.user.has_perm),
+        offers=shape.offers(CIRCUIT, seen, request.user.has_perm),
         moves=list(CircuitTransition.objects.filter(service_name=service_name).order_by("-at")[:MAX_MOVES]),
         actions=audit.of("circuit", service_name),
         instances=list(Service.objects.filter(service_name=service_name, deregistered_at=None).order_by("endpoint")[:20]),

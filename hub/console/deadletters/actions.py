@@ -24,7 +24,7 @@ def _letter_standing(letter_id: str) -> dict[str, Any]:
 
 def find_cause(fingerprint: str) -> DeadLetter:
     """Return the newest letter of a cause; E11123 when nothing ever died of it."""
-    row = DeadLetter.objects.filter(fingerprint=fingerprint[:16]).select_related("subscription", "event").order_by("-last_at").first()
+    row = DeadLetter.objects.filter(fingerprint=fingerprint).select_related("subscription", "event").order_by("-last_at").first()
     if row is None:
         raise IntegrationError(ErrorCode.DEAD_LETTER_NOT_FOUND, f"no dead letter has the fingerprint {fingerprint[:40]!r}")
     return row
@@ -95,6 +95,7 @@ LETTER = Subject(
     name="dead-letter",
     view_permission="events.view_deadletter",
     find=find_letter,
+    id_of=lambda letter: str(letter.pk),
     look=_letter_standing,
     page=lambda letter_id: reverse("admin:events_deadletter_change", args=[letter_id]),
     actions=(
@@ -131,6 +132,7 @@ CAUSE = Subject(
     name="cause",
     view_permission="events.view_deadletter",
     find=find_cause,
+    id_of=lambda letter: letter.fingerprint,
     look=_cause_standing,
     page=lambda fingerprint: reverse("console:cause", args=[fingerprint]),
     actions=(

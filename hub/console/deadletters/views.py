@@ -53,7 +53,7 @@ def cause(request: HttpRequest, fingerprint: str) -> HttpResponse:
         count=_bounded(letters),
         lines=[Line(letter=letter, error=redactor.text(letter.error)[:200]) for letter in letters.order_by("-last_at")[:MAX_LETTERS]],
         runs=list(ReplayRun.objects.filter(fingerprint=fingerprint).order_by("-id")[:MAX_RUNS]),
-        offers=shape.offers(CAUSE, fingerprint, newest, request.user.has_perm),
+        offers=shape.offers(CAUSE, newest, request.user.has_perm),
         actions=audit.of("cause", fingerprint),
     )
 
@@ -70,8 +70,8 @@ def show(request: HttpRequest, letter_id: str) -> HttpResponse:
         died_of=redactor.text(letter.error),
         payload=as_json(letter.event.body.get("data"), redactor),
         attempts=[_attempt(one, redactor) for one in letter.delivery.history[-50:]],
-        offers=shape.offers(LETTER, letter_id, letter, request.user.has_perm),
-        actions=audit.of("dead-letter", letter_id),
+        offers=shape.offers(LETTER, letter, request.user.has_perm),
+        actions=audit.of("dead-letter", LETTER.id_of(letter)),
     )
 
 

@@ -38,6 +38,7 @@ QUEUE = Subject(
     name="queue",
     view_permission="console.view_queues",
     find=find,
+    id_of=lambda line: line.name,
     look=_standing,
     page=lambda name: reverse("console:queues"),
     actions=(

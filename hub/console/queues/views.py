@@ -26,4 +26,4 @@ def show(request: HttpRequest) -> HttpResponse:
 
 
 def _lines(request: HttpRequest, found: board.Board) -> list[tuple[board.QueueLine, list[shape.Offer]]]:
-    return [(line, shape.offers(QUEUE, line.name, line, request.user.has_perm)) for line in found.queues]
+    return [(line, shape.offers(QUEUE, line, request.user.has_perm)) for line in found.queues]

@@ -188,6 +188,7 @@ SAGA = Subject(
     name="saga",
     view_permission="sagas.view_sagaexecution",
     find=find,
+    id_of=lambda loaded: str(loaded.row.pk),
     look=standing,
     page=lambda execution_id: reverse("admin:sagas_sagaexecution_change", args=[execution_id]),
     actions=(_COMPENSATE, _RETRY_UNDO, _RETRY, _SKIP, _CANCEL, _RESOLVE, _RERUN),

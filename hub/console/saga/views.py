@@ -18,7 +18,7 @@ from sagas import services
 def show(request: HttpRequest, execution_id: str) -> HttpResponse:
     """Show a saga: what happened, since when, and what can be done."""
     loaded = pages.found(request, SAGA, execution_id)
-    offers = shape.offers(SAGA, str(loaded.row.pk), loaded, request.user.has_perm)
+    offers = shape.offers(SAGA, loaded, request.user.has_perm)
     shown = page.build(loaded)
     return pages.render(request, "console/saga.html", title=str(loaded.row), page=shown, story=shown.story, offers=offers)
 

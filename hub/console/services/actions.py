@@ -14,7 +14,7 @@ from registry_app.models import Service
 
 def find(service_id: str) -> Service:
     """Return an instance, also one that left; E11022 when there never was one."""
-    row = Service.objects.filter(service_id=service_id[:36]).first()
+    row = Service.objects.filter(service_id=service_id).first()
     if row is None:
         raise IntegrationError(ErrorCode.INSTANCE_NOT_FOUND, f"no instance {service_id[:80]!r} was ever registered")
     return row
@@ -54,6 +54,7 @@ SERVICE = Subject(
     name="service",
     view_permission="registry.view_service",
     find=find,
+    id_of=lambda row: row.service_id,
     look=standing,
     page=lambda service_id: reverse("admin:registry_service_change", args=[find(service_id).pk]),
     actions=(

@@ -36,7 +36,7 @@ def show(request: HttpRequest, service_id: str) -> HttpResponse:
         tracker=drawing.tracker(row.tracker),
         sparkline=drawing.sparkline(row.recent_ms),
         radius=blast.radius(row),
-        offers=shape.offers(SERVICE, row.service_id, row, request.user.has_perm),
+        offers=shape.offers(SERVICE, row, request.user.has_perm),
         changes=list(row.changes.order_by("-at")[:MAX_CHANGES]),
         requests=list(requests) if request.user.has_perm("routing.view_routedrequest") else [],
         said=as_json({"tags": row.tags, "capabilities": row.capabilities, "metadata": row.metadata}, Redactor(known_secrets())),

@@ -41,6 +41,7 @@ SUBSCRIPTION = Subject(
     name="subscription",
     view_permission="events.view_subscription",
     find=find,
+    id_of=lambda row: str(row.pk),
     look=_standing,
     page=lambda pk: reverse("admin:events_subscription_change", args=[pk]),
     actions=(

@@ -22,5 +22,5 @@ def action_panel(context: dict[str, Any], subject: str, subject_id: object) -> d
         thing = kind.find(thing_id)
     except IntegrationError:
         return {}
-    offers = shape.offers(kind, thing_id, thing, context["request"].user.has_perm)
+    offers = shape.offers(kind, thing, context["request"].user.has_perm)
     return {"offers": offers, "actions": audit.of(subject, thing_id), "csrf_token": context.get("csrf_token")}
