@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -57,9 +59,24 @@ class SearchByIndex:
         return (known_as(queryset, columns, text) if text else queryset), False
 
 
-class HistoryAdmin(SearchByIndex, ReadOnly, ModelAdmin):  # type: ignore[misc]  # the theme has no types
-    """Rows that the hub writes and nobody changes."""
+class LargeTable:
+    """A list in pages of fifty, not counted to its end, and in its own order only.
+
+    By another column the database would sort the whole table for one page: few have an index.
+    """
 
     paginator = BoundedPaginator
     list_per_page = 50
     show_full_result_count = False
+    sortable_by: Sequence[str] = ()
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Return the list; an order in the address, which `sortable_by` does not keep out, leads back to it as every wrong filter does."""
+        if ORDER_VAR in request.GET:
+            raise IncorrectLookupParameters(ORDER_VAR)
+        found: ChangeList = super().get_changelist_instance(request)  # type: ignore[misc]  # of the ModelAdmin beside it
+        return found
+
+
+class HistoryAdmin(SearchByIndex, LargeTable, ReadOnly, ModelAdmin):  # type: ignore[misc]  # the theme has no types
+    """Rows that the hub writes and nobody changes."""

@@ -14,7 +14,7 @@ from hub.console.bulk import choices, operations, views
 from hub.console.bulk.actions import BATCH
 from hub.console.bulk.choices import Choice
 from hub.console.reading import PageOfItsOwn
-from hub.history_admin import BoundedPaginator
+from hub.history_admin import LargeTable
 
 COLOURS = {"draft": "", "running": "info", "paused": "warning", "stopped": "danger", "done": "success"}
 
@@ -40,15 +40,12 @@ def _drawing_up(choice: Choice) -> Callable[[Any, HttpRequest, QuerySet[Any]], H
     return draw_up
 
 
-class BatchOperationAdmin(PageOfItsOwn, ModelAdmin):
+class BatchOperationAdmin(LargeTable, PageOfItsOwn, ModelAdmin):
     """Operations on many things, the newest first."""
 
     list_display = ("created_at", "what", "coloured_status", "total", "by", "reason", "finished_at")
     list_filter = ("status",)
-    paginator = BoundedPaginator
     ordering = ("-created_at",)
-    show_full_result_count = False
-    list_per_page = 50
 
     def show(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the operation's own page."""

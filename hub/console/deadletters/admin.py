@@ -11,14 +11,14 @@ from hub.console.bulk.admin import ActsOnMany
 from hub.console.deadletters import views
 from hub.console.reading import PageOfItsOwn
 from hub.events.models import DeadLetter
-from hub.history_admin import BoundedPaginator, SearchByIndex
+from hub.history_admin import LargeTable, SearchByIndex
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
 
 COLOURS = {"open": "danger", "replayed": "info", "resolved": "success", "discarded": ""}
 
 
-class DeadLetterAdmin(SearchByIndex, ActsOnMany, PageOfItsOwn, ModelAdmin):
+class DeadLetterAdmin(SearchByIndex, ActsOnMany, LargeTable, PageOfItsOwn, ModelAdmin):
     """What could not be delivered, the newest first."""
 
     bulk_subject = "dead-letter"
@@ -26,12 +26,9 @@ class DeadLetterAdmin(SearchByIndex, ActsOnMany, PageOfItsOwn, ModelAdmin):
     list_filter = ("status", "subscription")
     list_select_related = ("subscription", "event")
     list_before_template = "console/deadletters_by_cause.html"
-    paginator = BoundedPaginator
     search_fields = ("fingerprint__exact", "event__event_id__exact")
     search_help_text = "fingerprint or event id, in full"
     ordering = ("-last_at",)
-    list_per_page = 50
-    show_full_result_count = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         """Look the secrets up once for the page, not once for each row."""

@@ -17,7 +17,7 @@ from hub.console.bulk.admin import ActsOnMany
 from hub.console.reading import PageOfItsOwn
 from hub.console.saga import views
 from hub.console.saga.presets import PRESETS
-from hub.history_admin import BoundedPaginator
+from hub.history_admin import LargeTable
 from hub.partial import MOST_FOUND
 from sagas.models import SagaExecution, SagaVersion
 
@@ -64,19 +64,16 @@ class NameFilter(admin.SimpleListFilter):
         return queryset.filter(saga_name=self.value()) if self.value() else queryset
 
 
-class SagaExecutionAdmin(ActsOnMany, PageOfItsOwn, ModelAdmin):
+class SagaExecutionAdmin(ActsOnMany, LargeTable, PageOfItsOwn, ModelAdmin):
     """Runs, the newest first."""
 
     bulk_subject = "saga"
     list_display = ("short_id", "saga_name", "coloured_status", "cause", "error_code", "correlation_id", "created_at", "finished_at")
     list_filter = (PresetFilter, "status", NameFilter)
     list_before_template = "console/saga_presets.html"
-    paginator = BoundedPaginator
     search_fields = ("correlation_id",)  # shows the field; `get_search_results` says what is searched
     search_help_text = "execution id, correlation id, trace id or idempotency key, in full"
     ordering = ("-created_at",)
-    show_full_result_count = False
-    list_per_page = 50
 
     def show(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the saga's own page."""
@@ -92,7 +89,7 @@ class SagaExecutionAdmin(ActsOnMany, PageOfItsOwn, ModelAdmin):
         chosen = request.GET.get("show", "")
         return super().changelist_view(request, {**(extra_context or {}), "presets": PRESETS.values(), "chosen_preset": chosen})
 
-    @display(description="id", ordering="-created_at")
+    @display(description="id")
     def short_id(self, run: SagaExecution) -> str:
         """Return the first eight characters, which a person can compare."""
         return str(run.pk)[:8]
