@@ -44,6 +44,9 @@ class HubSettings(BaseSettings):
     debug: bool = False
     allowed_hosts: str = "localhost,127.0.0.1,[::1]"
     csrf_trusted_origins: str = ""
+    https: bool = False
+    """A proxy in front speaks https: cookies go over https only, browsers stay with it, and ``X-Forwarded-Proto`` is believed. The
+    proxy must set that header itself and drop the one of a caller (docs/security.md)."""
     log_format: Annotated[str, AfterValidator(rules.log_format)] = "text"
     log_level: Annotated[str, AfterValidator(rules.log_level)] = "INFO"
     allow_loopback_endpoints: bool = True

@@ -130,6 +130,11 @@ STATIC_URL = "static/"
 STATIC_ROOT = HUB.var_dir / "static"
 LOGIN_URL = "admin:login"
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HUB.https
+# A month, and this name alone: other names of the domain, and a list in every browser, are for its owner to decide.
+SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HUB.https else 0
+# Only a proxy that sets it itself may be believed: without one, any caller could write this header.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HUB.https else None
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 

@@ -1,6 +1,7 @@
 """Which settings are refused, and what the database is asked for when a connection is made."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,41 @@ def test_the_doctor_says_which_setting_is_wrong_in_one_line(name, value):
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1), ended.stderr
     assert ended.stderr.startswith(f"E11931: a setting has a wrong value: {name}: ")
     assert "4711" not in ended.stderr
+
+
+def run_with(https, *command):
+    env = {**os.environ, "HUB_NO_BOOTSTRAP": "1", "DJANGO_SETTINGS_MODULE": "hub.settings", "HUB_HTTPS": https}
+    return subprocess.run([sys.executable, *command], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(("https", "complaints"), [("false", {"W004", "W012", "W016"}), ("true", set())])
+def test_behind_https_cookies_are_secure_and_browsers_stay_with_it(https, complaints):
+    ended = run_with(https, "manage.py", "check", "--deploy")
+
+    assert set(re.findall(r"security\.(W\d+)", ended.stderr)) & {"W004", "W012", "W016"} == complaints
+
+
+ASK = """
+import django
+django.setup()
+from django.test import Client
+for said in ("https", "http", ""):
+    answer = Client().get("/healthz", headers={"Host": "localhost"} | ({"X-Forwarded-Proto": said} if said else {}))
+    print(answer.status_code, answer.wsgi_request.is_secure(), "Strict-Transport-Security" in answer)
+"""
+
+
+@pytest.mark.parametrize(
+    ("https", "lines"),
+    [
+        ("true", ["200 True True", "200 False False", "200 False False"]),
+        ("false", ["200 False False", "200 False False", "200 False False"]),
+    ],
+)
+def test_the_word_of_a_proxy_counts_only_where_there_is_one(https, lines):
+    ended = run_with(https, "-c", ASK)
+
+    assert ended.stdout.splitlines() == lines, ended.stderr
 
 
 @pytest.mark.django_db
