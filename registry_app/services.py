@@ -237,7 +237,7 @@ def _row(service_id: str) -> Service:
 
 def _found(service_id: str) -> Service | None:
     # An id with NUL or half a character is that of nobody, but no database can be asked for it.
-    return Service.objects.filter(service_id=storable(str(service_id)[:64])).first()
+    return Service.objects.filter(service_id=storable(str(service_id))).first()
 
 
 def _no_instance(service_id: str) -> IntegrationError:

@@ -93,7 +93,7 @@ def find(saga_name: str, version: str | None = None) -> SagaSpec:
         return named[-1]
     wanted = [spec for spec in named if spec.version == version]
     if not wanted:
-        raise IntegrationError(ErrorCode.DEFINITION_VERSION_NOT_FOUND, f"saga {saga_name!r} has no version {version[:100]!r} here")
+        raise IntegrationError(ErrorCode.DEFINITION_VERSION_NOT_FOUND, f"saga {saga_name!r} has no version {version!r:.100} here")
     return wanted[0]
 
 
