@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from hub.errors import ErrorCode, IntegrationError
+from hub.file_locks import try_lock
 from hub.outages import outage
 
 WAIT_SEC = 60.0
@@ -64,16 +63,8 @@ def _alone(path: Path) -> Iterator[None]:
     """Hold a lock beside the file; who dies lets go of it."""
     with path.open("a") as lock:
         give_up_at = time.monotonic() + WAIT_SEC
-        while not _try_lock(lock):
+        while not try_lock(lock):
             if time.monotonic() > give_up_at:
                 raise IntegrationError(ErrorCode.DATABASE_BUSY, f"another process has migrated for {WAIT_SEC:g} s; {path.name} is its lock")
             time.sleep(0.1)
         yield
-
-
-def _try_lock(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

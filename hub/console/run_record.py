@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hub.errors import ErrorCode, IntegrationError
+from hub.file_locks import try_lock
 
 LEFTOVERS_TIMEOUT_SEC = 30.0
 
@@ -31,7 +31,7 @@ def take_lock(var_dir: Path, *, running: Callable[[], dict[str, Any]]) -> IO[str
     """
     lock = (var_dir / "up.lock").open("a")
     give_up_at = time.monotonic() + LEFTOVERS_TIMEOUT_SEC
-    while not _try_lock(lock):
+    while not try_lock(lock):
         record = running()
         if record:
             raise _conflict(f"it runs already (process {record['pid']}, {record['web_url']})", "stop that one first")
@@ -39,14 +39,6 @@ def take_lock(var_dir: Path, *, running: Callable[[], dict[str, Any]]) -> IO[str
             raise _conflict("processes of an earlier run still live", f"see who holds {lock.name} and end them")
         time.sleep(0.2)
     return lock
-
-
-def _try_lock(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _conflict(message: str, advice: str) -> IntegrationError:

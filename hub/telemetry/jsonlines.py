@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
+from hub.file_locks import try_lock
 from hub.telemetry.values import TraceSpan
 
 MAX_FILE_BYTES = 50_000_000
@@ -45,9 +44,9 @@ class JsonLinesSink:
         path = Path(self._path)
         if not path.exists() or path.stat().st_size < self._max_bytes:
             return
-        with _alone(f"{path}.lock") as is_alone:
+        with Path(f"{path}.lock").open("a") as lock:
             # Whoever is second finds a short file, or another at it: his lines go to the file that is there.
-            if is_alone and path.exists() and path.stat().st_size >= self._max_bytes:
+            if try_lock(lock) and path.exists() and path.stat().st_size >= self._max_bytes:
                 _rotate(path)
 
 
@@ -57,19 +56,6 @@ def _rotate(path: Path) -> None:
         if older.exists():
             older.replace(f"{path}.{number + 1}")
     path.replace(f"{path}.1")
-
-
-@contextmanager
-def _alone(lock: str) -> Iterator[bool]:
-    """Tell whether no other process is in this block; a process that dies in it lets go."""
-    descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT, 0o640)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
-    finally:
-        os.close(descriptor)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
