@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -22,6 +23,8 @@ from sagas.spec import Call
 
 REFUSED_STATUSES = frozenset({409, 422})
 TRANSIENT_STATUSES = frozenset({408, 425, 429})
+DONE_ELSEWHERE_STATUSES = frozenset({302, 303})
+"""A service may redirect so after it has acted: look there for what came of it (RFC 9110, 15.4.4)."""
 DEFAULT_HOLD_SEC = 5.0
 
 
@@ -50,7 +53,9 @@ class Payload:
             "idempotency_key": self.idempotency_key,
             "undo_key": self.undo_key,
         }
-        return {**self.context, "_saga": {**about, "output": self.output} if self.undo else about}
+        # A copy: what a function changes in it must not get into the run's own state.
+        given: dict[str, Any] = deepcopy(dict(self.context))
+        return {**given, "_saga": {**about, "output": deepcopy(self.output)} if self.undo else about}
 
     def for_service(self) -> dict[str, Any]:
         return {"context": dict(self.context), "output": self.output}
@@ -177,8 +182,13 @@ def run_http(call: Call, payload: Payload, *, limit_sec: float, max_output_bytes
 
 
 def _ended_request(exc: RequestFailed) -> Ended:
-    """409 and 422 refuse; another 4xx failed for good; 5xx may have acted before it failed, like a reset after sending."""
+    """409 and 422 refuse; another 4xx failed for good; 5xx may have acted before it failed, like a reset after sending.
+
+    The router may have sent it more than once: a refusal says nothing of what a request before it did.
+    """
     error = as_error(exc.code, exc.message, str(exc.status_code or ""))
+    if exc.outcome == "unknown" or exc.status_code in DONE_ELSEWHERE_STATUSES:
+        return Ended(outcome="unknown", error=error)
     if exc.status_code in REFUSED_STATUSES:
         return Ended(outcome="refused", error=error)
     if exc.outcome == "answered" and exc.status_code is not None and exc.status_code < 500:

@@ -207,7 +207,9 @@ def _wait_before_next(run: Run, error: RequestFailed, policy: RetryPolicy) -> fl
 
 
 def _with_worst_outcome(error: RequestFailed, run: Run) -> RequestFailed:
-    if any(attempt.outcome == "unknown" for attempt in run.attempts):
+    """Say of the whole request what its attempts leave open: one that a server failed at may have had its effect too."""
+    earlier_failed = any((attempt.status_code or 0) >= 500 for attempt in run.attempts) and (error.status_code or 0) < 500
+    if earlier_failed or any(attempt.outcome == "unknown" for attempt in run.attempts):
         error.outcome = "unknown"
     return error
 

@@ -1,0 +1,54 @@
+"""What the answers of a service mean for a step, also where the router sent it more than once."""
+
+from __future__ import annotations
+
+import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Response
+
+from hub import SagaDefinition, SagaStep
+from hub.circuits import fleet
+from registry_app import lookup
+from tests.registry import samples
+from tests.sagas.driven import drive, started
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_worker")]
+
+
+@pytest.fixture
+def bookings(httpserver: HTTPServer):
+    """A service that books and unbooks, and answers as it is told."""
+    fleet.forget()
+    samples.register("L99_bookings", httpserver.url_for("").rstrip("/"))
+    lookup.forget()
+    httpserver.expect_request("/bookings/7", method="DELETE").respond_with_data("")
+    yield httpserver
+    fleet.forget()
+    lookup.forget()
+
+
+def book(method, answers, server):
+    """Run a saga of one step whose requests get these answers, one after the other; return how it ended and what was asked."""
+    for status in answers:
+        server.expect_ordered_request("/bookings/7", method=method).respond_with_response(Response(status=status))
+    step = SagaStep(
+        step_id="book", service_name="L99_bookings", endpoint=f"{method} /bookings/7", compensation_endpoint="DELETE /bookings/7",
+        timeout_sec=5, max_retries=0,
+    )  # fmt: skip
+    found = drive(started(SagaDefinition.create("books", [step]).spec()))
+    return found["steps"][0]["status"], [f"{request.method} {response.status_code}" for request, response in server.log]
+
+
+@pytest.mark.parametrize("answers", [(504, 409), (504, 404), (503, 503, 409), (303,), (302,)])
+def test_what_a_request_may_have_done_is_undone_though_its_repeat_was_refused(bookings, answers):
+    method = "PUT" if len(answers) > 1 else "POST"
+
+    status, asked = book(method, answers, bookings)
+
+    assert asked == [*(f"{method} {answer}" for answer in answers), "DELETE 200"]
+    assert status == "compensated"
+
+
+@pytest.mark.parametrize("answer", [409, 404, 308])
+def test_what_was_only_refused_is_not_undone(bookings, answer):
+    assert book("PUT", (answer,), bookings) == ("failed", [f"PUT {answer}"])
