@@ -13,6 +13,8 @@ from sagas.draft import Draft, deadline_error, turn_back, words
 from sagas.spec import RetryPolicy, SagaSpec
 from sagas.states import Cause, Direction, RunState, SagaStatus, StepStatus
 
+MAX_HELD_SEC = 3_600.0
+"""After so long of an undo that is not even tried, as where a breaker stays open, an operator is asked; a deadline it has none."""
 MAX_LOSSES = 3
 """A step that takes its process down this often in a row is not tried again (S26)."""
 
@@ -196,10 +198,21 @@ def held(draft: Draft, event: events.Held) -> str:
         return "late reply"
     step = draft.run.steps[event.step]
     if step.status is StepStatus.COMPENSATING:
-        draft.set_step(event.step, lease_until=None, due_at=event.until, undo_attempts=step.undo_attempts - 1)
+        _hold_undo(draft, event)
         return ""
     tried = step.attempts if step.verify_only else step.attempts - 1
     draft.move_step(event.step, StepStatus.WAITING, event.reason, lease_until=None, attempts=tried, due_at=event.until)
     if draft.run.cause is None and draft.run.status is not SagaStatus.WAITING:  # a sibling may have been held before
         draft.move_run(SagaStatus.WAITING, event.reason)
     return ""
+
+
+def _hold_undo(draft: Draft, event: events.Held) -> None:
+    step = draft.run.steps[event.step]
+    since = (step.undo_error or {}).get("held_since") or event.now
+    error = {"code": "E11440", "message": f"not tried: {event.reason}", "held_since": since}
+    draft.set_step(event.step, lease_until=None, due_at=event.until, undo_attempts=step.undo_attempts - 1, undo_error=error)
+    if event.now - since >= MAX_HELD_SEC:
+        draft.move_step(event.step, StepStatus.COMPENSATION_FAILED, words(error))
+    else:
+        draft.set(blocked_at=since, blocked_reason=event.reason)

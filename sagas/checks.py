@@ -83,6 +83,7 @@ def _check_steps(saga_name: str, steps: tuple[SagaStep, ...]) -> None:
         seen.add(step.step_id)
     lint.check_circles({saga_name: [step.saga for step in steps if step.saga]})
     lint.check_groups(steps)
+    lint.check_signals(steps)
     lint.check_pivot(steps)
 
 

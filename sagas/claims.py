@@ -84,10 +84,11 @@ def _honours(step: StepSpec, direction: Direction) -> str:
 def _obstacle(loaded: Loaded, index: int, direction: Direction) -> dict[str, Any] | None:
     """Return what keeps the step from beginning now: an entity another run holds (S24), or too many undos at once."""
     row, step = loaded.row, loaded.spec.steps[index]
-    if direction is Direction.DO:
-        held = locks.acquire(row) if row.lock_names else None
-        return None if held is None else calls.as_error(ErrorCode.ENTITY_LOCKED, locks.locked(held).message)
-    if step.undo is None:
+    # For an undo too: a run that had ended let go of them, and others may be at work on the entity.
+    held = locks.acquire(row) if row.lock_names else None
+    if held is not None:
+        return calls.as_error(ErrorCode.ENTITY_LOCKED, locks.locked(held).message)
+    if direction is Direction.DO or step.undo is None:
         return None
     lease_until = clock.now() + step.undo_timeout_sec + settings.HUB.saga_lease_grace_sec
     if brake.take(step.undo, str(row.pk), index, lease_until=lease_until):

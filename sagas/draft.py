@@ -28,6 +28,10 @@ class Draft:
         steps[index] = replace(steps[index], **fields)
         self.run = replace(self.run, steps=tuple(steps))
 
+    def note(self, reason: str) -> None:
+        """Keep in the history what changes no status."""
+        self.changes.append(Change(step=None, old=self.run.status, new=self.run.status, reason=reason))
+
     def late_window(self, index: int) -> float | None:
         """Return when the undo of a step in doubt may begin: a service without tombstones gets time for a late request (S6)."""
         step = self.run.steps[index]
@@ -77,6 +81,7 @@ def settle(draft: Draft) -> None:
 def _about_to_turn_back(draft: Draft) -> None:
     """Nothing is tried again; but if the pivot happened meanwhile, the run only goes forward from here."""
     if plan.is_past_pivot(draft.spec, draft.run):
+        draft.note(f"goes on, for its pivot has happened: {words(draft.run.error or {})}")
         draft.set(cause=None, error=None)
     else:
         stop_waiting(draft)

@@ -198,18 +198,22 @@ def _is_linked(spec: SagaSpec, index: int, direction: Direction, following: int)
 
 
 def hindrance(loaded: Loaded) -> dict[str, Any] | None:
-    """Return why nobody could begin the next step of a run even if it were sent on, or None when somebody could."""
-    owed = plan.to_undo(loaded.spec, loaded.run) if loaded.run.cause else ()
-    ahead = tuple(i for i, step in enumerate(loaded.run.steps) if step.status not in DONE)
-    index = next(iter(owed or ahead), None)
-    if index is None:
-        return None
-    direction = Direction.UNDO if owed else Direction.DO
-    call = loaded.spec.steps[index].call(direction)
+    """Return why nobody could begin what comes next of a run even if it were sent on, or None when somebody could."""
+    spec, run = loaded.spec, loaded.run
+    if spec.needs_its_caller:
+        return _missing(spec)
+    owed = plan.to_undo(spec, run)[:1] if run.cause else ()
+    ahead = owed or plan.next_open(spec, run)
+    found = (_hindrance(spec, index, Direction.UNDO if owed else Direction.DO) for index in ahead)
+    return next(filter(None, found), None)
+
+
+def _hindrance(spec: SagaSpec, index: int, direction: Direction) -> dict[str, Any] | None:
+    call = spec.steps[index].call(direction)
     if call is not None and call.kind == "task":
         missing = roster.missing(call.target, call.where)
         return missing.error if missing else None
-    return None if _can_run(loaded.spec, index, direction) else _missing(loaded.spec)
+    return None if _can_run(spec, index, direction) else _missing(spec)
 
 
 def block(execution_id: str, error: dict[str, Any], *, patience_sec: float) -> None:

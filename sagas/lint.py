@@ -19,6 +19,15 @@ def check_groups(steps: Sequence[SagaStep]) -> None:
         raise IntegrationError(ErrorCode.PARALLEL_GROUP_INVALID, f"the steps of parallel group {twice!r} are not neighbours")
 
 
+def check_signals(steps: Sequence[SagaStep]) -> None:
+    """Refuse two steps that wait for one signal (E11405): one that is delivered twice would end both, as one approval counts for two."""
+    wanted = [step.wait_for for step in steps if str(step.wait_for).startswith("signal:")]
+    twice = next((name for name in wanted if wanted.count(name) > 1), None)
+    if twice:
+        message = f"two steps wait for {twice!r}, and a signal may be delivered twice; give each wait a name of its own"
+        raise IntegrationError(ErrorCode.STEP_ACTION_INVALID, message)
+
+
 def check_undoable(steps: Sequence[SagaStep]) -> None:
     """Refuse a step that could be undone, is not, and does not say why (E11406)."""
     for step in steps:

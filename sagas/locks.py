@@ -7,8 +7,9 @@ run, in the commit that ends it; a run in front of an operator keeps them, becau
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
@@ -46,8 +47,13 @@ def _fill(template: str, context: Mapping[str, Any]) -> str:
 
 
 def acquire(row: SagaExecution) -> SagaLock | None:
-    """Take all locks of a run; return None when it has them, else one that another run holds."""
-    mine = {lock.name for lock in _held(row.lock_names) if lock.execution_id == row.pk}
+    """Take all locks of a run; return None when it has them, else one that another run holds.
+
+    A child works under the locks of its ancestors: they wait for it.
+    """
+    held = _held(row.lock_names)
+    family = {row.pk, *_ancestors(row)} if held else {row.pk}
+    mine = {lock.name for lock in held if lock.execution_id in family}
     if mine.issuperset(row.lock_names):
         return None
     try:
@@ -55,9 +61,16 @@ def acquire(row: SagaExecution) -> SagaLock | None:
             insert(row, without=mine)
             crash_point("lock.before_commit", row.pk)
     except IntegrityError:
-        return SagaLock.objects.filter(name__in=row.lock_names).exclude(execution=row).first()
+        return SagaLock.objects.filter(name__in=row.lock_names).exclude(execution_id__in=family).first()
     crash_point("lock.after_commit", row.pk)
     return None
+
+
+def _ancestors(row: SagaExecution) -> Iterator[UUID]:
+    parent_id = row.parent_id
+    while parent_id is not None:
+        yield parent_id
+        parent_id = SagaExecution.objects.filter(pk=parent_id).values_list("parent_id", flat=True).first()
 
 
 def _held(lock_names: list[str]) -> list[SagaLock]:
@@ -105,6 +118,7 @@ def waiters(lock_names: list[str]) -> list[str]:
     """Return runs that wait for their locks; called when some were released. Bounded: the sweeper finds the others."""
     if not lock_names:
         return []
-    waiting = SagaExecution.objects.filter(status="waiting", blocked_at__isnull=False).order_by("created_at")[:100]
+    stand_still = [SagaStatus.WAITING.value, SagaStatus.COMPENSATING.value]
+    waiting = SagaExecution.objects.filter(status__in=stand_still, blocked_at__isnull=False).order_by("created_at")[:100]
     wanted = set(lock_names)
     return [str(row.pk) for row in waiting if wanted.intersection(row.lock_names)][:10]

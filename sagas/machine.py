@@ -106,6 +106,8 @@ def _cancel(draft: Draft, event: events.Cancel) -> str:
     if draft.run.cause is not None:
         return "already turning back"
     turn_back(draft, Cause.CANCELLED, {"code": "E11430", "message": f"cancelled: {event.reason}"})
+    if any(step.lease_until is not None for step in draft.run.steps):
+        draft.note(f"cancelled: {event.reason}; what runs now ends first")
     return ""
 
 

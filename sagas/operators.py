@@ -6,14 +6,15 @@ from typing import Any
 
 from sagas import events, plan
 from sagas.draft import Draft, stop_waiting
-from sagas.states import OPERATOR_MOVES, OPERATOR_STEP_MOVES, PARENT_MOVES, Cause, IllegalMove, SagaStatus, StepStatus
+from sagas.spec import SagaSpec
+from sagas.states import OPERATOR_MOVES, OPERATOR_STEP_MOVES, PARENT_MOVES, Cause, IllegalMove, RunState, SagaStatus, StepStatus
 
 _UNDOING = frozenset({StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED})
 
 
 def retry(draft: Draft, event: events.Retry) -> str:
-    """Forward again if nothing was undone yet, else through the undos that are still owed."""
-    if _has_begun_to_undo(draft):
+    """Forward again, or, of a run that had decided to undo, through the undos that are still owed (S11)."""
+    if goes_back(draft.spec, draft.run):
         return compensate(draft, events.Compensate(now=event.now, reason=event.reason))
     _open_again(draft, SagaStatus.RUNNING, event.reason)
     draft.set(cause=None, error=None, deadline_at=event.deadline_at)
@@ -34,8 +35,11 @@ def _take_up_again(draft: Draft, reason: str) -> None:
             draft.set_step(index, due_at=None)
 
 
-def _has_begun_to_undo(draft: Draft) -> bool:
-    return any(step.status in _UNDOING for step in draft.run.steps)
+def goes_back(spec: SagaSpec, run: RunState) -> bool:
+    """Tell whether a run that stands still was on its way back: something was undone, or nobody could begin the first undo."""
+    has_begun = any(step.status in _UNDOING for step in run.steps)
+    had_decided = run.status is SagaStatus.NEEDS_OPERATOR and run.cause is not None
+    return has_begun or (had_decided and not plan.is_past_pivot(spec, run) and plan.stalled(spec, run) is None)
 
 
 def compensate(draft: Draft, event: events.Compensate) -> str:
@@ -55,11 +59,13 @@ def compensate(draft: Draft, event: events.Compensate) -> str:
 def skip(draft: Draft, event: events.Skip) -> str:
     """Go on without a step, or without an undo, that an operator has dealt with by hand."""
     step = draft.run.steps[event.step]
-    if step.status is StepStatus.COMPENSATION_FAILED:
+    back = goes_back(draft.spec, draft.run)
+    if (back and plan.owes_undo(draft.spec, draft.run, event.step)) or step.status is StepStatus.COMPENSATION_FAILED:
         _open_again(draft, SagaStatus.COMPENSATING, event.reason)
-        draft.move_step(event.step, StepStatus.COMPENSATED, f"by hand: {event.reason}", moves=OPERATOR_STEP_MOVES)
-    elif _has_begun_to_undo(draft):
-        raise IllegalMove("a saga that has begun to undo does not go forward")
+        draft.move_step(event.step, StepStatus.COMPENSATED, f"by hand: {event.reason}", moves=OPERATOR_STEP_MOVES, due_at=None)
+        stop_waiting(draft)
+    elif back:
+        raise IllegalMove("a saga that has turned back does not go forward")
     else:
         _open_again(draft, SagaStatus.RUNNING, event.reason)
         quiet = {"due_at": None, "waiting_for": "", "verify_only": False}

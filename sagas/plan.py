@@ -86,6 +86,12 @@ def group_of(spec: SagaSpec, index: int) -> range:
     return range(first, last + 1)
 
 
+def next_open(spec: SagaSpec, run: RunState) -> tuple[int, ...]:
+    """Return the steps that come next and are not done: one, or those of a group."""
+    first = next((i for i, step in enumerate(run.steps) if step.status not in DONE), None)
+    return () if first is None else tuple(i for i in group_of(spec, first) if run.steps[i].status not in DONE)
+
+
 def segment(spec: SagaSpec, index: int) -> tuple[int, ...]:
     """Return the step and those after it, up to the next parallel group or wait: what one chain may link."""
     end = index + 1

@@ -177,7 +177,8 @@ def _resume(execution_id: str) -> bool:
     if loaded.run.status is not SagaStatus.NEEDS_OPERATOR or engine.hindrance(loaded) is not None:
         return False
     now, reason = clock.now(), f"no longer so: {loaded.run.blocked_reason}"
-    event: events.Event = events.Retry(now=now, reason=reason, deadline_at=now + loaded.spec.timeout_sec)
+    # Only an operator gives it more time.
+    event: events.Event = events.Retry(now=now, reason=reason, deadline_at=loaded.run.deadline_at)
     if loaded.run.cause is not None:
         event = events.Compensate(now=now, reason=reason)
     applied = store.dispatch(execution_id, event, loaded=loaded)

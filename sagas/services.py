@@ -17,7 +17,7 @@ from hub.partial import given
 from sagas import aftermath, catalog, chain, clock, entrance, events, plan, preflight, store
 from sagas.accept import Request, accept, check_arguments
 from sagas.models import SagaExecution, SagaStepExecution, SagaVersion
-from sagas.spec import SagaSpec, from_dict
+from sagas.spec import SagaSpec
 from sagas.states import ACTIVE, DONE, FINAL, RunState, SagaStatus, StepStatus
 
 _SIGNAL = re.compile(r"^[A-Za-z0-9_.-]{1,100}$")
@@ -130,7 +130,7 @@ def retry(execution_id: str, *, reason: str, actor: str = "") -> dict[str, Any]:
     functions were those of a process that is gone.
     """
     loaded = store.load(identifier(execution_id))
-    _check_operable(loaded.spec, loaded.row, reason)
+    _check_operable(loaded, reason)
     now = clock.now()
     return _ask(execution_id, events.Retry(now=now, reason=reason, deadline_at=now + loaded.spec.timeout_sec), actor)
 
@@ -138,14 +138,14 @@ def retry(execution_id: str, *, reason: str, actor: str = "") -> dict[str, Any]:
 def compensate(execution_id: str, *, reason: str, actor: str = "") -> dict[str, Any]:
     """Undo a failed or parked run now. Errors as for `retry`."""
     loaded = store.load(identifier(execution_id))
-    _check_operable(loaded.spec, loaded.row, reason)
+    _check_operable(loaded, reason)
     return _ask(execution_id, events.Compensate(now=clock.now(), reason=reason), actor)
 
 
 def skip(execution_id: str, step_id: str, *, reason: str, actor: str = "") -> dict[str, Any]:
     """Go on without a step, or without an undo, that was dealt with by hand. Errors as for `retry`, E11412 for the step."""
     loaded = store.load(identifier(execution_id))
-    _check_operable(loaded.spec, loaded.row, reason)
+    _check_operable(loaded, reason)
     now = clock.now()
     index = _index(loaded.spec, step_id)
     return _ask(execution_id, events.Skip(step=index, now=now, reason=reason, deadline_at=now + loaded.spec.timeout_sec), actor)
@@ -261,9 +261,12 @@ def _wake(execution_id: str, name: str, payload: Any) -> IntegrationError | None
 
 def _is_for_runs_of(correlation_id: str, name: str) -> bool:
     """Tell whether a run of that correlation id waits, waited or will wait for this event."""
-    runs = SagaExecution.objects.filter(correlation_id=correlation_id).values_list("definition_id", flat=True)[:PAGE]
-    snapshots = SagaVersion.objects.filter(pk__in=set(runs)).values_list("snapshot", flat=True)
-    return any(step.do.target == name for snapshot in snapshots for step in from_dict(snapshot).steps)
+    listening = [pk for pk, snapshot in SagaVersion.objects.values_list("pk", "snapshot") if _awaits(snapshot, name)]
+    return SagaExecution.objects.filter(correlation_id=correlation_id, definition_id__in=listening).exists()
+
+
+def _awaits(snapshot: dict[str, Any], name: str) -> bool:
+    return any(step["do"]["target"] == name for step in snapshot["steps"])
 
 
 def _index(spec: SagaSpec, step_id: str) -> int:
@@ -280,13 +283,21 @@ def _check_reason(reason: str) -> None:
     check_json(reason, what="reason", max_bytes=MAX_REASON_BYTES)
 
 
-def _check_operable(spec: SagaSpec, row: SagaExecution, reason: str) -> None:
+def _check_operable(loaded: store.Loaded, reason: str) -> None:
     _check_reason(reason)
-    if any(call and call.kind == "local" for step in spec.steps for call in (step.do, step.undo)):
+    row = loaded.row
+    if loaded.spec.needs_its_caller:
         raise IntegrationError(
             ErrorCode.LOCAL_CALLER_GONE,
             f"saga {row.pk} was driven by a process with its own functions; no worker has them",
             recovery_suggestion="put right by hand what its steps left, and define the saga in a module of HUB_SAGA_MODULES",
+        )
+    rerun = SagaExecution.objects.filter(rerun_of=row).exclude(status=SagaStatus.COMPENSATED.value).first()
+    if rerun is not None:
+        raise IntegrationError(
+            ErrorCode.TRANSITION_ILLEGAL,
+            f"saga {row.pk} was run again as {rerun.pk}, which stands on what it did",
+            recovery_suggestion="see to that one; this one can be resolved",
         )
 
 

@@ -83,6 +83,11 @@ class SagaSpec:
     on_lock: OnLock = "wait"
     hash: str = field(default="", compare=False)
 
+    @property
+    def needs_its_caller(self) -> bool:
+        """Tell whether some of its functions are closures, which no worker has."""
+        return any(call is not None and call.kind == "local" for step in self.steps for call in (step.do, step.undo))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the snapshot that a run keeps: plain JSON."""
         data = asdict(self)

@@ -110,7 +110,11 @@ OPERATOR_STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = {
     _T.WAITING: frozenset({_T.SKIPPED}),
     _T.FAILED: frozenset({_T.PENDING, _T.SKIPPED}),
     # Back to waiting, not to pending: it may have happened, and is to be undone if it gets no further try.
-    _T.UNKNOWN: frozenset({_T.WAITING, _T.SKIPPED}),
+    _T.UNKNOWN: frozenset({_T.WAITING, _T.SKIPPED, _T.COMPENSATED}),
+    # Undone by hand, where the hub could not begin to.
+    _T.COMPLETED: frozenset({_T.COMPENSATED}),
+    _T.SKIPPED: frozenset({_T.COMPENSATED}),
+    _T.COMPENSATING: frozenset({_T.COMPENSATED}),
     _T.COMPENSATION_FAILED: frozenset({_T.COMPENSATING, _T.COMPENSATED}),
 }
 

@@ -45,19 +45,25 @@ def _begin(draft: Draft, index: int, now: float) -> None:
 
 def signal(draft: Draft, event: events.Signal) -> str:
     """End the wait for this signal, or keep the signal for a step that will wait for it; the first of a name counts."""
-    if draft.run.status not in ACTIVE:
+    if draft.run.status not in (*ACTIVE, SagaStatus.NEEDS_OPERATOR):
         raise IllegalMove(f"a {draft.run.status} saga takes no signals")
     waiting = [i for i, step in enumerate(draft.run.steps) if step.waiting_for == event.name]
-    for index in waiting:
-        _end(draft, index, event.payload)
     if not waiting and not event.keep:
         return "nothing waits for it"
-    if not waiting and event.name in draft.run.signals:
+    if not waiting or draft.run.status is SagaStatus.NEEDS_OPERATOR:
+        return _keep(draft, event)
+    for index in waiting:
+        _end(draft, index, event.payload)
+    return ""
+
+
+def _keep(draft: Draft, event: events.Signal) -> str:
+    """Keep a signal for a step that will wait for it, as when an operator sends the run on; the first of a name counts."""
+    if event.name in draft.run.signals:
         return "that signal is here already"
-    if not waiting:
-        if len(draft.run.signals) >= MAX_SIGNALS:
-            raise IllegalMove(f"a saga keeps at most {MAX_SIGNALS} signals")
-        draft.set(signals={**draft.run.signals, event.name: event.payload})
+    if len(draft.run.signals) >= MAX_SIGNALS:
+        raise IllegalMove(f"a saga keeps at most {MAX_SIGNALS} signals")
+    draft.set(signals={**draft.run.signals, event.name: event.payload})
     return ""
 
 

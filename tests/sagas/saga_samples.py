@@ -117,6 +117,43 @@ outer = SagaDefinition.create(
 )
 verified = SagaDefinition.create("verified", [*steps("a"), *steps("b", verify=did_it_happen)], timeout_sec=60)
 one_at_a_time = SagaDefinition.create("one_at_a_time", steps("a", "b"), timeout_sec=60, locks=["order:{id}"])
+kept_locked = SagaDefinition.create(
+    "kept_locked", steps("a", "b", max_retries=0), timeout_sec=60, auto_compensate=False, locks=["order:{id}"]
+)
+locked_child = SagaDefinition.create("locked_child", steps("x", "y", max_retries=0), timeout_sec=60, locks=["order:{id}"])
+_locked_child = SagaStep(step_id="child", saga="locked_child", timeout_sec=40)
+parent_of_locked = SagaDefinition.create("parent_of_locked", [*steps("a"), _locked_child, *steps("b", max_retries=0)], timeout_sec=60)
+parent_with_the_lock = SagaDefinition.create("parent_with_the_lock", [*steps("a"), _locked_child], timeout_sec=60, locks=["order:{id}"])
+undone_by_a_layer = SagaDefinition.create(
+    "undone_by_a_layer",
+    [
+        *steps("a"),
+        SagaStep(step_id="b", action=act, compensation_task="l99.release", queue="nobody"),
+        SagaStep(step_id="ask", wait_for="signal:approved", timeout_sec=100),
+    ],
+    timeout_sec=200,
+)
+to_a_layer = SagaDefinition.create(
+    "to_a_layer", [SagaStep(step_id="tools", task="l99.reserve", compensation_task="l99.release", queue="nobody")], timeout_sec=300
+)
+asks_beside_a_layer = SagaDefinition.create(
+    "asks_beside_a_layer",
+    [
+        SagaStep(step_id="ask", wait_for="signal:approved", timeout_sec=100, parallel_group="g"),
+        SagaStep(step_id="tools", task="l99.reserve", queue="nobody", no_compensation="it only looks", parallel_group="g"),
+    ],
+    timeout_sec=120,
+)
+delivered = SagaDefinition.create(
+    "delivered",
+    [
+        *steps("a"),
+        *steps("pay", kind="pivot", compensation=None),
+        *steps("ship", kind="retriable", compensation=None, max_retries=0, parallel_group="g"),
+        SagaStep(step_id="heard", wait_for="event:agent.created", timeout_sec=3600, kind="retriable", parallel_group="g"),
+    ],
+    timeout_sec=60,
+)
 refusing = SagaDefinition.create("refusing", steps("a", "b"), timeout_sec=60, locks=["order:{id}"], on_lock="refuse")
 in_one_task = SagaDefinition.create("in_one_task", steps("a", "b", "c", "d", max_retries=0), timeout_sec=60, inline=True)
 checked = SagaDefinition.create(

@@ -10,12 +10,11 @@ from django.urls import reverse
 
 from hub.console.acting.shape import Action, Field, Given, Subject
 from hub.errors import ErrorCode, IntegrationError
-from sagas import clock, events, machine, services, store
+from sagas import clock, events, machine, operators, services, store
 from sagas.spec import SagaSpec
 from sagas.states import ACTIVE, DONE, RunState, SagaStatus, StepStatus
 from sagas.store import Loaded
 
-_UNDOING = frozenset({StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED})
 _OUTCOMES = (SagaStatus.COMPENSATED.value, SagaStatus.COMPLETED.value)
 Ask = Callable[..., dict[str, Any]]
 
@@ -40,26 +39,17 @@ def _accepts(spec: SagaSpec, run: RunState, event: events.Event) -> bool:
         return False
 
 
-def _is_undoing(run: RunState) -> bool:
-    return any(step.status in _UNDOING for step in run.steps)
-
-
-def _has_its_functions(spec: SagaSpec) -> bool:
-    """Tell whether workers can run it: closures of a process that is gone cannot be."""
-    return not any(call and call.kind == "local" for step in spec.steps for call in (step.do, step.undo))
-
-
 def _may_retry(spec: SagaSpec, run: RunState) -> bool:
     event = events.Retry(now=clock.now(), reason="", deadline_at=clock.now() + 1)
-    return _has_its_functions(spec) and not _is_undoing(run) and _accepts(spec, run, event)
+    return not spec.needs_its_caller and not operators.goes_back(spec, run) and _accepts(spec, run, event)
 
 
 def _may_retry_undo(spec: SagaSpec, run: RunState) -> bool:
-    return _has_its_functions(spec) and _is_undoing(run) and _may_compensate_at_all(spec, run)
+    return not spec.needs_its_caller and operators.goes_back(spec, run) and _may_compensate_at_all(spec, run)
 
 
 def _may_compensate(spec: SagaSpec, run: RunState) -> bool:
-    return _has_its_functions(spec) and not _is_undoing(run) and _may_compensate_at_all(spec, run)
+    return not spec.needs_its_caller and not operators.goes_back(spec, run) and _may_compensate_at_all(spec, run)
 
 
 def _may_compensate_at_all(spec: SagaSpec, run: RunState) -> bool:
@@ -75,7 +65,7 @@ def _may_resolve(spec: SagaSpec, run: RunState) -> bool:
 
 
 def _has_ended(spec: SagaSpec, run: RunState) -> bool:
-    return _has_its_functions(spec) and run.status not in ACTIVE
+    return not spec.needs_its_caller and run.status not in ACTIVE
 
 
 def _skippable(spec: SagaSpec, run: RunState) -> list[str]:
@@ -107,9 +97,10 @@ def _while(ask: Ask, *, undoing: bool) -> Callable[[Given], str]:
     """Keep apart what one function does forward and backward: who may do the one need not be allowed the other."""
 
     def call(given: Given) -> str:
-        if _is_undoing(find(given.subject_id).run) is not undoing:
-            has_begun = "have not begun" if undoing else "have begun"
-            raise IntegrationError(ErrorCode.TRANSITION_ILLEGAL, f"the undos of saga {given.subject_id} {has_begun}")
+        loaded = find(given.subject_id)
+        if operators.goes_back(loaded.spec, loaded.run) is not undoing:
+            way = "is not on its way back" if undoing else "is on its way back"
+            raise IntegrationError(ErrorCode.TRANSITION_ILLEGAL, f"saga {given.subject_id} {way}")
         return _call(ask, given)
 
     return call
@@ -155,7 +146,7 @@ _SKIP = Action(
     permission="skip_saga_step",
     explains="Goes on without a step, or without an undo, that you have dealt with by hand.",
     call=lambda given: _call(services.skip, given, step_id=given.values["step"]),
-    is_offered=_when(lambda spec, run: _has_its_functions(spec) and bool(_skippable(spec, run))),
+    is_offered=_when(lambda spec, run: not spec.needs_its_caller and bool(_skippable(spec, run))),
     fields=_step_field("Step", _skippable),
 )
 _CANCEL = Action(

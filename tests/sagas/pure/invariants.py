@@ -94,7 +94,9 @@ def _assert_legal(before: RunState, event: events.Event, verdict: Verdict) -> No
     run, steps = before.status, [step.status for step in before.steps]
     by_operator = isinstance(event, OPERATORS)
     for change in verdict.changes:
-        if change.step is None:
+        if change.step is None and change.old == change.new:
+            assert (change.old, bool(change.reason)) == (run, True), "a note says something of the run as it is"
+        elif change.step is None:
             allowed = SAGA_MOVES[run] | (_reopening(run) if by_operator else frozenset())
             assert (change.old, SagaStatus(change.new) in allowed) == (run, True)
             run = SagaStatus(change.new)

@@ -74,3 +74,22 @@ def test_time_does_nothing_to_a_saga_that_has_ended():
     story.does(0)
 
     assert story.ticks(after=10_000).ignored == "final"
+
+
+def test_a_cancel_stands_in_the_history_also_while_a_step_runs():
+    story = Story(spec=abc())
+    story.claims(0)
+
+    assert [change.reason for change in story.is_cancelled().changes] == ["cancelled: changed my mind; what runs now ends first"]
+
+
+def test_a_cancel_that_the_pivot_overtakes_stands_in_the_history():
+    story = Story(step("a"), step("p", undo=False, kind="pivot"), step("z", undo=False, kind="retriable"))
+    story.does(0)
+    story.claims(1)
+    story.is_cancelled()
+
+    said = [change.reason for change in story.succeeds(1).changes]
+
+    assert "goes on, for its pivot has happened: E11430: cancelled: changed my mind" in said
+    assert (story.status, story.run.cause) == ("running", None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.sagas.pure.story import START, Story, abc, step
+from tests.sagas.pure.story import START, UNDO, Story, abc, step
 
 
 def test_an_attempt_held_back_by_an_open_circuit_is_given_back():
@@ -102,3 +102,35 @@ def test_nobody_is_asked_while_a_sibling_runs():
     story.succeeds(0)
     story.is_blocked(patience_sec=0)
     assert (story.status, story.steps) == ("needs_operator", "completed pending")
+
+
+def held_undo():
+    story = Story(step("a"), step("b"), step("z"))
+    story.does(0, 1)
+    story.is_cancelled()
+    return story
+
+
+def test_an_undo_that_is_held_says_so_since_when():
+    story = held_undo()
+    began = story.now
+    for _ in range(3):
+        story.claims(1, UNDO)
+        story.is_held(1, until=story.now + 5)
+        story.passes(5)
+
+    assert (story.run.blocked_at, story.run.blocked_reason) == (began, "circuit open")
+    assert story.run.steps[1].undo_error == {"code": "E11440", "message": "not tried: circuit open", "held_since": began}
+    assert story.run.steps[1].undo_attempts == 0
+
+
+def test_an_undo_that_is_held_for_an_hour_lets_the_others_go_on_and_comes_before_an_operator():
+    story = held_undo()
+    while story.steps.split()[1] != "compensation_failed":
+        story.claims(1, UNDO)
+        story.is_held(1, until=story.now + 600)
+        story.passes(600)
+
+    assert story.now - START == 4_200
+    assert story.undo_order() == ["a"]
+    assert (story.status, story.run.blocked_at) == ("needs_operator", None)

@@ -223,3 +223,36 @@ def test_what_failed_beside_a_step_that_is_skipped_is_tried_again():
     assert (story.status, story.steps) == ("running", "skipped pending")
     story.does(1)
     assert story.status == "completed"
+
+
+def parked_on_its_way_back():
+    """Return a cancelled saga whose first undo nobody could begin."""
+    story = Story(spec=abc())
+    story.does(0, 1)
+    story.is_cancelled()
+    story.is_blocked(patience_sec=0)
+    assert (story.status, story.run.cause) == ("needs_operator", "cancelled")
+    return story
+
+
+def test_retry_of_a_saga_that_was_parked_on_its_way_back_goes_back():
+    story = parked_on_its_way_back()
+
+    story.is_retried()
+
+    assert (story.status, story.run.cause) == ("compensating", "cancelled")
+    assert story.undo_order() == ["b", "a"]
+
+
+def test_an_undo_that_nobody_could_begin_may_be_done_by_hand():
+    story = parked_on_its_way_back()
+
+    story.skips(1)
+
+    assert (story.status, story.steps) == ("compensating", "completed compensated pending")
+    assert story.undo_order() == ["a"]
+
+
+def test_a_saga_that_was_parked_on_its_way_back_skips_no_step_that_owes_nothing():
+    with pytest.raises(IllegalMove, match="has turned back"):
+        parked_on_its_way_back().skips(2)

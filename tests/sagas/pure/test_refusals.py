@@ -35,6 +35,12 @@ def test_too_many_steps_are_refused():
     refused("E11460", *(a_step(f"s{number}") for number in range(201)))
 
 
+def test_two_steps_that_wait_for_one_signal_are_refused():
+    first, second = (SagaStep(step_id=name, wait_for="signal:approved", timeout_sec=10) for name in ("first", "second"))
+
+    assert "may be delivered twice" in refused("E11405", first, second)
+
+
 def test_a_step_id_used_twice_is_refused():
     refused("E11403", a_step("a"), a_step("b"), a_step("a"))
 

@@ -147,7 +147,7 @@ def explored(label):
             with suppress(IllegalMove):
                 verdict = apply(spec, run, event)
                 assert_sound_move(spec, run, event, verdict)
-                moves |= {(change.step is None, change.old, change.new) for change in verdict.changes}
+                moves |= {(change.step is None, change.old, change.new) for change in verdict.changes if change.old != change.new}
                 if not isinstance(event, events.Skip | events.Resolve):
                     assert_sound(spec, verdict.run, now=event.now)
                     waiting.append(verdict.run)

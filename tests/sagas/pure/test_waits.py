@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sagas.machine import IllegalMove
-from tests.sagas.pure.story import START, Story, step, wait
+from tests.sagas.pure.story import START, Story, saga, step, wait
 
 
 def waiting_for(target, **options):
@@ -219,3 +221,16 @@ def test_a_retry_lets_waits_beside_a_blocked_step_begin_anew():
 
     assert (story.status, story.steps) == ("waiting", "pending waiting waiting")
     assert story.run.steps[1].due_at == story.now + 10
+
+
+def test_what_comes_while_an_operator_is_asked_is_kept_for_when_the_saga_goes_on():
+    story = Story(spec=saga(replace(wait("event:paid"), parallel_group="g"), step("b", group="g"), timeout_sec=1000))
+    story.ticks()
+    story.is_blocked(patience_sec=0)
+    assert story.status == "needs_operator"
+
+    assert not story.hears("event:paid", {"sum": 7}, keep=False).ignored
+    assert story.hears("event:other", {}, keep=False).ignored == "nothing waits for it"
+    story.is_retried()
+
+    assert (story.steps, story.run.steps[0].output) == ("completed pending", {"sum": 7})

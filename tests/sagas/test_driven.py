@@ -1,0 +1,187 @@
+"""What one process at a time makes of a run: operators, locks of children, events of a batch, deadlines of what was parked."""
+
+from __future__ import annotations
+
+import pytest
+
+from hub import SagaDefinition, SagaStep
+from hub.errors import IntegrationError
+from sagas import calls, claims, engine, recovery, roster, services, store
+from sagas.models import SagaExecution, SagaLock, SagaTransition
+from sagas.states import Direction
+from tests.sagas import ledger
+from tests.sagas.driven import children_of, drive, look, park, started, turn
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_worker")]
+
+
+@pytest.fixture
+def layers_are_there(monkeypatch):
+    monkeypatch.setattr(roster, "missing", lambda *_: None)
+
+
+# --- cancelled runs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def called_off():
+    """A run that was cancelled, and parked because nobody reads the queue of its first undo."""
+    execution_id = started("undone_by_a_layer")
+    turn(execution_id), turn(execution_id)
+    services.cancel(execution_id, reason="called off", actor="ann")
+    park(execution_id)
+    assert services.status(execution_id)["status"] == "needs_operator"
+    return execution_id
+
+
+def test_a_cancelled_run_is_not_sent_forward_by_retry(called_off):
+    assert services.retry(called_off, reason="the queue has a worker again", actor="bob")["status"] == "compensating"
+
+    assert services.status(called_off)["cause"] == "cancelled"
+
+
+def test_an_undo_that_nobody_could_begin_is_done_by_hand_and_stops_no_other(called_off):
+    services.skip(called_off, "b", reason="released by hand", actor="bob")
+
+    assert drive(called_off)["status"] == "compensated"
+    assert ledger.effects(called_off) == ["a.do", "b.do", "a.undo"]
+
+
+def test_who_cancelled_stands_in_the_history_also_while_a_step_runs():
+    execution_id = started("three_steps")
+    claims.claim(store.load(execution_id), 0, Direction.DO)
+
+    services.cancel(execution_id, reason="wrong customer", actor="ann")
+
+    said = SagaTransition.objects.filter(execution=execution_id, actor="ann").values_list("reason", flat=True)
+    assert list(said) == ["cancelled: wrong customer; what runs now ends first"]
+
+
+# --- runs again ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", [services.retry, services.compensate, lambda run, **why: services.skip(run, "b", **why)])
+def test_what_a_rerun_stands_on_is_left_alone(verb):
+    execution_id = started("no_undo", {"plan": {"b": "fail"}})
+    assert drive(execution_id)["status"] == "failed"
+    new = services.rerun(execution_id, "b", reason="smaller image", changes={"plan": {}})["execution_id"]
+
+    with pytest.raises(IntegrationError, match=f"^E11425: saga {execution_id} was run again as {new}"):
+        verb(execution_id, reason="clean up")
+
+    assert drive(new)["status"] == "completed"
+    assert "a.undo" not in ledger.effects(execution_id)
+    assert services.resolve(execution_id, "completed", reason="see the other one")["status"] == "completed"
+
+
+# --- locks --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("saga", ["parent_of_locked", "kept_locked"])
+def test_an_undo_waits_for_whoever_has_the_entity_now(saga):
+    execution_id = started(saga, {"id": 7, "plan": {"b": "refuse"}})
+    turn(execution_id), turn(execution_id)
+    undone = next(iter(children_of(execution_id)), execution_id)
+    drive(undone), look(execution_id)
+    user = started("one_at_a_time", {"id": 7, "plan": {}})
+    turn(user)
+    assert str(SagaLock.objects.get(name="order:7").execution_id) == user
+
+    drive(execution_id)
+    if undone == execution_id:
+        services.compensate(execution_id, reason="give it back")
+    drive(undone)
+
+    assert [effect for effect in ledger.effects(undone) if effect.endswith("undo")] == []
+    assert f"'order:7' is held by saga {user}" in services.status(undone)["blocked"]
+    drive(user), drive(undone)
+    assert ledger.effects(undone)[-1].endswith(".undo")
+
+
+def test_a_child_works_under_the_lock_of_its_parent():
+    execution_id = started("parent_with_the_lock", {"id": 9, "plan": {}})
+    drive(execution_id)
+
+    assert drive(children_of(execution_id)[0])["status"] == "completed"
+
+
+# --- events -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_of_a_large_batch_wakes_no_run_of_others():
+    mine, other = (started("on_event", correlation_id=name) for name in ("batch-1", "another"))
+    assert [drive(execution_id)["status"] for execution_id in (mine, other)] == ["waiting", "waiting"]
+    for _ in range(services.PAGE):
+        started("three_steps", correlation_id="batch-1")
+
+    services.event_came("agent.created", {"agent_id": "of batch-1"}, correlation_id="batch-1")
+
+    assert [services.status(execution_id)["context"].get("agent_id") for execution_id in (mine, other)] == ["of batch-1", None]
+
+
+def test_an_event_that_comes_while_a_run_stands_before_an_operator_is_kept():
+    execution_id = started("delivered", {"plan": {"ship": "fail"}})
+    assert drive(execution_id)["status"] == "needs_operator"
+
+    services.event_came("agent.created", {"agent_id": "agent-7"})
+    SagaExecution.objects.filter(pk=execution_id).update(input={"plan": {}})
+    services.retry(execution_id, reason="the carrier is back")
+
+    assert drive(execution_id)["context"]["agent_id"] == "agent-7"
+    assert services.status(execution_id)["status"] == "completed"
+
+
+# --- parked and resumed ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("layers_are_there")
+def test_a_run_that_is_resumed_keeps_the_time_it_was_given():
+    execution_id = started("to_a_layer", timeout_sec=86_400.0)
+    given = store.load(execution_id).run.deadline_at
+    park(execution_id)
+
+    assert recovery.resume_parked() == 1
+
+    assert store.load(execution_id).run.deadline_at == given
+
+
+def test_a_group_is_resumed_when_all_its_open_steps_can_begin():
+    execution_id = started("asks_beside_a_layer")
+    look(execution_id)
+    park(execution_id)
+
+    assert recovery.resume_parked() == 0
+
+    assert services.status(execution_id)["status"] == "needs_operator"
+
+
+@pytest.mark.usefixtures("layers_are_there")
+def test_a_run_with_closures_is_not_resumed_without_its_caller():
+    here = SagaStep(step_id="here", action=lambda _: {}, compensation=lambda _: None)
+    layer = SagaStep(step_id="tools", task="l99.reserve", compensation_task="l99.release", queue="nobody")
+    execution_id = started(SagaDefinition.create("closures", [here, layer]).spec(), owner_sec=8.0)
+    attempt = claims.claim(store.load(execution_id), 0, Direction.DO)
+    engine.record(attempt, calls.Ended(outcome="ok", output={}))
+    park(execution_id)
+
+    assert recovery.resume_parked() == 0
+
+
+# --- what a function is given -------------------------------------------------------------------------------------------
+
+
+def test_what_a_function_writes_into_its_context_stays_with_it():
+    context = {"order": {"lines": ["book"]}}
+
+    def scribble(given):
+        given["order"]["lines"].append(object())
+        return {"seen": len(given["order"]["lines"])}
+
+    step = SagaStep(step_id="a", action=scribble, no_compensation="nothing stays")
+    execution_id = started(SagaDefinition.create("scribbles", [step]).spec(), context)
+    attempt = claims.claim(store.load(execution_id), 0, Direction.DO)
+
+    engine.record(attempt, calls.run_function(scribble, engine.payload(attempt), limit_sec=5, max_output_bytes=1_000))
+
+    found = services.status(execution_id)
+    assert (found["status"], found["context"]) == ("completed", {**context, "seen": 2})
