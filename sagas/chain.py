@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery import chain, uuid
@@ -154,8 +155,9 @@ def hand_over(
     attempt = {"index": index, "direction": direction.value, "epoch": epoch}
     theirs: Signature = app.signature(call.target, kwargs=kwargs, immutable=True)
     # `expires` here only keeps a layer from acting on a message whose attempt was given up; the rows decide the rest.
+    # A moment, not a number of seconds: those would begin at the send, before which this process may be frozen.
     task_id: str = uuid()
-    expires = limit_sec + settings.HUB.saga_lease_grace_sec
+    expires = datetime.now(UTC) + timedelta(seconds=limit_sec + settings.HUB.saga_lease_grace_sec)
     theirs.set(task_id=task_id, queue=call.where, headers=headers, time_limit=limit_sec, expires=expires)
     theirs.link_error(on_failure(execution_id, **attempt))
     finish = app.signature("hub.sagas.finish", kwargs={"execution_id": execution_id, **attempt}, queue=SAGAS, ignore_result=True)

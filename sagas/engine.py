@@ -74,16 +74,20 @@ def call_here(attempt: Attempt) -> Ended:
 
 
 def _call(attempt: Attempt, call: Call) -> Ended:
-    if attempt.is_given_up():
-        # A process that was frozen since its claim: others count it as dead, so it must not act any more.
-        return Ended(outcome="failed", error=calls.as_error(ErrorCode.FENCING_STALE, "the lease ended before the call began"))
-    known = verified(attempt)
+    known = too_late(attempt) or verified(attempt)
     if known is not None:
         return known
     crash_point("call.before", attempt.execution_id, attempt.direction, attempt.index)
     ended = calls.run(call, payload(attempt), limit_sec=attempt.limit_sec, max_output_bytes=settings.HUB.saga_max_context_bytes)
     crash_point("call.after", attempt.execution_id, attempt.direction, attempt.index)
     return ended
+
+
+def too_late(attempt: Attempt) -> Ended | None:
+    """Stop a process that was frozen since its claim: others count it as dead, so it must not act any more."""
+    if not attempt.is_given_up():
+        return None
+    return Ended(outcome="failed", error=calls.as_error(ErrorCode.FENCING_STALE, "the lease ended before the call began"))
 
 
 def verified(attempt: Attempt, functions: Mapping[str, Callable[..., Any]] | None = None) -> Ended | None:

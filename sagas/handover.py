@@ -42,11 +42,14 @@ def begin(execution_id: str, index: int, direction: Direction) -> Next:
 
 
 def _send(attempt: Attempt) -> Ended | None:
-    """Send the layer's task; None when it is on its way."""
+    """Send the layer's task, unless the step was given up since its claim; None when it is on its way."""
     given = engine.payload(attempt)
     kwargs: dict[str, Any] = {"context": given.for_function()} | ({"output": given.output} if given.undo else {})
     step = attempt.applied.spec.steps[attempt.index]
     about = (attempt.execution_id, step, attempt.index, attempt.direction, attempt.epoch)
+    late = engine.too_late(attempt)
+    if late is not None:
+        return late
     task_id = chain.hand_over(*about, kwargs, given.headers(), limit_sec=attempt.limit_sec)
     if task_id:
         spans.carried_by(task_id)

@@ -175,5 +175,8 @@ with_tools = SagaDefinition.create(
     ],
     timeout_sec=300,
 )
+tools_first = SagaDefinition.create(
+    "tools_first", [SagaStep(step_id="tools", task="tools.reserve", compensation_task="tools.release", queue="tools", timeout_sec=10)]
+)
 careful = SagaDefinition.create("careful", steps("a"), input_types={"app": str}, strict=True)
 retired = SagaDefinition.create("retired", steps("a"), retired=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from django.conf import settings
 
+from hub.redis_client import client
 from registry_app.values import ServiceStatus
-from sagas import accept, catalog, claims, clock, lease, store
+from sagas import accept, catalog, claims, clock, handover, lease, store
 from sagas.states import Direction
 from tests.chaos.saga_samples import SERVICE
 from tests.processes import wait_until
@@ -68,3 +70,13 @@ def test_a_renewal_never_reaches_beyond_what_the_call_may_take(settings):
 
     with lease.kept(attempt):
         assert held_for(attempt) == whole_lease()
+
+
+def test_a_layers_task_is_not_sent_when_the_lease_has_ended():
+    attempt = claim("tools_first")
+    ended = replace(attempt.applied.run.steps[0], lease_until=clock.now() - 1)
+    frozen = replace(attempt, applied=replace(attempt.applied, run=replace(attempt.applied.run, steps=(ended,))))
+
+    assert handover._send(frozen).error["code"] == "E11490"
+
+    assert not client().llen("tools")
