@@ -29,7 +29,10 @@ STORE_TRIES = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What a caller asks for. `owner_sec`: the caller drives the run itself and beats at least that often."""
+    """What a caller asks for. `owner_sec`: the caller drives the run itself and beats at least that often.
+
+    `parent_epoch`: the attempt of the parent's step that asks for this child.
+    """
 
     context: Any = field(default_factory=dict)
     idempotency_key: Any = None
@@ -38,6 +41,7 @@ class Request:
     owner_sec: float | None = None
     parent: SagaExecution | None = None
     parent_step: int | None = None
+    parent_epoch: int | None = None
     rerun_of: SagaExecution | None = None
     from_step: int = 0
 
@@ -46,7 +50,7 @@ def accept(spec: SagaSpec, request: Request) -> tuple[SagaExecution, bool]:
     """Store a run, or find the one stored under the key; return it and whether it is new.
 
     Errors, before anything is written: E11902, E11905, E11906, E11461 (context), E11306 (key), E11414 (timeout),
-    E11424 (key used with another request), E11412 and E11434 (locks).
+    E11424 (key used with another request), E11412 and E11434 (locks), E11490 (a child that its parent wants no more).
     """
     context = {} if request.context is None else request.context
     request_hash = _check(context, request)
@@ -81,7 +85,7 @@ def _store(spec: SagaSpec, context: Mapping[str, Any], request: Request, columns
         trace = _trace(request)
     columns |= {"idempotency_key": request.idempotency_key, **trace, **_family(request)}
     try:
-        return store.create(spec, run, now=now, spans=spans, **columns)
+        return store.create(spec, run, now=now, spans=spans, parent_epoch=request.parent_epoch, **columns)
     except IntegrityError:
         versions.forget()
         return None

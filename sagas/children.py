@@ -56,6 +56,7 @@ def _accept(attempt: Attempt, saga_name: str, *, count: int) -> SagaExecution:
         correlation_id=parent.correlation_id,
         parent=parent,
         parent_step=attempt.index,
+        parent_epoch=attempt.epoch,
     )
     return accept.accept(catalog.find(saga_name), request)[0]
 

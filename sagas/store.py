@@ -235,8 +235,13 @@ def note(pk: uuid.UUID, text: str, actor: str) -> None:
     )
 
 
-def create(spec: SagaSpec, run: RunState, *, now: float, spans: Sequence[ReadableSpan] = (), **given: Any) -> SagaExecution:
-    """Insert a run with its steps, its count and its span in one transaction: from this commit on it is accepted, and will end."""
+def create(
+    spec: SagaSpec, run: RunState, *, now: float, spans: Sequence[ReadableSpan] = (), parent_epoch: int | None = None, **given: Any
+) -> SagaExecution:
+    """Insert a run with its steps, its count and its span in one transaction: from this commit on it is accepted, and will end.
+
+    A child names the attempt of its parent's step that wants it; E11490 when that was given up, or the parent turned back.
+    """
     version_id = versions.id_of(spec)
     crash_point("accept.version_stored")
     given |= columns.run_values(spec, run, now)
@@ -247,6 +252,8 @@ def create(spec: SagaSpec, run: RunState, *, now: float, spans: Sequence[Readabl
     ]
     created = Change(step=None, old="", new=run.status.value)
     with transaction.atomic():
+        if parent_epoch is not None:
+            _hold_parent(row, parent_epoch)
         prepared.insert([row], steps, [SagaTransition(**one) for one in _history(row.pk, spec, (created,), now, "")])
         if row.parent_id is not None:
             adopt(row.pk, row.parent_id)
@@ -256,6 +263,18 @@ def create(spec: SagaSpec, run: RunState, *, now: float, spans: Sequence[Readabl
         crash_point("accept.before_commit", row.pk)
     crash_point("accept.after_commit", row.pk)
     return row
+
+
+def _hold_parent(child: SagaExecution, epoch: int) -> None:
+    """Let nobody move the parent until the child is committed, and see that it still wants one.
+
+    Whoever moves a run writes its row first, so a lock on that row holds its steps too.
+    """
+    about: dict[str, Any] = {"execution_id": child.parent_id, "index": child.parent_step, "epoch": epoch}
+    parent = SagaExecution.objects.select_for_update(no_key=True).filter(pk=about["execution_id"], cause="")
+    step = SagaStepExecution.objects.filter(lease_until__isnull=False, **about)
+    if not (parent.exists() and step.exists()):
+        raise IntegrationError(ErrorCode.FENCING_STALE, "the parent turned back, or gave the step up, before its child was started")
 
 
 @lru_cache(maxsize=8)

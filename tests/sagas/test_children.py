@@ -1,0 +1,34 @@
+"""Children and their parents, when words between them come late, twice or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from sagas import clock, listening, services
+from sagas.models import SagaTransition
+from tests.sagas import ledger
+from tests.sagas.by_hand import accepted, children_of, drive, look, turn
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_worker")]
+
+
+def cancelled_and_undone(execution_id):
+    """Call a run off whose child step was claimed by a process of which nothing is heard any more."""
+    services.cancel(execution_id, reason="wrong customer")
+    SagaTransition.objects.filter(execution=execution_id, step_id="child").update(at=clock.moment(clock.now() - 60))
+    look(execution_id)
+    return drive(execution_id)
+
+
+@pytest.mark.parametrize("meanwhile", [cancelled_and_undone, lambda pk: services.cancel(pk, reason="wrong customer")])
+def test_no_child_is_started_after_its_parent_turned_back(monkeypatch, meanwhile):
+    parent = accepted("outer")
+    turn(parent)
+    # This process is frozen between its look at the parent and the child's insert, and others go on.
+    monkeypatch.setattr(listening, "listen_for", lambda spec: meanwhile(parent))
+
+    turn(parent)
+
+    assert children_of(parent) == []
+    assert drive(parent)["status"] == "compensated"
+    assert ledger.effects(parent) == ["a.do", "a.undo"]
