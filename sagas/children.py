@@ -149,8 +149,12 @@ def _error(child: Loaded) -> dict[str, Any]:
 
 
 def cancel(execution_id: str, index: int) -> None:
-    """Call a child off, because its parent turned back while it ran."""
-    child = SagaExecution.objects.filter(parent=uuid.UUID(execution_id), parent_step=index).order_by("-created_at").first()
+    """Call a child off, because its parent turned back while it ran.
+
+    The word of it may come late or twice, when an operator has sent the parent on: then the child is that of a new try.
+    """
+    children = SagaExecution.objects.filter(parent=uuid.UUID(execution_id), parent_step=index).exclude(parent__cause="")
+    child = children.order_by("-created_at").first()
     if child is None or SagaStatus(child.status) not in ACTIVE:
         return
     applied = store.dispatch(child.pk, events.Cancel(now=clock.now(), reason="its parent turned back"))

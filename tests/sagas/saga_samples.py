@@ -115,6 +115,16 @@ inner = SagaDefinition.create("inner", steps("x", "y", max_retries=0), timeout_s
 outer = SagaDefinition.create(
     "outer", [*steps("a"), SagaStep(step_id="child", saga="inner", timeout_sec=40), *steps("b", max_retries=0)], timeout_sec=60
 )
+beside_a_child = SagaDefinition.create(
+    "beside_a_child",
+    [SagaStep(step_id="child", saga="inner", timeout_sec=40, parallel_group="g"), *steps("b", parallel_group="g", max_retries=0)],
+    timeout_sec=60,
+    auto_compensate=False,
+)
+inner_kept = SagaDefinition.create("inner_kept", steps("x", "y", max_retries=0), timeout_sec=60, auto_compensate=False)
+outer_kept = SagaDefinition.create(
+    "outer_kept", [SagaStep(step_id="child", saga="inner_kept", timeout_sec=40), *steps("b")], timeout_sec=60, auto_compensate=False
+)
 verified = SagaDefinition.create("verified", [*steps("a"), *steps("b", verify=did_it_happen)], timeout_sec=60)
 one_at_a_time = SagaDefinition.create("one_at_a_time", steps("a", "b"), timeout_sec=60, locks=["order:{id}"])
 kept_locked = SagaDefinition.create(

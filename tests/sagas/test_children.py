@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sagas import clock, listening, services
+from sagas import children, clock, listening, services
 from sagas.models import SagaTransition
 from tests.sagas import ledger
-from tests.sagas.by_hand import accepted, children_of, drive, look, turn
+from tests.sagas.by_hand import accepted, children_of, drive, look, one, turn
+from tests.sagas.test_operators import change_plan
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_worker")]
 
@@ -32,3 +33,21 @@ def test_no_child_is_started_after_its_parent_turned_back(monkeypatch, meanwhile
     assert children_of(parent) == []
     assert drive(parent)["status"] == "compensated"
     assert ledger.effects(parent) == ["a.do", "a.undo"]
+
+
+def test_a_call_to_cancel_that_comes_late_leaves_the_child_of_a_new_try_alone():
+    parent = accepted("beside_a_child", plan={"b": "refuse"})
+    one(parent, 0), one(parent, 1)  # b is refused, the child is to be called off: the word of it stays in a full queue
+    look(parent)
+    drive(children_of(parent)[0])
+    assert services.status(parent)["status"] == "failed"
+    change_plan(parent)
+    services.retry(parent, reason="b is right again")
+    drive(parent)
+    second = children_of(parent)[1]
+    turn(second)
+
+    children.cancel(parent, 0)
+
+    assert services.status(second)["cause"] is None
+    assert drive(second)["status"] == "completed"
