@@ -26,13 +26,16 @@ def ask(attempt: Attempt) -> Ended | None:
 def _start(attempt: Attempt) -> Ended | None:
     parent, call = attempt.applied.row, attempt.applied.spec.steps[attempt.index].do
     child = latest(parent, attempt.index)
-    if child is None and _is_given_up(attempt):
-        return None  # others count this process as dead, so it must not start a child that nobody would wait for
-    if child is None or child.status in (SagaStatus.COMPENSATED.value, SagaStatus.FAILED.value):
-        try:
+    is_idle = child is None or child.status in (SagaStatus.COMPENSATED.value, SagaStatus.FAILED.value)
+    if is_idle and _is_given_up(attempt):
+        return None  # others count this process as dead, so it must not set a child going that nobody would wait for
+    try:
+        if child is None or child.status == SagaStatus.COMPENSATED.value:
             child = _accept(attempt, call.target, count=_count(parent, attempt.index))
-        except IntegrationError as exc:
-            return Ended(outcome="failed", error=calls.as_error(exc.code, exc.message), retryable=exc.is_recoverable)
+        elif is_idle:
+            _send_on(child, limit_sec=attempt.limit_sec)
+    except IntegrationError as exc:
+        return Ended(outcome="failed", error=calls.as_error(exc.code, exc.message), retryable=exc.is_recoverable)
     loaded = store.load(child.pk)
     chain.send_rest(str(child.pk), loaded.spec, loaded.run, now=clock.now())
     return _forward(loaded)
@@ -59,6 +62,16 @@ def _accept(attempt: Attempt, saga_name: str, *, count: int) -> SagaExecution:
         parent_epoch=attempt.epoch,
     )
     return accept.accept(catalog.find(saga_name), request)[0]
+
+
+def _send_on(child: SagaExecution, *, limit_sec: float) -> None:
+    """Let a child go on that failed and undid nothing: a new one would do beside it what stands already."""
+    now = clock.now()
+    try:
+        store.dispatch(child.pk, events.Retry(now=now, reason="its parent was sent on", deadline_at=now + limit_sec))
+    except IntegrationError as exc:
+        if exc.code is not ErrorCode.TRANSITION_ILLEGAL:  # an operator was first
+            raise
 
 
 def latest(parent: SagaExecution, index: int) -> SagaExecution | None:

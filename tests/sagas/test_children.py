@@ -51,3 +51,22 @@ def test_a_call_to_cancel_that_comes_late_leaves_the_child_of_a_new_try_alone():
 
     assert services.status(second)["cause"] is None
     assert drive(second)["status"] == "completed"
+
+
+def test_a_child_that_failed_goes_on_when_its_parent_is_sent_on():
+    parent = accepted("outer_kept", plan={"y": "refuse"})
+    turn(parent)
+    [child] = children_of(parent)
+    drive(child)
+    look(parent)
+    assert (services.status(child)["status"], services.status(parent)["status"]) == ("failed", "failed")
+    change_plan(child)
+
+    services.retry(parent, reason="y is back")
+    turn(parent)
+    drive(child)
+    look(parent)
+
+    assert drive(parent)["status"] == "completed"
+    assert children_of(parent) == [child]
+    assert ledger.effects(child) == ["x.do", "y.do", "y.do"]
