@@ -142,7 +142,9 @@ def _forward(child: Loaded) -> Ended | None:
     if status in ACTIVE:
         return None
     if status is SagaStatus.COMPLETED:
-        return calls.checked_output(child.row.context, settings.HUB.saga_max_context_bytes, served_by=str(child.row.pk))
+        # Not its input: that is a copy of the parent's context as it was, older than what siblings have put there since.
+        given_back = plan.outputs(child.spec, child.run)
+        return calls.checked_output(given_back, settings.HUB.saga_max_context_bytes, served_by=str(child.row.pk))
     # A compensated child left nothing; any other that did not complete may have.
     return Ended(outcome="failed" if status is SagaStatus.COMPENSATED else "unknown", error=error, retryable=False)
 

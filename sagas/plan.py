@@ -164,6 +164,11 @@ def context(spec: SagaSpec, run: RunState, *, upto: int | None = None, before: i
     return merged
 
 
+def outputs(spec: SagaSpec, run: RunState) -> dict[str, Any]:
+    """Return what the steps put out, in order of start, without the input."""
+    return context(spec, replace(run, input={}))
+
+
 def _by_start(run: RunState) -> list[tuple[int, int]]:
     return sorted((step.started_seq, i) for i, step in enumerate(run.steps) if step.started_seq is not None)
 

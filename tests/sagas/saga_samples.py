@@ -121,6 +121,17 @@ beside_a_child = SagaDefinition.create(
     timeout_sec=60,
     auto_compensate=False,
 )
+
+
+def choose_room(context: dict[str, Any]) -> dict[str, Any]:
+    return {"room": 7}
+
+
+room_beside_a_child = SagaDefinition.create(
+    "room_beside_a_child",
+    [SagaStep(step_id="room", action=choose_room, parallel_group="g"), SagaStep(step_id="child", saga="inner", parallel_group="g")],
+    timeout_sec=60,
+)
 inner_kept = SagaDefinition.create("inner_kept", steps("x", "y", max_retries=0), timeout_sec=60, auto_compensate=False)
 outer_kept = SagaDefinition.create(
     "outer_kept", [SagaStep(step_id="child", saga="inner_kept", timeout_sec=40), *steps("b")], timeout_sec=60, auto_compensate=False

@@ -70,3 +70,16 @@ def test_a_child_that_failed_goes_on_when_its_parent_is_sent_on():
     assert drive(parent)["status"] == "completed"
     assert children_of(parent) == [child]
     assert ledger.effects(child) == ["x.do", "y.do", "y.do"]
+
+
+def test_a_child_brings_back_what_it_did_and_not_what_it_was_given():
+    parent = accepted("room_beside_a_child", room=1)
+    one(parent, 1)
+    one(parent, 0)  # the sibling ends while the child has a copy of the context as it was
+    drive(children_of(parent)[0])
+    look(parent)
+
+    found = services.status(parent)
+    assert found["status"] == "completed"
+    assert found["context"] == {"plan": {}, "room": 7, "x_done": 1, "y_done": 1}
+    assert found["steps"][1]["output"] == {"x_done": 1, "y_done": 1}

@@ -168,7 +168,7 @@ def child_of(execution_id):
     return str(SagaExecution.objects.get(parent=execution_id).pk)
 
 
-def test_a_child_runs_as_a_step_and_its_context_comes_back(worker, sweeper):
+def test_a_child_runs_as_a_step_and_its_outputs_come_back(worker, sweeper):
     found = run("outer")
 
     assert found["status"] == "completed"
@@ -194,7 +194,7 @@ def test_a_completed_child_is_undone_as_a_whole_by_its_parent(worker, sweeper):
     assert ledger.effects(found["execution_id"]) == ["a.do", "b.do", "a.undo"]
 
 
-def test_a_child_whose_context_is_too_large_for_its_parent_is_undone(worker, sweeper):
+def test_a_child_whose_output_is_too_large_for_its_parent_is_undone(worker, sweeper):
     found = run("outer", timeout_sec=40, x="talk", y="talk")
 
     assert (found["status"], found["error"]["code"]) == ("compensated", "E11461")
