@@ -39,8 +39,9 @@ def perform(execution_id: str, index: int, direction: Direction, *, task_id: str
     loaded = store.load(execution_id)
     if not claims.is_turn(loaded, index, direction):
         return Next.STOP
-    if not _can_run(loaded.spec, index, direction):
-        block(execution_id, _missing(loaded.spec), patience_sec=settings.HUB.saga_version_wait_sec)
+    missing = lacking(loaded, index, direction)
+    if missing is not None:
+        block(execution_id, missing.error, patience_sec=missing.patience_sec)
         return Next.STOP
     attempt = claims.claim(loaded, index, direction, task_id=task_id)
     follows = Next.STOP
@@ -95,10 +96,11 @@ def verified(attempt: Attempt, functions: Mapping[str, Callable[..., Any]] | Non
 
     `functions` are closures of this process, by the targets that the spec gives them.
     """
-    spec, state = attempt.applied.spec.steps[attempt.index], attempt.applied.run.steps[attempt.index]
-    if attempt.direction is Direction.UNDO or spec.verify is None or not state.may_have_happened:
+    state = attempt.applied.run.steps[attempt.index]
+    verify = _verify(attempt.applied.loaded(), attempt.index, attempt.direction)
+    if verify is None:
         return None
-    function = (functions or {}).get(spec.verify.target) or calls.resolve(spec.verify.target)
+    function = (functions or {}).get(verify.target) or calls.resolve(verify.target)
     answer = calls.ask(function, payload(attempt), limit_sec=attempt.limit_sec)
     if answer == "happened":
         return Ended(outcome="ok")
@@ -108,6 +110,11 @@ def verified(attempt: Attempt, functions: Mapping[str, Callable[..., Any]] | Non
         # Committed before the next try begins: if that one fails for certain, nothing is left to be undone.
         store.dispatch(attempt.execution_id, events.Verified(step=attempt.index, epoch=attempt.epoch, now=clock.now(), answer=answer))
     return None
+
+
+def _verify(loaded: Loaded, index: int, direction: Direction) -> Call | None:
+    """Return what is to be asked before a step is tried (again), or None when there is no doubt or nobody to ask."""
+    return loaded.spec.steps[index].verify if direction is Direction.DO and loaded.run.steps[index].may_have_happened else None
 
 
 def payload(attempt: Attempt) -> Payload:
@@ -156,7 +163,7 @@ def _next_claim(attempt: Attempt, ended: Ended) -> events.Claim | None:
     spec = loaded.spec
     if not spec.inline or attempt.direction is Direction.UNDO or ended.outcome != "ok" or index == len(spec.steps):
         return None
-    if spec.steps[index].do.kind not in ("function", "http") or not _can_run(spec, index, Direction.DO):
+    if spec.steps[index].do.kind not in ("function", "http") or lacking(loaded, index, Direction.DO) is not None:
         return None
     return claims.event_for(loaded, index, Direction.DO, loaded.run.steps[attempt.index].task_id)
 
@@ -207,17 +214,19 @@ def hindrance(loaded: Loaded) -> dict[str, Any] | None:
     if spec.needs_its_caller:
         return _missing(spec)
     owed = plan.to_undo(spec, run)[:1] if run.cause else ()
-    ahead = owed or plan.next_open(spec, run)
-    found = (_hindrance(spec, index, Direction.UNDO if owed else Direction.DO) for index in ahead)
-    return next(filter(None, found), None)
+    direction = Direction.UNDO if owed else Direction.DO
+    missing = (lacking(loaded, index, direction) for index in owed or plan.next_open(spec, run))
+    return next((one.error for one in missing if one), None)
 
 
-def _hindrance(spec: SagaSpec, index: int, direction: Direction) -> dict[str, Any] | None:
-    call = spec.steps[index].call(direction)
+def lacking(loaded: Loaded, index: int, direction: Direction) -> roster.Missing | None:
+    """Return what this process, or a layer, lacks to begin a step, or None when nothing is missing."""
+    call = loaded.spec.steps[index].call(direction)
+    if not _has_functions(loaded, index, direction):
+        return roster.Missing(error=_missing(loaded.spec), patience_sec=settings.HUB.saga_version_wait_sec)
     if call is not None and call.kind == "task":
-        missing = roster.missing(call.target, call.where)
-        return missing.error if missing else None
-    return None if _can_run(spec, index, direction) else _missing(spec)
+        return roster.missing(call.target, call.where)
+    return None
 
 
 def block(execution_id: str, error: dict[str, Any], *, patience_sec: float) -> None:
@@ -225,10 +234,13 @@ def block(execution_id: str, error: dict[str, Any], *, patience_sec: float) -> N
     store.dispatch(execution_id, events.Blocked(now=clock.now(), patience_sec=patience_sec, error=error))
 
 
-def _can_run(spec: SagaSpec, index: int, direction: Direction) -> bool:
+def _has_functions(loaded: Loaded, index: int, direction: Direction) -> bool:
     """Functions run only where the very definition of the run is loaded (S21); calls by name run from the snapshot."""
-    call = spec.steps[index].call(direction)
-    return call is None or call.kind in ("http", "saga", "wait") or (call.kind == "function" and catalog.holds(spec))
+    step = loaded.spec.steps[index]
+    kinds = {call.kind for call in (step.call(direction), _verify(loaded, index, direction)) if call}
+    if kinds.isdisjoint(("function", "local")) or loaded.run.owner_until is not None:  # its caller has them
+        return True
+    return "local" not in kinds and catalog.holds(loaded.spec)
 
 
 def _missing(spec: SagaSpec) -> dict[str, Any]:

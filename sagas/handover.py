@@ -13,7 +13,7 @@ from django.conf import settings
 
 from hub.celery import app
 from hub.error_codes import ErrorCode
-from sagas import aftermath, calls, chain, children, claims, clock, engine, plan, roster, spans, store
+from sagas import aftermath, calls, chain, children, claims, clock, engine, plan, spans, store
 from sagas.calls import Ended
 from sagas.claimed import Attempt
 from sagas.engine import Next
@@ -26,7 +26,7 @@ def begin(execution_id: str, index: int, direction: Direction) -> Next:
     call = loaded.spec.steps[index].call(direction)
     if call is None or not claims.is_turn(loaded, index, direction):
         return Next.STOP
-    missing = roster.missing(call.target, call.where) if call.kind == "task" else None
+    missing = engine.lacking(loaded, index, direction)
     if missing is not None:
         engine.block(execution_id, missing.error, patience_sec=missing.patience_sec)
         return Next.STOP

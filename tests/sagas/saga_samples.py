@@ -137,6 +137,11 @@ outer_kept = SagaDefinition.create(
     "outer_kept", [SagaStep(step_id="child", saga="inner_kept", timeout_sec=40), *steps("b")], timeout_sec=60, auto_compensate=False
 )
 verified = SagaDefinition.create("verified", [*steps("a"), *steps("b", verify=did_it_happen)], timeout_sec=60)
+verified_task = SagaDefinition.create(
+    "verified_task",
+    [SagaStep(step_id="pay", task="tools.reserve", compensation_task="tools.release", queue="tools", verify=did_it_happen)],
+    timeout_sec=60,
+)
 one_at_a_time = SagaDefinition.create("one_at_a_time", steps("a", "b"), timeout_sec=60, locks=["order:{id}"])
 kept_locked = SagaDefinition.create(
     "kept_locked", steps("a", "b", max_retries=0), timeout_sec=60, auto_compensate=False, locks=["order:{id}"]

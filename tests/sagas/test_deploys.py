@@ -7,10 +7,14 @@ import dataclasses
 import pytest
 from django.core.management import CommandError, call_command
 
-from sagas import accept, catalog, services
-from sagas.models import SagaExecution
+from hub.errors import ErrorCode
+from sagas import accept, calls, catalog, claims, engine, services, store
+from sagas.models import SagaExecution, SagaStepExecution
 from sagas.spec import Call, digest
+from sagas.states import Direction
 from tests.processes import wait_until
+from tests.sagas import ledger
+from tests.sagas.by_hand import accepted, turn
 from tests.sagas.test_engine import ended, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,6 +55,29 @@ def test_functions_of_a_version_that_is_gone_are_named(capsys):
         call_command("saga", "check", "--json")
 
     assert "which this code does not define" in capsys.readouterr().out
+
+
+ASKED_THE_BANK = Call(kind="function", target="tests.sagas.saga_samples:asked_the_bank")
+
+
+@pytest.mark.usefixtures("no_worker")
+@pytest.mark.parametrize(
+    "of_yesterday",
+    [{"timeout_sec": 7.0}, {"verify": ASKED_THE_BANK, "do": Call(kind="http", target="POST /pay", where="L77")}],
+    ids=["another version", "a function that is gone"],
+)
+def test_a_step_in_doubt_is_left_to_a_worker_that_holds_its_verify(of_yesterday):
+    execution_id = accepted(changed(catalog.find("verified_task"), **of_yesterday))
+    attempt = claims.claim(store.load(execution_id), 0, Direction.DO)
+    engine.record(attempt, calls.Ended(outcome="unknown", error=calls.as_error(ErrorCode.STEP_OUTCOME_UNKNOWN, "no answer")))
+    SagaStepExecution.objects.update(due_at=None)
+
+    turn(execution_id)
+
+    found = services.status(execution_id)
+    assert (found["status"], found["blocked"][:6]) == ("waiting", "E11447")
+    assert found["steps"][0]["attempts"] == 1
+    assert ledger.effects(execution_id) == []
 
 
 @pytest.mark.slow
