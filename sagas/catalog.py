@@ -97,6 +97,11 @@ def find(saga_name: str, version: str | None = None) -> SagaSpec:
     return wanted[0]
 
 
+def defines(saga_name: str) -> bool:
+    """Tell whether this process holds any version of that saga."""
+    return any(name == saga_name for name, _ in specs())
+
+
 def holds(spec: SagaSpec) -> bool:
     """Tell whether this process may run the functions of that definition: it holds the same version with the same steps."""
     mine = specs().get((spec.saga_name, spec.version))

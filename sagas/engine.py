@@ -226,6 +226,9 @@ def lacking(loaded: Loaded, index: int, direction: Direction) -> roster.Missing 
         return roster.Missing(error=_missing(loaded.spec), patience_sec=settings.HUB.saga_version_wait_sec)
     if call is not None and call.kind == "task":
         return roster.missing(call.target, call.where)
+    if call is not None and call.kind == "saga" and direction is Direction.DO and not catalog.defines(call.target):
+        error = calls.as_error(ErrorCode.DEFINITION_NOT_FOUND, f"no worker that was asked defines the child saga {call.target!r}")
+        return roster.Missing(error=error, patience_sec=settings.HUB.saga_version_wait_sec)
     return None
 
 

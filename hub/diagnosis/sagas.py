@@ -61,7 +61,7 @@ def _words(error: object) -> str:
 def _patience(reason: str) -> float | None:
     """Return for how long a run may be blocked so before an operator is asked (`sagas.engine.block`)."""
     hub = settings.HUB
-    if reason.startswith(ErrorCode.PINNED_VERSION_MISSING.value):
+    if reason.startswith((ErrorCode.PINNED_VERSION_MISSING.value, ErrorCode.DEFINITION_NOT_FOUND.value)):
         return hub.saga_version_wait_sec
     if reason.startswith(ErrorCode.TASK_UNKNOWN.value):
         return hub.saga_orphan_sec if "no live worker" in reason else 2 * hub.saga_sweep_sec

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sagas import children, clock, listening, services
-from sagas.models import SagaTransition
+from sagas import catalog, children, clock, engine, listening, services, store
+from sagas.models import SagaExecution, SagaTransition
 from tests.sagas import ledger
 from tests.sagas.by_hand import accepted, children_of, drive, look, one, turn
 from tests.sagas.test_operators import change_plan
@@ -51,6 +51,36 @@ def test_a_call_to_cancel_that_comes_late_leaves_the_child_of_a_new_try_alone():
 
     assert services.status(second)["cause"] is None
     assert drive(second)["status"] == "completed"
+
+
+def test_a_child_is_left_to_a_worker_that_knows_it(monkeypatch):
+    parent = accepted("outer")
+    turn(parent)
+    known = catalog.specs()
+
+    with monkeypatch.context() as before_the_deploy:
+        before_the_deploy.setattr(catalog, "specs", lambda: {key: spec for key, spec in known.items() if spec.saga_name != "inner"})
+        turn(parent)
+        found = services.status(parent)
+        assert (found["status"], found["cause"]) == ("waiting", None)
+        assert found["blocked"] == "E11420: no worker that was asked defines the child saga 'inner'"
+        assert engine.hindrance(store.load(parent))
+
+    turn(parent)
+    assert len(children_of(parent)) == 1
+
+
+def test_a_child_that_nobody_knows_does_not_outlast_the_deadline(monkeypatch):
+    parent = accepted("outer")
+    turn(parent)
+    monkeypatch.setattr(catalog, "defines", lambda saga_name: False)
+    turn(parent)
+
+    SagaExecution.objects.filter(pk=parent).update(deadline_at=clock.moment(clock.now() - 1))
+    look(parent)
+
+    found = drive(parent)
+    assert (found["status"], found["cause"]) == ("compensated", "timeout")
 
 
 def test_a_child_that_failed_goes_on_when_its_parent_is_sent_on():
