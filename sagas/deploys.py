@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from sagas import catalog
+from django.db.models import Q, QuerySet
+
+from sagas import catalog, children
 from sagas.models import SagaExecution, SagaVersion
 from sagas.spec import Call, SagaSpec, from_dict
-from sagas.states import ACTIVE
+from sagas.states import ACTIVE, SagaStatus
 
 LISTED = 200
+_ACTIVE = [status.value for status in ACTIVE]
+_UNDOABLE = [SagaStatus.COMPLETED.value, SagaStatus.FAILED.value]
 
 
 def stranded() -> list[dict[str, Any]]:
     """Return versions with runs in flight that would park: ``{saga_name, version, why, runs, execution_ids}`` (200 ids at most)."""
     found = []
-    in_flight = SagaExecution.objects.filter(status__in=[status.value for status in ACTIVE])
-    for version in SagaVersion.objects.filter(pk__in=in_flight.values("definition")):
+    under_way = SagaExecution.objects.filter(status__in=_ACTIVE)
+    # Two questions, each with an index of its own: most runs have ended and have no parent.
+    versions = [rows.values("definition") for rows in (under_way, _below())]
+    for version in SagaVersion.objects.filter(Q(pk__in=versions[0]) | Q(pk__in=versions[1])):
         why = "; ".join(_problems(from_dict(version.snapshot)))
         if why:
-            runs = in_flight.filter(definition=version)
-            ids = [str(pk) for pk in runs.order_by("created_at").values_list("pk", flat=True)[:LISTED]]
+            runs = [rows.filter(definition=version).order_by("created_at") for rows in (under_way, _below())]
+            ids = [str(pk) for rows in runs for pk in rows.values_list("pk", flat=True)[:LISTED]][:LISTED]
             about = {"saga_name": version.saga_name, "version": version.version, "why": why}
-            found.append({**about, "runs": runs.count(), "execution_ids": ids})
+            found.append({**about, "runs": sum(rows.count() for rows in runs), "execution_ids": ids})
     return found
+
+
+def _below() -> QuerySet[SagaExecution]:
+    """Return the children that have ended below a run under way, at any depth: it may still have them undone (S23)."""
+    above = [Q(**{f"{'parent__' * depth}status__in": _ACTIVE}) for depth in range(1, children.MAX_DEPTH + 1)]
+    return SagaExecution.objects.filter(reduce(or_, above), parent__isnull=False, status__in=_UNDOABLE)
 
 
 def _problems(spec: SagaSpec) -> list[str]:
@@ -34,6 +48,9 @@ def _problems(spec: SagaSpec) -> list[str]:
     lost = sorted({_name(call) for call in calls if call.kind == "task"} - _tasks_named_here())
     if lost:
         problems.append(f"no definition of this code names its task {', '.join(lost)} any more")
+    unknown = sorted({call.target for call in calls if call.kind == "saga" and not catalog.defines(call.target)})
+    if unknown:
+        problems.append(f"no definition of this code is its child saga {', '.join(unknown)}")
     return problems
 
 

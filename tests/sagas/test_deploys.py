@@ -8,13 +8,13 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from hub.errors import ErrorCode
-from sagas import accept, calls, catalog, claims, engine, services, store
+from sagas import accept, calls, catalog, claims, engine, services, store, versions
 from sagas.models import SagaExecution, SagaStepExecution
 from sagas.spec import Call, digest
 from sagas.states import Direction
 from tests.processes import wait_until
 from tests.sagas import ledger
-from tests.sagas.by_hand import accepted, turn
+from tests.sagas.by_hand import accepted, children_of, drive, turn
 from tests.sagas.test_engine import ended, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,6 +55,33 @@ def test_functions_of_a_version_that_is_gone_are_named(capsys):
         call_command("saga", "check", "--json")
 
     assert "which this code does not define" in capsys.readouterr().out
+
+
+def test_a_child_that_the_code_does_not_define_any_more_is_named(capsys):
+    accept.accept(changed(catalog.find("outer"), do=Call(kind="saga", target="renamed")), accept.Request())
+
+    with pytest.raises(CommandError, match="1 sagas in flight would park"):
+        call_command("saga", "check")
+
+    assert "no definition of this code is its child saga renamed" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_completed_children_are_named_while_a_run_above_them_may_have_them_undone(capsys):
+    parent = accepted("outer")
+    turn(parent), turn(parent)
+    [child] = children_of(parent)
+    assert drive(child)["status"] == "completed"
+    of_yesterday = versions.id_of(changed(catalog.find("inner"), timeout_sec=7.0))
+    grandchild = accepted("three_steps")
+    SagaExecution.objects.filter(pk=grandchild).update(parent=child, status="completed", definition=of_yesterday)
+
+    with pytest.raises(CommandError, match="1 sagas in flight would park"):
+        call_command("saga", "check")
+    assert grandchild in capsys.readouterr().out
+
+    SagaExecution.objects.filter(pk=parent).update(status="completed")
+    call_command("saga", "check")
 
 
 ASKED_THE_BANK = Call(kind="function", target="tests.sagas.saga_samples:asked_the_bank")
