@@ -19,8 +19,9 @@ from hub.errors import ErrorCode
 from sagas import aftermath, attempts, calls, catalog, chain, claims, clock, events, lease, plan, roster, store
 from sagas.calls import Ended, Payload
 from sagas.claimed import Attempt
+from sagas.models import SagaTransition
 from sagas.spec import Call, SagaSpec
-from sagas.states import DONE, Direction, SagaStatus
+from sagas.states import DONE, Direction, SagaStatus, StepStatus
 from sagas.store import Applied, Loaded
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ def payload(attempt: Attempt) -> Payload:
     step, state = spec.steps[attempt.index], run.steps[attempt.index]
     key = f"saga:{attempt.execution_id}:{step.step_id}"
     return Payload(
-        context=plan.context(spec, run, upto=attempt.index if undo else None),
+        context=_context(attempt),
         output=state.output,
         undo=undo,
         idempotency_key=f"{key}:{'undo' if undo else 'do'}",
@@ -134,6 +135,29 @@ def payload(attempt: Attempt) -> Payload:
         attempt=state.undo_attempts if undo else state.attempts,
         prefer_service_id=state.served_by,
     )
+
+
+def _context(attempt: Attempt) -> dict[str, Any]:
+    spec, run, index = attempt.applied.spec, attempt.applied.run, attempt.index
+    if attempt.direction is Direction.DO:
+        return plan.context(spec, run)
+    seen = _seen_by_action(attempt) if spec.steps[index].parallel_group else None
+    return plan.context(spec, run, upto=index, seen=seen)
+
+
+def _seen_by_action(attempt: Attempt) -> frozenset[str] | None:
+    """Return the steps that had completed when the last try of a step began, by the history; None if none ever began.
+
+    In a parallel group the order of start does not tell: a sibling may end between two tries, or behind the last one.
+    """
+    moves = SagaTransition.objects.filter(execution=attempt.applied.row.pk).exclude(step_id="")
+    step_id = attempt.applied.spec.steps[attempt.index].step_id
+    # By its reason: a claim that only asks whether it happened calls no action.
+    tries = moves.filter(step_id=step_id, new=StepStatus.RUNNING.value, reason__startswith="attempt ")
+    last = tries.order_by("-id").values_list("id", flat=True).first()
+    if last is None:
+        return None
+    return frozenset(moves.filter(new=StepStatus.COMPLETED.value, id__lt=last).values_list("step_id", flat=True))
 
 
 def record(attempt: Attempt, ended: Ended, *, then: events.Claim | None = None) -> tuple[Next, Applied]:

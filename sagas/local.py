@@ -105,7 +105,7 @@ def _claim(execution_id: str, index: int, direction: Direction) -> Attempt | Non
 
 async def _run_function(function: Action, attempt: Attempt) -> Ended:
     """Run an async function on the caller's loop and a sync one in a thread; either is given up at its limit."""
-    given = engine.payload(attempt).for_function()
+    given = (await in_thread(engine.payload, attempt)).for_function()
     limit = await in_thread(lambda: attempt.limit_sec)
     try:
         async with asyncio.timeout(limit):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -151,15 +151,19 @@ def _is_open(step: StepState) -> bool:
     return step.status is StepStatus.WAITING and step.may_have_happened
 
 
-def context(spec: SagaSpec, run: RunState, *, upto: int | None = None, before: int | None = None) -> dict[str, Any]:
+def context(
+    spec: SagaSpec, run: RunState, *, upto: int | None = None, seen: Collection[str] | None = None, before: int | None = None
+) -> dict[str, Any]:
     """Return the input merged with the outputs in order of start.
 
-    `upto` a step: as it was when that step ended (S27). `before` a step: with the outputs of the steps listed before it.
+    `upto` a step: as it was when that step ended (S27); with `seen`, the steps whose outputs its action had, those and its own.
+    `before` a step: with the outputs of the steps listed before it.
     """
-    last = None if upto is None else run.steps[upto].started_seq
+    last = None if upto is None or seen is not None else run.steps[upto].started_seq
     merged = dict(run.input)
     for seq, index in _by_start(run):
-        if (last is None or seq <= last) and (before is None or index < before):
+        was_seen = seen is None or index == upto or spec.steps[index].step_id in seen
+        if was_seen and (last is None or seq <= last) and (before is None or index < before):
             merged |= _as_mapping(spec.steps[index].step_id, run.steps[index].output)
     return merged
 

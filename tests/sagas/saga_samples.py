@@ -100,6 +100,29 @@ def did_it_happen(context: dict[str, Any]) -> str:
     return str(context["plan"].get("truth", "unknown"))
 
 
+def book(context: dict[str, Any]) -> dict[str, Any]:
+    _note(context, f"book room {context.get('room')}")
+    _obey(str(context["plan"].get("book")), context["_saga"]["attempt"])
+    return {"booked": True}
+
+
+def unbook(context: dict[str, Any]) -> None:
+    _note(context, f"unbook room {context.get('room')}")
+
+
+def choose_room(context: dict[str, Any]) -> dict[str, Any]:
+    return {"room": 7}
+
+
+booking = SagaDefinition.create(
+    "booking",
+    [
+        SagaStep(step_id="book", action=book, compensation=unbook, max_retries=1, parallel_group="g"),
+        SagaStep(step_id="choose", action=choose_room, parallel_group="g"),
+        *steps("c", max_retries=0),
+    ],
+    timeout_sec=60,
+)
 approval = SagaDefinition.create(
     "approval",
     [*steps("a"), SagaStep(step_id="ask", wait_for="signal:approved", timeout_sec=30), *steps("b", max_retries=0)],
@@ -121,10 +144,6 @@ beside_a_child = SagaDefinition.create(
     timeout_sec=60,
     auto_compensate=False,
 )
-
-
-def choose_room(context: dict[str, Any]) -> dict[str, Any]:
-    return {"room": 7}
 
 
 room_beside_a_child = SagaDefinition.create(

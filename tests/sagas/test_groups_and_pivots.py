@@ -6,8 +6,11 @@ import pytest
 
 from hub import SagaDefinition, SagaStep
 from hub.errors import IntegrationError
-from sagas import services
+from sagas import claims, engine, services, store
+from sagas.models import SagaStepExecution
+from sagas.states import Direction
 from tests.sagas import ledger
+from tests.sagas.by_hand import accepted, drive, one
 from tests.sagas.test_engine import ended, run, statuses
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,9 +55,33 @@ def test_a_failure_after_the_group_undoes_every_member_in_reverse_order_of_start
 
 
 def _by_start(execution_id):
-    from sagas.models import SagaStepExecution
-
     return list(SagaStepExecution.objects.filter(execution=execution_id).order_by("started_seq").values("step_id"))
+
+
+@pytest.mark.usefixtures("no_worker")
+@pytest.mark.parametrize(
+    ("order", "room"),
+    [
+        (["book", "choose"], None),
+        (["choose", "book"], 7),
+        (["book fails", "choose", "book"], 7),
+        (["choose begins", "book", "choose ends"], None),
+    ],
+)
+def test_an_undo_in_a_group_gets_what_its_action_saw(order, room):
+    execution_id = accepted("booking", plan={"c": "refuse", "book": "fail once" if "book fails" in order else "ok"})
+    for move in order:
+        if move == "choose begins":
+            choosing = claims.claim(store.load(execution_id), 1, Direction.DO)
+        elif move == "choose ends":
+            engine.record(choosing, engine.call_here(choosing))
+        else:
+            one(execution_id, 0 if move.startswith("book") else 1)
+            SagaStepExecution.objects.update(due_at=None)
+
+    assert drive(execution_id)["status"] == "compensated"
+    seen = [line["kind"] for line in ledger.read(execution_id) if line["step"] == "book"]
+    assert seen[-2:] == [f"book room {room}", f"unbook room {room}"]
 
 
 def test_before_the_pivot_the_saga_turns_back(worker, sweeper):

@@ -121,6 +121,13 @@ def test_up_to_a_step_the_context_is_as_it_was_when_that_ended():
     assert context_after({"a": 1}, {"a": 2}, {"a": 3}, upto=1) == {"order": 7, "a": 2}
 
 
+def test_what_an_action_saw_does_not_depend_on_the_order_of_start():
+    spec = saga(step("a", group="g"), step("b", group="g"), step("c", group="g"))
+    steps = tuple(StepState(started_seq=seq, output={name: seq}) for seq, name in enumerate("abc"))
+
+    assert plan.context(spec, RunState(steps=steps, deadline_at=START), upto=1, seen={"c"}) == {"b": 1, "c": 2}
+
+
 def test_before_a_step_the_context_has_the_outputs_of_those_listed_before_it():
     story = Story(spec=abc())
     for index in range(3):
