@@ -20,6 +20,11 @@ def started(saga: str | SagaSpec, context: dict[str, Any] | None = None, **reque
     return str(accept(spec, Request(context={"plan": {}} if context is None else context, **request))[0].pk)
 
 
+def accepted(saga: str | SagaSpec, **context: Any) -> str:
+    """Accept a run with these fields in its context."""
+    return started(saga, {"plan": {}, **context})
+
+
 def turn(execution_id: str) -> bool:
     """Do what lies ready now; tell whether there was anything."""
     loaded = store.load(execution_id)

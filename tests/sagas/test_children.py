@@ -7,7 +7,7 @@ import pytest
 from sagas import catalog, children, clock, engine, listening, services, store
 from sagas.models import SagaExecution, SagaTransition
 from tests.sagas import ledger
-from tests.sagas.by_hand import accepted, children_of, drive, look, one, turn
+from tests.sagas.driven import accepted, begin, children_of, drive, look, turn
 from tests.sagas.test_operators import change_plan
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_worker")]
@@ -37,7 +37,7 @@ def test_no_child_is_started_after_its_parent_turned_back(monkeypatch, meanwhile
 
 def test_a_call_to_cancel_that_comes_late_leaves_the_child_of_a_new_try_alone():
     parent = accepted("beside_a_child", plan={"b": "refuse"})
-    one(parent, 0), one(parent, 1)  # b is refused, the child is to be called off: the word of it stays in a full queue
+    begin(parent, 0), begin(parent, 1)  # b is refused, the child is to be called off: the word of it stays in a full queue
     look(parent)
     drive(children_of(parent)[0])
     assert services.status(parent)["status"] == "failed"
@@ -104,8 +104,8 @@ def test_a_child_that_failed_goes_on_when_its_parent_is_sent_on():
 
 def test_a_child_brings_back_what_it_did_and_not_what_it_was_given():
     parent = accepted("room_beside_a_child", room=1)
-    one(parent, 1)
-    one(parent, 0)  # the sibling ends while the child has a copy of the context as it was
+    begin(parent, 1)
+    begin(parent, 0)  # the sibling ends while the child has a copy of the context as it was
     drive(children_of(parent)[0])
     look(parent)
 

@@ -14,7 +14,7 @@ from sagas.spec import Call, digest
 from sagas.states import Direction
 from tests.processes import wait_until
 from tests.sagas import ledger
-from tests.sagas.by_hand import accepted, children_of, drive, turn
+from tests.sagas.driven import accepted, children_of, drive, turn
 from tests.sagas.test_engine import ended, run
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -10,7 +10,7 @@ from sagas import claims, engine, services, store
 from sagas.models import SagaStepExecution
 from sagas.states import Direction
 from tests.sagas import ledger
-from tests.sagas.by_hand import accepted, drive, one
+from tests.sagas.driven import accepted, begin, drive
 from tests.sagas.test_engine import ended, run, statuses
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -76,7 +76,7 @@ def test_an_undo_in_a_group_gets_what_its_action_saw(order, room):
         elif move == "choose ends":
             engine.record(choosing, engine.call_here(choosing))
         else:
-            one(execution_id, 0 if move.startswith("book") else 1)
+            begin(execution_id, 0 if move.startswith("book") else 1)
             SagaStepExecution.objects.update(due_at=None)
 
     assert drive(execution_id)["status"] == "compensated"
