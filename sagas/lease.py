@@ -97,7 +97,10 @@ def _whole(attempt: Attempt) -> float:
 
 
 def _renew(attempt: Attempt) -> bool:
-    """Renew once; return whether another renewal may be wanted. A database that is away may be back for the next one."""
+    """Renew once; return whether another renewal may be wanted.
+
+    A database that is away may be back for the next one, and a clock that was set back is soon where it was.
+    """
     now = clock.now()
     until = min(now + settings.HUB.saga_lease_sec, _whole(attempt))
     try:
@@ -106,4 +109,4 @@ def _renew(attempt: Attempt) -> bool:
         connection.close()
         log.warning("a lease was not renewed", extra={"execution_id": attempt.execution_id, "error": type(exc).__name__})
         return True
-    return not applied.ignored and until < _whole(attempt)
+    return applied.ignored != "given up" and until < _whole(attempt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -28,6 +29,10 @@ def claim(saga_name, *, owner_sec=None):
 
 def held_for(attempt):
     return attempt.lease_until - clock.now()
+
+
+def until(attempt):
+    return store.load(attempt.execution_id).run.steps[0].lease_until
 
 
 def whole_lease():
@@ -56,12 +61,19 @@ def test_a_lease_is_renewed_while_the_block_runs_and_not_after(settings):
     settings.HUB = settings.HUB.model_copy(update={"saga_lease_sec": 0.6})
     attempt = claim("chaos_patient")
 
-    def until():
-        return store.load(attempt.execution_id).run.steps[0].lease_until
+    with lease.kept(attempt):
+        wait_until(lambda: until(attempt) > attempt.lease_until + 0.1, what="a renewal")
+    wait_until(lambda: clock.now() > until(attempt) + 0.2, what="the end of the last lease")
+
+
+def test_a_clock_that_is_set_back_does_not_end_the_renewals(settings, monkeypatch):
+    settings.HUB = settings.HUB.model_copy(update={"saga_lease_sec": 0.6})
+    monkeypatch.setattr(lease, "_keeper", None)
+    attempt = claim("chaos_patient")
+    monkeypatch.setattr(clock, "_synced", (time.monotonic(), clock.now() - 1))
 
     with lease.kept(attempt):
-        wait_until(lambda: until() > attempt.lease_until, what="a renewal")
-    wait_until(lambda: clock.now() > until() + 0.2, what="the end of the last lease")
+        wait_until(lambda: until(attempt) > attempt.lease_until + 0.1, what="a renewal")
 
 
 def test_a_renewal_never_reaches_beyond_what_the_call_may_take(settings):
