@@ -1,7 +1,7 @@
 """The bridge from the async faces to the sync services.
 
 The hub's own short work and what waits for others have threads of their own: six slow functions of a caller would otherwise
-take all that an event loop has, and a beat that comes late counts as a death.
+take all that an event loop has.
 """
 
 from __future__ import annotations

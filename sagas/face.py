@@ -9,7 +9,7 @@ from typing import Any
 
 from hub.aio import in_thread
 from hub.errors import ErrorCode, IntegrationError
-from sagas import catalog, local, services
+from sagas import beats, catalog, local, services
 from sagas.accept import Request, accept
 from sagas.definitions import SagaDefinition
 from sagas.models import SagaTransition
@@ -134,7 +134,7 @@ def runs_on_workers(spec: SagaSpec) -> bool:
 
 
 def _store(spec: SagaSpec, context: dict[str, Any] | None, key: str | None, here: bool) -> tuple[str, bool]:
-    request = Request(context=context, idempotency_key=key, owner_sec=local.OWNER_SEC if here else None)
+    request = Request(context=context, idempotency_key=key, owner_sec=beats.OWNER_SEC if here else None)
     row, is_new = accept(spec, request)
     if is_new and not here:
         services.set_off(row)

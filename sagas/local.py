@@ -1,25 +1,21 @@
 """Drive a saga in its caller's process, because its functions are closures that no worker can import.
 
-Same machine, same rows, same compensation, same limits. The caller beats on the row; when it dies, the beats end and the
-sweeper parks the run for an operator (E11429), because nobody else has its functions.
+Same machine, same rows, same compensation, same limits. Its process beats on the row (`sagas.beats`); when it dies, the
+beats end and the sweeper parks the run for an operator (E11429), because nobody else has its functions.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
-import logging
 import random
 from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
 
 from hub.aio import in_thread, in_waiting_thread
-from hub.errors import IntegrationError
-from sagas import aftermath, calls, chain, claims, clock, engine, events, handover, plan, store
+from sagas import aftermath, beats, calls, chain, claims, clock, engine, events, handover, plan, store
 from sagas.calls import Ended
 from sagas.claimed import Attempt
 from sagas.limits import StepTimedOut
@@ -27,31 +23,22 @@ from sagas.states import FINAL, Direction
 from sagas.steps import Action
 from sagas.store import Loaded
 
-log = logging.getLogger(__name__)
-
-BEAT_SEC = 2.0
-OWNER_SEC = 8.0
-"""A caller that did not beat for this long counts as dead."""
 LOOK_SEC = 0.2
 
 
 async def drive(execution_id: str, functions: Mapping[str, Action]) -> None:
     """Run the saga to its end; `functions` are the closures by the target that its spec gives them."""
-    beats = asyncio.create_task(_beat(execution_id))
-    try:
+    with beats.kept(execution_id) as driven:
         while True:
             loaded = await in_thread(_tick, execution_id)
             if loaded.run.status in FINAL:
                 return
+            driven.heard(max(max(step.timeout_sec, step.undo_timeout_sec) for step in loaded.spec.steps))
             work = plan.work(loaded.spec, loaded.run, now=loaded.seen_at)
             if work is None:
                 await asyncio.sleep(LOOK_SEC)
             else:
                 await asyncio.gather(*(_run(loaded, branch[0], work.direction, functions) for branch in work.branches))
-    finally:
-        beats.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await beats
 
 
 def _tick(execution_id: str) -> Loaded:
@@ -60,21 +47,6 @@ def _tick(execution_id: str) -> Loaded:
     applied = store.dispatch(execution_id, tick)
     aftermath.moved(applied)
     return Loaded(row=applied.row, spec=applied.spec, run=applied.run, seen_at=now)
-
-
-async def _beat(execution_id: str) -> None:
-    while True:
-        await asyncio.sleep(BEAT_SEC)
-        try:
-            await in_thread(_beat_once, execution_id)
-        except (DatabaseError, InterfaceError, IntegrationError) as exc:
-            # The caller lives: the next beat says so.
-            log.warning("a beat is lost", extra={"execution_id": execution_id, "error": str(getattr(exc, "code", type(exc).__name__))})
-
-
-def _beat_once(execution_id: str) -> None:
-    now = clock.now()
-    store.dispatch(execution_id, events.OwnerBeat(now=now, until=now + OWNER_SEC))
 
 
 async def _run(loaded: Loaded, index: int, direction: Direction, functions: Mapping[str, Action]) -> None:

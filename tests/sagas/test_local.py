@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 
 import pytest
 from django.db import OperationalError
 
 from hub import Refused, SagaDefinition, SagaStep
-from sagas import local
+from sagas import beats, store
 from sagas.face import SagaOrchestrator
 from sagas.states import SagaStatus, StepStatus
+from tests.processes import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -140,22 +142,41 @@ def test_a_cancelled_saga_runs_no_further_step_and_undoes_what_ran():
     assert ran == ["first", "undo first"]
 
 
-def test_a_beat_that_fails_is_not_the_last(monkeypatch):
-    beats = []
+@pytest.fixture
+def beaten(monkeypatch):
+    """Return the ids for which beats were written, the first of which is lost."""
+    written, dispatch = [], store.dispatch
 
-    def beat(execution_id):
-        beats.append(execution_id)
-        if len(beats) == 1:
+    def first_lost(execution_id, event):
+        written.append(execution_id)
+        if len(written) == 1:
             raise OperationalError("database is locked")
+        return dispatch(execution_id, event)
 
-    async def scenario():
-        beating = asyncio.create_task(local._beat("one"))
-        while len(beats) < 3:
-            await asyncio.sleep(0.01)
-        beating.cancel()
+    monkeypatch.setattr(beats, "BEAT_SEC", 0.1)
+    monkeypatch.setattr(beats, "store", SimpleNamespace(dispatch=first_lost))
+    beats._keeper.cache_clear()
+    yield written
+    beats._keeper.cache_clear()
 
-    monkeypatch.setattr(local, "BEAT_SEC", 0.01)
-    monkeypatch.setattr(local, "_beat_once", beat)
-    asyncio.run(asyncio.wait_for(scenario(), 10))
 
-    assert beats[:3] == ["one"] * 3
+def test_a_closure_that_blocks_the_loop_is_alive_also_when_a_beat_is_lost(beaten):
+    async def grind(context):
+        time.sleep(1)
+
+    execution = execute(SagaDefinition.create("grinding", [SagaStep(step_id="grind", action=grind)]))
+
+    assert execution.status is SagaStatus.COMPLETED
+    assert beaten.count(execution.execution_id) > 3
+
+
+def test_a_loop_that_is_silent_for_longer_than_its_steps_may_run_is_dead(beaten, monkeypatch):
+    monkeypatch.setattr(beats, "LATE_SEC", 0.5)
+
+    with beats.kept("00000000-0000-0000-0000-000000000001") as driven:
+        wait_until(lambda: beaten, what="a beat")
+        wait_until(lambda: time.monotonic() > driven.silent_until + 0.2, what="silence")
+        before = len(beaten)
+        time.sleep(0.5)
+
+    assert len(beaten) == before
