@@ -8,37 +8,72 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
+import math
 import random
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 
 from hub.aio import in_thread, in_waiting_thread
+from hub.errors import IntegrationError
 from sagas import aftermath, beats, calls, chain, claims, clock, engine, events, handover, plan, store
 from sagas.calls import Ended
 from sagas.claimed import Attempt
 from sagas.limits import StepTimedOut
-from sagas.states import FINAL, Direction
+from sagas.states import FINAL, Direction, SagaStatus
 from sagas.steps import Action
 from sagas.store import Loaded
 
-LOOK_SEC = 0.2
+log = logging.getLogger(__name__)
+
+FIRST_LOOK_SEC, LONGEST_LOOK_SEC = 0.05, 1.0
+"""How often it is looked whether a run that waits can go on: each look is a commit."""
+AWAY_SEC = 60.0
+"""A database that is away for longer than this is told to the caller."""
 
 
 async def drive(execution_id: str, functions: Mapping[str, Action]) -> None:
     """Run the saga to its end; `functions` are the closures by the target that its spec gives them."""
+    pause_sec, away_since = FIRST_LOOK_SEC, math.inf
     with beats.kept(execution_id) as driven:
         while True:
-            loaded = await in_thread(_tick, execution_id)
-            if loaded.run.status in FINAL:
+            try:
+                status, has_begun = await _look(execution_id, functions, driven)
+                away_since = math.inf
+            except (OperationalError, InterfaceError, IntegrationError) as exc:
+                status, has_begun = SagaStatus.RUNNING, False
+                away_since = min(away_since, time.monotonic())
+                if not _may_pass(exc) or time.monotonic() - away_since > AWAY_SEC:
+                    raise
+                log.warning("database away, a saga goes on when it is back", extra={"execution_id": execution_id})
+            if status in FINAL:
                 return
-            driven.heard(max(max(step.timeout_sec, step.undo_timeout_sec) for step in loaded.spec.steps))
-            work = plan.work(loaded.spec, loaded.run, now=loaded.seen_at)
-            if work is None:
-                await asyncio.sleep(LOOK_SEC)
-            else:
-                await asyncio.gather(*(_run(loaded, branch[0], work.direction, functions) for branch in work.branches))
+            pause_sec = FIRST_LOOK_SEC if has_begun else min(LONGEST_LOOK_SEC, pause_sec * 1.5)
+            if not has_begun:
+                await asyncio.sleep(random.uniform(0.5, 1) * pause_sec)  # noqa: S311
+
+
+def _may_pass(exc: Exception) -> bool:
+    return not isinstance(exc, IntegrationError) or exc.is_recoverable
+
+
+async def _look(execution_id: str, functions: Mapping[str, Action], driven: beats.Driven) -> tuple[SagaStatus, bool]:
+    """Run what lies ready; return how the saga stood before, and whether a step was begun here."""
+    loaded = await in_thread(_tick, execution_id)
+    driven.heard(max(max(step.timeout_sec, step.undo_timeout_sec) for step in loaded.spec.steps))
+    work = plan.work(loaded.spec, loaded.run, now=loaded.seen_at)
+    if work is None:
+        return loaded.run.status, False
+    branches = (_run(loaded, branch[0], work.direction, functions) for branch in work.branches)
+    begun = await asyncio.gather(*branches, return_exceptions=True)  # no branch is left alone because another one failed
+    for one in begun:
+        if isinstance(one, BaseException):
+            raise one
+    return loaded.run.status, any(begun)
 
 
 def _tick(execution_id: str) -> Loaded:
@@ -49,14 +84,15 @@ def _tick(execution_id: str) -> Loaded:
     return Loaded(row=applied.row, spec=applied.spec, run=applied.run, seen_at=now)
 
 
-async def _run(loaded: Loaded, index: int, direction: Direction, functions: Mapping[str, Action]) -> None:
+async def _run(loaded: Loaded, index: int, direction: Direction, functions: Mapping[str, Action]) -> bool:
+    """Run one step and return whether it was its turn; one that others carry out is waited for."""
     execution_id = str(loaded.row.pk)
     if chain.is_handed_over(loaded.spec.steps[index], direction):
         await in_thread(handover.begin, execution_id, index, direction)
-        return
+        return False
     attempt = await in_thread(_claim, execution_id, index, direction)
     if attempt is None:
-        return
+        return False
     call = attempt.applied.spec.steps[index].call(direction)
     known = await in_waiting_thread(engine.verified, attempt, functions)
     if known is not None:
@@ -69,6 +105,7 @@ async def _run(loaded: Loaded, index: int, direction: Direction, functions: Mapp
     else:
         ended = await in_waiting_thread(engine.call_here, attempt)
     await in_thread(engine.record, attempt, ended)
+    return True
 
 
 def _claim(execution_id: str, index: int, direction: Direction) -> Attempt | None:

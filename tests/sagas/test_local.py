@@ -10,9 +10,12 @@ import pytest
 from django.db import OperationalError
 
 from hub import Refused, SagaDefinition, SagaStep
-from sagas import beats, store
+from hub.aio import in_thread
+from sagas import beats, catalog, claims, events, local, store
+from sagas.accept import Request, accept
 from sagas.face import SagaOrchestrator
-from sagas.states import SagaStatus, StepStatus
+from sagas.models import SagaExecution
+from sagas.states import Direction, SagaStatus, StepStatus
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -180,3 +183,46 @@ def test_a_loop_that_is_silent_for_longer_than_its_steps_may_run_is_dead(beaten,
         time.sleep(0.5)
 
     assert len(beaten) == before
+
+
+def test_a_database_that_is_away_for_a_moment_does_not_end_a_run(monkeypatch):
+    dispatch, lost, ran = store.dispatch, [], []
+
+    def away_once_for_each(execution_id, event, **given):
+        if ran and type(event) not in lost:
+            lost.append(type(event))
+            raise OperationalError("server closed the connection unexpectedly")
+        return dispatch(execution_id, event, **given)
+
+    monkeypatch.setattr(store, "dispatch", away_once_for_each)
+    steps = [SagaStep(step_id=name, action=lambda context: ran.append(1)) for name in ("first", "second")]
+
+    execution = execute(SagaDefinition.create("unlucky", steps))
+
+    assert execution.status is SagaStatus.COMPLETED
+    assert {events.Tick, events.Claim, events.Succeeded}.issubset(lost)
+
+
+def test_a_database_that_stays_away_is_told_to_the_caller(monkeypatch):
+    def away(execution_id, event, **given):
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(store, "dispatch", away)
+    monkeypatch.setattr(local, "AWAY_SEC", 0.3)
+
+    with pytest.raises(OperationalError):
+        execute(SagaDefinition.create("unlucky", [SagaStep(step_id="first", action=lambda context: {})]))
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_a_run_that_waits_for_a_lock_looks_less_and_less_often():
+    holder = accept(catalog.find("one_at_a_time"), Request(context={"id": "lock", "plan": {}}))[0]
+    assert claims.claim(store.load(holder.pk), 0, Direction.DO)
+    saga = SagaDefinition.create("locked", [SagaStep(step_id="only", action=lambda context: {})], locks=["order:{id}"])
+
+    async def scenario():
+        execution = await SagaOrchestrator().start_saga(saga, {"id": "lock"})
+        await asyncio.sleep(3)
+        return await in_thread(lambda: SagaExecution.objects.get(pk=execution.execution_id).revision)
+
+    assert asyncio.run(scenario()) < 40
