@@ -20,7 +20,7 @@ from django.db import InterfaceError, OperationalError
 
 from hub.aio import in_thread, in_waiting_thread
 from hub.errors import IntegrationError
-from sagas import aftermath, beats, calls, chain, claims, clock, engine, events, handover, plan, store
+from sagas import aftermath, beats, calls, chain, claims, clock, engine, events, handover, plan, recovery, store
 from sagas.calls import Ended
 from sagas.claimed import Attempt
 from sagas.limits import StepTimedOut
@@ -77,9 +77,10 @@ async def _look(execution_id: str, functions: Mapping[str, Action], driven: beat
 
 
 def _tick(execution_id: str) -> Loaded:
-    now = clock.now()
+    loaded, now = store.load(execution_id), clock.now()
+    recovery.look_after_children(loaded)
     tick = events.Tick(now=now, jitter=random.random(), by_owner=True)  # noqa: S311
-    applied = store.dispatch(execution_id, tick)
+    applied = store.dispatch(execution_id, tick, loaded=loaded)
     aftermath.moved(applied)
     return Loaded(row=applied.row, spec=applied.spec, run=applied.run, seen_at=now)
 

@@ -104,7 +104,7 @@ def wake(execution_id: str, *, crowded: bool = False) -> bool:
     wake_at = loaded.row.next_wake_at
     if wake_at is None or wake_at > clock.moment(clock.now()):
         return False
-    _look_after_children(loaded)
+    look_after_children(loaded)
     applied = store.dispatch(execution_id, events.Tick(now=clock.now(), jitter=random.random()), loaded=loaded)  # noqa: S311
     if applied.ignored:
         return False
@@ -128,7 +128,7 @@ def _rescue_span(applied: Applied, cause: str) -> Any:
     return tracing.span(f"rescue {applied.spec.saga_name}", attributes=attributes, traceparent=applied.row.traceparent or None)
 
 
-def _look_after_children(loaded: Loaded) -> None:
+def look_after_children(loaded: Loaded) -> None:
     """See whether a child has ended whose word was lost, or was never called off by a parent that has turned back."""
     for index, step in enumerate(loaded.run.steps):
         if step.lease_until is not None and loaded.spec.steps[index].do.kind == "saga":

@@ -11,7 +11,7 @@ from django.db import OperationalError
 
 from hub import Refused, SagaDefinition, SagaStep
 from hub.aio import in_thread
-from sagas import beats, catalog, claims, events, local, store
+from sagas import beats, catalog, claims, engine, events, local, store
 from sagas.accept import Request, accept
 from sagas.face import SagaOrchestrator
 from sagas.models import SagaExecution
@@ -226,3 +226,23 @@ def test_a_run_that_waits_for_a_lock_looks_less_and_less_often():
         return await in_thread(lambda: SagaExecution.objects.get(pk=execution.execution_id).revision)
 
     assert asyncio.run(scenario()) < 40
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_a_child_whose_word_is_lost_is_found_by_the_caller():
+    steps = [SagaStep(step_id="here", action=lambda context: {}), SagaStep(step_id="child", saga="inner")]
+    saga = SagaDefinition.create("with_child", steps)
+
+    async def scenario():
+        sagas = SagaOrchestrator()
+        parent = await sagas.start_saga(saga, {"plan": {}})
+        await in_thread(serve_child, parent.execution_id)
+        return await sagas.wait(parent.execution_id, timeout_sec=10)
+
+    assert asyncio.run(scenario()).status is SagaStatus.COMPLETED
+
+
+def serve_child(execution_id):
+    child = wait_until(lambda: SagaExecution.objects.filter(parent=execution_id).first(), what="a child")
+    for index in range(2):
+        engine.perform(str(child.pk), index, Direction.DO)
