@@ -27,6 +27,8 @@ def claim(loaded: Loaded, index: int, direction: Direction, *, task_id: str = ""
     event = event_for(loaded, index, direction, task_id)
     applied = store.dispatch(execution_id, event, loaded=loaded)
     if applied.ignored:
+        if direction is Direction.UNDO and applied.run.steps[index].lease_until is None:
+            brake.give_back(execution_id, index)  # taken for a claim that came too late, and nobody else runs under it
         return None
     return attempt_of(applied, event, granted_sec=attempts.granted_sec(applied.spec, applied.before, event))
 

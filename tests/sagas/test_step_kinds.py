@@ -12,10 +12,10 @@ from django.utils import timezone
 from hub import EventMessage
 from hub.errors import ErrorCode, IntegrationError
 from hub.events import bus
-from sagas import aftermath, brake, catalog, children, clock, locks, services, store
+from sagas import aftermath, brake, catalog, children, claims, clock, engine, locks, services, store
 from sagas.accept import Request, accept
 from sagas.models import SagaExecution, SagaLock, SagaTransition, UndoSlot
-from sagas.states import StepState, StepStatus
+from sagas.states import Direction, StepState, StepStatus
 from tests.processes import wait_until
 from tests.sagas import ledger
 from tests.sagas.test_engine import ended, run, statuses
@@ -387,6 +387,33 @@ def test_an_undo_that_is_held_keeps_one_slot_and_gives_it_back():
 
     under_way = StepState(status=StepStatus.COMPENSATING, lease_until=clock.now() + 60, undo_attempts=1)
     assert aftermath._undo_ended(under_way, replace(under_way, lease_until=None, undo_attempts=0))
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_a_duplicate_message_of_an_undo_keeps_no_slot():
+    execution_id = about_to_be_undone()
+    seen = store.load(execution_id)
+    engine.perform(execution_id, 1, Direction.UNDO)
+
+    assert claims.claim(seen, 1, Direction.UNDO) is None
+    assert not UndoSlot.objects.exists()
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_a_duplicate_message_of_an_undo_leaves_the_slot_to_the_one_that_runs():
+    execution_id = about_to_be_undone()
+    seen = store.load(execution_id)
+
+    assert claims.claim(store.load(execution_id), 1, Direction.UNDO)
+    assert claims.claim(seen, 1, Direction.UNDO) is None
+    assert UndoSlot.objects.count() == 1
+
+
+def about_to_be_undone():
+    execution_id = str(accept(catalog.find("three_steps", None), Request(context={"plan": {"c": "refuse"}}))[0].pk)
+    for index in range(3):
+        engine.perform(execution_id, index, Direction.DO)
+    return execution_id
 
 
 def calls_of_b():
