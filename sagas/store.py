@@ -134,16 +134,28 @@ def dispatch_patiently(execution_id: uuid.UUID | str, event: Event, *, loaded: L
 
     What a step did is known only here: writing it late, within the lease, spares its target a second call.
     """
+    is_repeat = False
     while True:
         try:
-            return dispatch(execution_id, event, loaded=loaded, then=then)
+            stood = _stood(loaded, event) if is_repeat else None
+            return stood or dispatch(execution_id, event, loaded=loaded, then=then)
         except (OperationalError, InterfaceError):
-            then = None  # decided too long ago
+            is_repeat, then = True, None  # what was to follow was decided too long ago
             connection.close()
             if clock.now() >= until:
                 raise
             log.warning("database away, the outcome of a step is kept and tried again", extra={"execution_id": str(execution_id)})
             time.sleep(random.uniform(0.2, 0.6))  # noqa: S311
+
+
+def _stood(loaded: Loaded, event: Event) -> Applied | None:
+    """Return what an event did if only the answer to its commit was lost: the history has its moment, from this process."""
+    step = getattr(event, "step", None)
+    mine = SagaTransition.objects.filter(execution=loaded.row.pk, at=clock.moment(event.now), actor=process_name())
+    if step is None or not mine.filter(step_id=loaded.spec.steps[step].step_id).exists():
+        return None
+    now = load(loaded.row.pk)
+    return Applied(row=now.row, spec=now.spec, before=loaded.run, run=now.run)
 
 
 def save(loaded: Loaded, run: RunState, changes: tuple[Change, ...], *, now: float, actor: str = "") -> bool:

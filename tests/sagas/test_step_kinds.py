@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
+from django.db import OperationalError
 from django.utils import timezone
 
-from hub import EventMessage
+from hub import EventMessage, guarded
 from hub.errors import ErrorCode, IntegrationError
 from hub.events import bus
 from sagas import aftermath, brake, catalog, children, claims, clock, engine, locks, services, store
@@ -407,6 +408,26 @@ def test_a_duplicate_message_of_an_undo_leaves_the_slot_to_the_one_that_runs():
     assert claims.claim(store.load(execution_id), 1, Direction.UNDO)
     assert claims.claim(seen, 1, Direction.UNDO) is None
     assert UndoSlot.objects.count() == 1
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_a_commit_whose_answer_is_lost_counts(monkeypatch):
+    execution_id, commit, lost = about_to_be_undone(), guarded.commit, []
+
+    def answer_lost(moved, steps, history, **given):
+        won = commit(moved, steps, history, **given)
+        if not lost and any(change.values.get("status") == "compensated" for change in steps):
+            lost.append(True)
+            raise OperationalError("server closed the connection unexpectedly")
+        return won
+
+    monkeypatch.setattr(guarded, "commit", answer_lost)
+    engine.perform(execution_id, 1, Direction.UNDO)
+
+    assert lost
+    assert store.load(execution_id).run.steps[1].status is StepStatus.COMPENSATED
+    assert not UndoSlot.objects.exists()
+    assert not SagaTransition.objects.filter(execution=execution_id, reason="late reply").exists()
 
 
 def about_to_be_undone():
