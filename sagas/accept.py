@@ -15,7 +15,7 @@ from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json, storable
 from hub.routing.context import RequestContext
 from hub.telemetry import conventions, tracing
-from hub.telemetry.secrets import redactor
+from hub.telemetry.secrets import hides_key, redactor
 from sagas import clock, listening, locks, machine, store, versions
 from sagas.models import SagaExecution
 from sagas.spec import SagaSpec
@@ -129,7 +129,7 @@ def _check(context: Any, request: Request) -> str:
     check_json(context, what="context", max_bytes=settings.HUB.saga_max_context_bytes, too_large=ErrorCode.SAGA_CONTEXT_TOO_LARGE)
     if key is not None and (not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY or not key.isprintable()):
         raise IntegrationError(ErrorCode.IDEMPOTENCY_KEY_INVALID, f"idempotency_key {ascii(key)[:80]} must have 1 to {MAX_KEY} characters")
-    if key is not None and redactor().hides(key):
+    if key is not None and hides_key(key):
         raise IntegrationError(ErrorCode.IDEMPOTENCY_KEY_INVALID, "idempotency_key looks like a secret; keys are kept and shown")
     check_arguments(timeout_sec, request.correlation_id)
     known_timeout = None if request.parent else timeout_sec  # a child's is what its parent has left, not part of the request

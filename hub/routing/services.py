@@ -17,7 +17,7 @@ from hub.routing.context import RequestContext
 from hub.routing.request import Limits, Request
 from hub.routing.values import RouteResult
 from hub.telemetry import tracing
-from hub.telemetry.secrets import redactor
+from hub.telemetry.secrets import hides_key
 from registry_app.values import check_name
 
 
@@ -101,7 +101,7 @@ def build(**arguments: Any) -> Request:
     )
     request = requests.build(**arguments, limits=limits)
     check_name(request.service_name)
-    if request.idempotency_key and redactor().hides(request.idempotency_key):
+    if request.idempotency_key and hides_key(request.idempotency_key):
         raise IntegrationError(ErrorCode.IDEMPOTENCY_KEY_INVALID, "the idempotency key looks like a secret; keys are kept and shown")
     if "authorization" in request.headers and hub.credential_of(request.service_name):
         raise IntegrationError(ErrorCode.HEADER_REFUSED, f"{request.service_name} has a credential of its own; it is set by the hub only")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
@@ -36,3 +37,16 @@ _made: tuple[tuple[HubSettings, str, str], Redactor] | None = None
 @lru_cache(maxsize=4)
 def _redactor(secrets: tuple[str, ...]) -> Redactor:
     return Redactor(secrets)
+
+
+_KEY_OF_A_STEP = re.compile(r"saga:[0-9a-f-]{36}:(?P<step_id>[A-Za-z0-9_.-]{1,64}):(do|undo)(:\d+)?")
+
+
+def hides_key(key: str) -> bool:
+    """Tell whether there is something to hide in an idempotency key.
+
+    Of a key that the hub made for a step of a saga only the step's id is judged: ``issue_token:do`` as a whole reads like
+    the name of a secret and its value.
+    """
+    own = _KEY_OF_A_STEP.fullmatch(key)
+    return redactor().hides(own["step_id"] if own else key)

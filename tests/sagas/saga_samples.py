@@ -155,6 +155,7 @@ inner_kept = SagaDefinition.create("inner_kept", steps("x", "y", max_retries=0),
 outer_kept = SagaDefinition.create(
     "outer_kept", [SagaStep(step_id="child", saga="inner_kept", timeout_sec=40), *steps("b")], timeout_sec=60, auto_compensate=False
 )
+issuing = SagaDefinition.create("issuing", [SagaStep(step_id="issue_token", saga="inner", timeout_sec=40)], timeout_sec=60)
 verified = SagaDefinition.create("verified", [*steps("a"), *steps("b", verify=did_it_happen)], timeout_sec=60)
 verified_task = SagaDefinition.create(
     "verified_task",

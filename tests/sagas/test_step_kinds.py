@@ -177,6 +177,10 @@ def test_a_child_runs_as_a_step_and_its_outputs_come_back(worker, sweeper):
     assert ledger.effects(child_of(found["execution_id"])) == ["x.do", "y.do"]
 
 
+def test_a_child_step_may_be_called_as_a_secret_is(worker, sweeper):
+    assert run("issuing")["status"] == "completed"
+
+
 def test_a_failing_child_undoes_itself_and_then_its_parent_turns_back(worker, sweeper):
     found = run("outer", y="refuse")
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hub.telemetry.pipeline import redact_span
 from hub.telemetry.redaction import REDACTED, REMEMBERED_LENGTH, Redactor, _judged, is_secret_key
-from hub.telemetry.secrets import redactor
+from hub.telemetry.secrets import hides_key, redactor
 from hub.telemetry.values import TraceSpan
 
 CANARY = "canary-8f3a77"
@@ -165,3 +165,24 @@ def test_what_is_sent_to_services_is_known_as_a_secret(settings):
     settings.HUB = settings.HUB.model_copy(update={"request_credentials": f'{{"L02_runtime": "Bearer {CANARY}"}}'})
 
     assert redactor().text(f"the service said {CANARY}") == f"the service said {REDACTED}"
+
+
+SAGA = "saga:2f1c5f2e-6f0a-4c55-9f0e-0a8f2f0b8c11"
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        (f"{SAGA}:issue_token:do", False),
+        (f"{SAGA}:rotate-api-key:undo", False),
+        (f"{SAGA}:issue_token:do:2", False),
+        (f"{SAGA}:{CANARY}:do", True),
+        (f"{SAGA}:token:{CANARY}", True),
+        (f"token:{CANARY}", True),
+        ("order-7", False),
+    ],
+)
+def test_the_key_of_a_step_is_judged_by_what_its_author_wrote(settings, key, expected):
+    settings.HUB = settings.HUB.model_copy(update={"redacted_values": CANARY})
+
+    assert hides_key(key) is expected
