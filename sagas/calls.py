@@ -114,8 +114,16 @@ def run_function(function: Callable[..., Any], payload: Payload, *, limit_sec: f
                 output = asyncio.run(_await(output))
     except Exception as exc:  # A step may raise anything: what it raised is its answer.
         return ended_by_exception(exc)
+    return ended_with(output, undo=payload.undo, max_bytes=max_output_bytes)
+
+
+def ended_with(output: Any, *, undo: bool, max_bytes: int) -> Ended:
+    """Say how a function ended by what it returned. Of a generator nothing has run, though of what made it something may have."""
+    if inspect.isgenerator(output) or inspect.isasyncgen(output):
+        message = f"it returned a generator, {output.__qualname__}, that nobody runs: a step must not use yield"
+        return Ended(outcome="unknown", error=as_error(ErrorCode.STEP_ACTION_INVALID, message), retryable=False)
     # What an undo returns is not kept, so it cannot be too large or no JSON either.
-    return Ended(outcome="ok") if payload.undo else checked_output(output, max_output_bytes)
+    return Ended(outcome="ok") if undo else checked_output(output, max_bytes)
 
 
 def ask(function: Callable[..., Any], payload: Payload, *, limit_sec: float) -> Answer:

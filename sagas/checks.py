@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import string
 from collections.abc import Mapping
@@ -124,15 +125,20 @@ def _check_wait_or_child(step: SagaStep) -> None:
         raise _bad_action(step, "a wait has nothing to undo, and a child saga is undone as a whole: give no compensation")
     if alone and step.verify:
         raise _bad_action(step, "verify asks about a function, a request or a task")
-    if step.verify is not None and not callable(step.verify):
-        raise _bad_action(step, f"verify {_show(step.verify)} is not a function")
+    _check_function(step, step.verify)
 
 
 def _check_direction(step: SagaStep, given: tuple[Any, ...], names: str, *, at_least: int) -> None:
     if not at_least <= sum(item is not None for item in given) <= 1:
         raise _bad_action(step, f"give {'exactly' if at_least else 'at most'} one of {names}")
-    if given[0] is not None and not callable(given[0]):
-        raise _bad_action(step, f"{_show(given[0])} is not a function")
+    _check_function(step, given[0])
+
+
+def _check_function(step: SagaStep, function: Any) -> None:
+    if function is not None and not callable(function):
+        raise _bad_action(step, f"{_show(function)} is not a function")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise _bad_action(step, f"{_show(function)} uses yield: nothing of it would run when it is called")
 
 
 def _check_limits(step: SagaStep) -> None:

@@ -124,8 +124,7 @@ async def _run_function(function: Action, attempt: Attempt) -> Ended:
         return calls.ended_by_exception(StepTimedOut(f"ran longer than {limit:g} s: {exc}"))
     except Exception as exc:  # A step may raise anything: what it raised is its answer.
         return calls.ended_by_exception(exc)
-    undoing = attempt.direction is Direction.UNDO
-    return Ended(outcome="ok") if undoing else calls.checked_output(output, settings.HUB.saga_max_context_bytes)
+    return calls.ended_with(output, undo=attempt.direction is Direction.UNDO, max_bytes=settings.HUB.saga_max_context_bytes)
 
 
 async def _call(function: Action, given: dict[str, Any]) -> Any:

@@ -69,9 +69,14 @@ def steps(*names: str, **options: Any) -> list[SagaStep]:
     return [SagaStep(step_id=name, step_name=f"Step {name}", **given) for name in names]
 
 
+def undo_later(context: dict[str, Any]) -> Any:
+    return (undo(context) for _ in range(1))
+
+
 three_steps = SagaDefinition.create("three_steps", steps("a", "b", "c"), timeout_sec=60)
 five_steps = SagaDefinition.create("five_steps", steps("a", "b", "c", "d", "e"), timeout_sec=120)
 patient = SagaDefinition.create("patient", steps("a", "b", "c", compensation_max_retries=1), timeout_sec=60)
+lazy = SagaDefinition.create("lazy", [*steps("a", compensation=undo_later), *steps("b", max_retries=0)], timeout_sec=60)
 async_steps = SagaDefinition.create("async_steps", steps("a", "b", action=act_async, timeout_sec=1, max_retries=0), timeout_sec=60)
 hurried = SagaDefinition.create("hurried", steps("a", "b", timeout_sec=20), timeout_sec=2)
 optional_b = SagaDefinition.create(

@@ -83,6 +83,13 @@ def test_a_failing_undo_stops_no_other_and_is_not_called_compensated(worker, swe
     assert found["steps"][1]["undo_error"]["kind"] == "ValueError"
 
 
+def test_an_undo_that_has_only_returned_a_generator_was_not_done(worker, sweeper):
+    found = run("lazy", b="fail")
+
+    assert (found["status"], statuses(found)["a"]) == ("needs_operator", "compensation_failed")
+    assert "generator" in found["steps"][0]["undo_error"]["message"]
+
+
 def test_a_hanging_async_step_is_given_up_at_its_limit(worker, sweeper):
     found = run("async_steps", b="hang")
 

@@ -72,6 +72,20 @@ def test_a_failing_step_undoes_the_ones_before_it_with_the_data_of_their_time():
     assert seen == [(2, {"value": 2}), (1, {"value": 1})]
 
 
+def test_a_closure_that_has_only_returned_a_generator_was_not_done():
+    async def fail(context):
+        raise Refused("no")
+
+    steps = [
+        SagaStep(step_id="first", action=lambda context: {}, compensation=lambda context: (one for one in ())),
+        SagaStep(step_id="second", action=fail),
+    ]
+
+    execution = execute(SagaDefinition.create("lazy", steps))
+
+    assert (execution.status, execution.steps[0].status) == (SagaStatus.NEEDS_OPERATOR, StepStatus.COMPENSATION_FAILED)
+
+
 def test_a_closure_is_given_up_at_its_limit_while_it_hangs():
     async def hang(context):
         await asyncio.sleep(60)

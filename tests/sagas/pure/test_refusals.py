@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from hub.errors import IntegrationError
@@ -115,6 +117,20 @@ def test_an_event_to_wait_for_is_a_topic_without_wildcards():
 )
 def test_a_step_that_does_not_say_what_to_do_is_refused(fields):
     refused("E11405", a_step(**fields))
+
+
+def written_with_yield(context):
+    yield
+
+
+async def written_with_yield_and_async(context):
+    yield
+
+
+@pytest.mark.parametrize("function", [written_with_yield, written_with_yield_and_async, partial(written_with_yield, {})])
+@pytest.mark.parametrize("name", ["action", "compensation", "verify"])
+def test_a_function_that_would_not_run_when_called_is_refused(name, function):
+    assert "yield" in refused("E11405", a_step(**{name: function}))
 
 
 @pytest.mark.parametrize("name", ["timeout_sec", "compensation_timeout_sec"])
