@@ -25,7 +25,10 @@ REFUSED_STATUSES = frozenset({409, 422})
 TRANSIENT_STATUSES = frozenset({408, 425, 429})
 DONE_ELSEWHERE_STATUSES = frozenset({302, 303})
 """A service may redirect so after it has acted: look there for what came of it (RFC 9110, 15.4.4)."""
-DEFAULT_HOLD_SEC = 5.0
+AWAY = frozenset({ErrorCode.SERVICE_DISABLED, ErrorCode.NO_HEALTHY_INSTANCE})
+"""Nobody is there to be asked, by an operator's word or by what the probes say: as behind an open circuit, no attempt is spent."""
+DEFAULT_HOLD_SEC, MAX_HOLD_SEC = 5.0, 60.0
+"""However long a breaker means to stay open: an operator may close it before, and what was held is to see that."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,6 +186,8 @@ def run_http(call: Call, payload: Payload, *, limit_sec: float, max_output_bytes
     except RequestFailed as exc:
         return _ended_request(exc)
     except IntegrationError as exc:
+        if exc.code in AWAY:
+            return _held(exc)
         return Ended(outcome="failed", error=as_error(exc.code, exc.message), retryable=exc.is_recoverable)
     if payload.undo:
         return Ended(outcome="ok", served_by=answer.service_id)
@@ -204,8 +209,9 @@ def _ended_request(exc: RequestFailed) -> Ended:
     return Ended(outcome="failed" if exc.outcome == "nothing_sent" else "unknown", error=error)
 
 
-def _held(exc: CircuitOpen) -> Ended:
-    return Ended(outcome="held", error=as_error(exc.code, exc.message), retry_after_sec=exc.retry_after_sec or DEFAULT_HOLD_SEC)
+def _held(exc: IntegrationError) -> Ended:
+    wait_sec = min(getattr(exc, "retry_after_sec", None) or DEFAULT_HOLD_SEC, MAX_HOLD_SEC)
+    return Ended(outcome="held", error=as_error(exc.code, exc.message), retry_after_sec=wait_sec)
 
 
 def as_error(code: ErrorCode, message: str, kind: str = "") -> dict[str, Any]:

@@ -14,14 +14,15 @@ from sagas.spec import Call, SagaSpec, from_dict
 from sagas.states import ACTIVE, SagaStatus
 
 LISTED = 200
-_ACTIVE = [status.value for status in ACTIVE]
+_IN_FLIGHT = [*(status.value for status in ACTIVE), SagaStatus.NEEDS_OPERATOR.value]
+"""An operator may send on, or have undone, what stands before one."""
 _UNDOABLE = [SagaStatus.COMPLETED.value, SagaStatus.FAILED.value]
 
 
 def stranded() -> list[dict[str, Any]]:
     """Return versions with runs in flight that would park: ``{saga_name, version, why, runs, execution_ids}`` (200 ids at most)."""
     found = []
-    under_way = SagaExecution.objects.filter(status__in=_ACTIVE)
+    under_way = SagaExecution.objects.filter(status__in=_IN_FLIGHT)
     # Two questions, each with an index of its own: most runs have ended and have no parent.
     versions = [rows.values("definition") for rows in (under_way, _below())]
     for version in SagaVersion.objects.filter(Q(pk__in=versions[0]) | Q(pk__in=versions[1])):
@@ -36,7 +37,7 @@ def stranded() -> list[dict[str, Any]]:
 
 def _below() -> QuerySet[SagaExecution]:
     """Return the children that have ended below a run under way, at any depth: it may still have them undone (S23)."""
-    above = [Q(**{f"{'parent__' * depth}status__in": _ACTIVE}) for depth in range(1, children.MAX_DEPTH + 1)]
+    above = [Q(**{f"{'parent__' * depth}status__in": _IN_FLIGHT}) for depth in range(1, children.MAX_DEPTH + 1)]
     return SagaExecution.objects.filter(reduce(or_, above), parent__isnull=False, status__in=_UNDOABLE)
 
 

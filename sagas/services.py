@@ -214,13 +214,24 @@ def _check_turns_back(loaded: store.Loaded) -> None:
 def signal(execution_id: str, name: str, payload: Any = None, *, actor: str = "") -> dict[str, Any]:
     """Give a run a signal that a step waits for, or will wait for; its payload is merged into the context.
 
-    Errors: E11423, E11908, E11425 when the run has ended, E11902 for a bad name, E11905, E11906, E11461 for the payload.
+    Errors: E11423, E11908, E11425 when the run has ended, E11902 for a bad name, E11412 for one that no step waits for,
+    E11905, E11906, E11461 for the payload.
     """
     if not isinstance(name, str) or not _SIGNAL.match(name):
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"signal name {ascii(name)[:80]} must match {_SIGNAL.pattern}")
     most = settings.HUB.saga_max_context_bytes
     check_json(payload, what="payload", max_bytes=most, too_large=ErrorCode.SAGA_CONTEXT_TOO_LARGE)
+    loaded = store.load(identifier(execution_id))
+    if loaded.run.status in (*ACTIVE, SagaStatus.NEEDS_OPERATOR):  # of one that has ended it is said that it takes none
+        _check_awaited(loaded.spec, f"signal:{name}")
     return _give(execution_id, events.Signal(name=f"signal:{name}", now=clock.now(), payload=payload), actor)
+
+
+def _check_awaited(spec: SagaSpec, name: str) -> None:
+    known = [step.do.target for step in spec.steps if step.do.target.startswith("signal:")]
+    if name not in known:
+        has = f"it has: {', '.join(known)}" if known else "it waits for none"
+        raise IntegrationError(ErrorCode.STEP_REFERENCE_UNKNOWN, f"no step of {spec.saga_name} waits for {name} ({has})")
 
 
 def _give(execution_id: str, event: events.Signal, actor: str = "") -> dict[str, Any]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from hub import SagaDefinition, SagaStep
-from hub.errors import IntegrationError
+from hub.circuits import fleet
+from hub.errors import CircuitOpen, ErrorCode, IntegrationError
+from registry_app import lookup, maintenance
 from sagas import calls, claims, engine, recovery, roster, services, store
 from sagas.models import SagaExecution, SagaLock, SagaTransition
 from sagas.states import Direction
+from tests.registry import samples
 from tests.sagas import ledger
 from tests.sagas.driven import children_of, drive, look, park, started, turn
 
@@ -185,3 +188,33 @@ def test_what_a_function_writes_into_its_context_stays_with_it():
 
     found = services.status(execution_id)
     assert (found["status"], found["context"]) == ("completed", {**context, "seen": 2})
+
+
+def test_a_signal_that_nothing_waits_for_is_refused_by_name():
+    execution_id = started("approval")
+
+    with pytest.raises(IntegrationError, match=r"^E11412: no step of approval waits for signal:aproved \(it has: signal:approved\)"):
+        services.signal(execution_id, "aproved")
+
+
+# --- who is away --------------------------------------------------------------------------------------------------------
+
+
+def test_a_service_in_maintenance_costs_no_attempt():
+    fleet.forget()
+    info = samples.register("L99_away", "http://127.0.0.1:9")
+    maintenance.begin(info.service_id, minutes=30, reason="new disks", by="ann")
+    lookup.forget()
+    step = SagaStep(step_id="book", service_name="L99_away", endpoint="PUT /bookings/7", compensation_endpoint="DELETE /bookings/7")
+    execution_id = started(SagaDefinition.create("books_later", [step]).spec())
+
+    found = drive(execution_id)
+
+    assert (found["status"], found["steps"][0]["attempts"]) == ("waiting", 0)
+    assert SagaTransition.objects.filter(execution=execution_id, new="waiting", reason__contains="maintenance").exists()
+
+
+def test_what_is_held_asks_again_within_a_minute_or_so():
+    held = calls.ended_by_exception(CircuitOpen(ErrorCode.BREAKER_OPEN, "open", retry_after_sec=600))
+
+    assert (held.outcome, held.retry_after_sec) == ("held", 60)
