@@ -36,14 +36,13 @@ _STORE_ERRORS = (redis.RedisError, OSError, KombuError)
 def exchange(call: Call, request: Request, *, endpoint: str, headers: dict[str, str], task_id: str) -> Answer:
     """Send the task under `task_id` and return its result as the answer's body.
 
-    Errors: E11080 a task or a queue of the hub's own. RequestFailed: E11340 not sent; E11342 no result in time; E11343 result
-    lost; E11344 the task failed; E11345 it refused.
+    Errors: E11080 a task or a queue of the hub's own. RequestFailed: E11324 cancelled; E11340, E11341 not sent; E11342 no result
+    in time; E11343 result lost; E11344 the task failed; E11345 it refused.
     """
     queue, task = parse_endpoint(endpoint).host, task_name(request.path)
     _refuse_own(queue, task)
     started = time.monotonic()
-    left = call.time_left()
-    deadline = datetime.now(UTC) + timedelta(seconds=left)
+    deadline = datetime.now(UTC) + timedelta(seconds=_time_to_send(call, queue))
     _publish(task, task_id, queue, task_arguments(request), headers | {"x-request-deadline": deadline.isoformat()})
     call.sent, call.connect_sec = True, time.monotonic() - started
     meta = _wait(call, task_id, f"{task} in queue {queue}")
@@ -69,6 +68,16 @@ def task_arguments(request: Request) -> dict[str, Any]:
     if isinstance(request.data, dict) and BINARY_KEY not in request.data:
         return found | request.data
     return found if request.data is None else found | {"data": request.data}
+
+
+def _time_to_send(call: Call, queue: str) -> float:
+    try:
+        return call.time_left()
+    except TimeoutError:
+        code, message = ErrorCode.TIMED_OUT_BEFORE_SEND, f"queue {queue}: the deadline passed before anything was sent"
+    except ConnectionAbortedError:
+        code, message = ErrorCode.REQUEST_CANCELLED, f"the call to queue {queue} was cancelled before anything was sent"
+    raise RequestFailed(code, message, outcome="nothing_sent")
 
 
 def _publish(task: str, task_id: str, queue: str, kwargs: dict[str, Any], headers: dict[str, str]) -> None:

@@ -6,14 +6,17 @@ import time
 import pytest
 from django.conf import settings
 
-from hub.errors import IntegrationError
+from hub.circuits import breaker
+from hub.errors import IntegrationError, RequestFailed
 from hub.redis_client import client
 from hub.routing import services
+from hub.routing.attempts import Run, perform
 from hub.routing.context import RequestContext
-from hub.routing.queues import task_name
+from hub.routing.queues import exchange, task_name
 from registry_app import lookup
 from registry_app import services as registry
 from registry_app.models import Service
+from registry_app.wire import Call
 from tests.registry.samples import describe
 
 pytestmark = pytest.mark.django_db
@@ -59,6 +62,34 @@ def test_a_task_that_nobody_knows_ends_with_the_deadline(register):
     assert (caught.value.code, caught.value.outcome) == ("E11342", "unknown")
     [sent] = [json.loads(text)["headers"]["id"] for text in client().lrange("nobody-reads-this", 0, -1)]
     assert [one["task_id"] for one in caught.value.details["decision"]["attempts"]] == [sent]
+
+
+def test_a_call_that_was_cancelled_before_it_was_sent_says_so_and_is_not_the_services_fault(register):
+    client().delete("l03.idle")
+    name = register("celery://l03.idle")
+    build = services.build(service_name=name, method="POST", path="/l03/reserve")
+    run = Run(request=build, context=RequestContext.create(), deadline=time.monotonic() + 5)
+    run.cancellation.cancel()
+
+    for _ in range(6):
+        with pytest.raises(RequestFailed) as caught:
+            perform(run)
+        assert (caught.value.code, caught.value.outcome) == ("E11324", "nothing_sent")
+
+    assert breaker.look(name).state == "closed"
+    assert (breaker.look(name).failure_count, client().llen("l03.idle")) == (0, 0)
+
+
+def test_a_deadline_that_has_just_passed_sends_nothing(register):
+    client().delete("l03.idle")
+    request = services.build(service_name=register("celery://l03.idle"), method="POST", path="/l03/reserve")
+    call = Call(deadline=time.monotonic(), max_received=1)
+
+    with pytest.raises(RequestFailed) as caught:
+        exchange(call, request, endpoint="celery://l03.idle", headers={}, task_id="one")
+
+    assert (caught.value.code, caught.value.outcome) == ("E11341", "nothing_sent")
+    assert client().llen("l03.idle") == 0
 
 
 @pytest.mark.parametrize(("path", "task"), [("/l03/reserve", "l03.reserve"), ("/l03.reserve", "l03.reserve"), ("/a//b/", "a.b")])
