@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, as_completed, wait
@@ -23,6 +24,8 @@ from hub.routing.values import BroadcastOutcome
 from hub.telemetry import conventions, tracing
 from registry_app import lookup
 from registry_app.values import check_name
+
+log = logging.getLogger(__name__)
 
 GRACE_SEC = 0.5
 """How long a cancelled or late request may take to notice."""
@@ -121,6 +124,15 @@ def _until_enough(futures: Collection[Future[Ending]], enough: int, deadline: fl
 
 
 def _conclude(run: Run) -> Ending:
+    try:
+        return _performed(run)
+    except Exception as exc:
+        # What nobody thought of is the outcome of this service; the others keep theirs.
+        log.exception("a request of a broadcast broke", extra={"service": run.request.service_name})
+        return endings.broken(run, exc)
+
+
+def _performed(run: Run) -> Ending:
     try:
         return endings.conclude(run)
     finally:

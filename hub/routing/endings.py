@@ -9,7 +9,7 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Span, Status, StatusCode
 
-from hub.errors import CircuitOpen, IntegrationError, RequestFailed
+from hub.errors import CircuitOpen, ErrorCode, IntegrationError, RequestFailed
 from hub.routing import attempts
 from hub.routing.attempts import Run
 from hub.routing.models import RoutedRequest
@@ -65,6 +65,13 @@ def conclude(run: Run) -> Ending:
             ending = _failed(run, exc)
         _describe(span, run, ending)
     return replace(ending, counts=_counts(run, ending), spans=tuple(spans))
+
+
+def broken(run: Run, exc: Exception) -> Ending:
+    """Return how a request ended that raised what it should not; the log has the rest."""
+    error = RequestFailed(ErrorCode.INTERNAL_ERROR, f"{run.request.service_name}: {type(exc).__name__}, see the log", outcome="unknown")
+    ending = _failed(run, error)
+    return replace(ending, counts=_counts(run, ending))
 
 
 def _answered(run: Run, answer: Answer) -> Ending:

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from hub.celery import app
 from hub.errors import IntegrationError
 from hub.routing.broadcast import broadcast
 from hub.routing.models import RoutedRequest
@@ -102,6 +103,20 @@ def test_any_waits_for_a_good_answer_and_is_not_content_with_a_failure(register)
     assert kinds(outcomes) == ["failed", "ok"]
     fast.stop()
     slow.stop()
+
+
+def test_what_nobody_thought_of_is_the_outcome_of_its_service_alone(register, service, monkeypatch):
+    def break_down(*args, **kwargs):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(app, "send_task", break_down)
+    odd = register("celery://l03.odd")
+
+    outcomes = broadcast([service, odd], "POST", "/x")
+
+    assert kinds(outcomes) == ["ok", "failed"]
+    assert (outcomes[odd].error.code, outcomes[odd].error.outcome) == ("E11900", "unknown")
+    assert RoutedRequest.objects.filter(service_name=odd, code="E11900").exists()
 
 
 def test_one_deadline_holds_for_all(five):
