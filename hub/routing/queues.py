@@ -29,6 +29,8 @@ from registry_app.wire import Call
 FIRST_LOOK_SEC, LONGEST_LOOK_SEC = 0.01, 0.2
 REFUSAL_STATUS = 409
 """What the exception ``Refused`` of a task stands for: an explicit no."""
+UNKNOWN_STATUS = 404
+"""What a task stands for that the worker does not know: the caller's mistake, not a sick service."""
 
 _STORE_ERRORS = (redis.RedisError, OSError, KombuError)
 
@@ -37,7 +39,7 @@ def exchange(call: Call, request: Request, *, endpoint: str, headers: dict[str, 
     """Send the task under `task_id` and return its result as the answer's body.
 
     Errors: E11080 a task or a queue of the hub's own. RequestFailed: E11324 cancelled; E11340, E11341 not sent; E11342 no result
-    in time; E11343 result lost; E11344 the task failed; E11345 it refused.
+    in time; E11343 result lost; E11344 the task failed; E11345 it refused or is unknown.
     """
     queue, task = parse_endpoint(endpoint).host, task_name(request.path)
     _refuse_own(queue, task)
@@ -129,6 +131,9 @@ def _result(meta: dict[str, Any], task: str) -> Any:
         raise RequestFailed(ErrorCode.CONNECTION_BROKE_AFTER_SEND, f"{task} was revoked", outcome="unknown")
     if kind == "Refused":
         raise RequestFailed(ErrorCode.UPSTREAM_CLIENT_ERROR, f"{task} refused: {text}", outcome="answered", status_code=REFUSAL_STATUS)
+    if kind == "NotRegistered":
+        message = f"the worker knows no task {task}"
+        raise RequestFailed(ErrorCode.UPSTREAM_CLIENT_ERROR, message, outcome="answered", status_code=UNKNOWN_STATUS)
     raise RequestFailed(ErrorCode.UPSTREAM_SERVER_ERROR, f"{task} failed with {kind}: {text}", outcome="answered", status_code=500)
 
 

@@ -45,6 +45,12 @@ def test_one_call_for_all_that_it_can_do(layer):
             services.route(layer, "POST", path, timeout=20)
         assert (caught.value.code, caught.value.outcome, caught.value.status_code) == (code, outcome, status)
 
+    for _ in range(6):
+        with pytest.raises(IntegrationError, match=r"l03\.resevre") as caught:
+            services.route(layer, "POST", "/l03/resevre", data={"order": 7}, timeout=20)
+        assert (caught.value.code, caught.value.outcome, caught.value.status_code) == ("E11345", "answered", 404)
+    assert breaker.look(layer).state == "closed"
+
     started = time.monotonic()
     with pytest.raises(IntegrationError) as caught:
         services.route(layer, "POST", "/l03/slow", data={"seconds": 8}, timeout=0.5)
