@@ -13,6 +13,7 @@ from hub.circuits.config import CircuitBreakerConfig
 from hub.circuits.fleet import Permit
 from hub.circuits.policy import CircuitState
 from hub.circuits.snapshots import CircuitSnapshot
+from hub.errors import ErrorCode, IntegrationError
 
 
 class CircuitBreaker:
@@ -28,8 +29,10 @@ class CircuitBreaker:
     ) -> Any:
         """Call `func`, plain (in a thread) or async, under a breaker; what it raises is judged and goes on.
 
-        Errors: CircuitOpen (E11220, E11221, E11223), E11204 and E11260 for the name.
+        Errors: CircuitOpen (E11220, E11221, E11223), E11204 and E11260 for the name, E11902 for what cannot be called.
         """
+        if not callable(func):
+            raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"func must be a function, not {type(func).__name__}")
         permit, started = await _admit(service_name, config), time.monotonic()
         try:
             result = await _call(func, *args, **kwargs)

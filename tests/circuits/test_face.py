@@ -13,7 +13,7 @@ from django.utils import timezone
 from hub.circuits import breaker, history, store
 from hub.circuits.face import CircuitBreaker
 from hub.circuits.models import CircuitSetting, CircuitTransition
-from hub.errors import CircuitOpen
+from hub.errors import CircuitOpen, IntegrationError
 from tests.registry.samples import register
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -54,6 +54,19 @@ def test_the_snippet_of_the_layers(service):
     state = asyncio.run(fail_five_times(service))
 
     assert (state.state.value, state.get_error_rate()) == ("open", 1.0)
+
+
+def test_what_cannot_be_called_is_refused_and_says_nothing_of_the_service(service):
+    async def five_times():
+        for _ in range(5):
+            with pytest.raises(IntegrationError, match="not dict") as caught:
+                await CircuitBreaker().execute(service, {})
+            assert caught.value.code == "E11902"
+        return await CircuitBreaker().get_state(service)
+
+    state = asyncio.run(five_times())
+
+    assert (state.state.value, state.failure_count) == ("closed", 0)
 
 
 def test_a_cancelled_call_counts_neither_way_and_a_long_one_blocks_nobody(service):
