@@ -63,6 +63,8 @@ class SagaFacts:
     since: float
     """When it came to stand where it stands."""
     error: str = ""
+    undo_failed: str = ""
+    """The step whose undo was given up; then `error` is that undo's."""
     step: StepFacts | None = None
     blocked_at: float | None = None
     blocked_reason: str = ""

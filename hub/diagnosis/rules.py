@@ -48,7 +48,8 @@ def _final(facts: SagaFacts) -> Why:
         return Why(
             headline=f"before an operator {ago}", because=facts.blocked_reason, then="it is sent on by itself when that is no longer so"
         )
-    return Why(headline=f"before an operator {ago}", because=facts.error, then="nothing happens until somebody decides")
+    because = f"the undo of {facts.undo_failed} failed ({facts.error})" if facts.undo_failed else facts.error
+    return Why(headline=f"before an operator {ago}", because=because, then="nothing happens until somebody decides")
 
 
 def _driven_by_caller(facts: SagaFacts) -> Found:

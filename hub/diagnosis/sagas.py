@@ -18,7 +18,7 @@ from hub.telemetry.secrets import known_secrets
 from sagas import children, clock, plan, store
 from sagas.models import SagaTransition
 from sagas.spec import Call
-from sagas.states import FINAL, Direction, StepState, StepStatus
+from sagas.states import FINAL, Direction, SagaStatus, StepState, StepStatus
 from sagas.store import Loaded
 
 
@@ -30,13 +30,14 @@ def why(loaded: Loaded) -> Why:
 def facts_of(loaded: Loaded) -> SagaFacts:
     """Read what the rules want to know of a run."""
     row, run, redactor = loaded.row, loaded.run, Redactor(known_secrets())
-    error = run.error or {}
+    undo_failed, error = _standing_in_the_way(loaded)
     return SagaFacts(
         now=clock.now(),
         status=run.status.value,
         is_final=run.status in FINAL,
         since=_since(loaded).timestamp(),
         error=redactor.text(_words(error)),
+        undo_failed=undo_failed,
         step=_step(loaded, redactor),
         blocked_at=run.blocked_at,
         blocked_reason=redactor.text(run.blocked_reason),
@@ -52,6 +53,16 @@ def facts_of(loaded: Loaded) -> SagaFacts:
 def _since(loaded: Loaded) -> datetime:
     newest = SagaTransition.objects.filter(execution=loaded.row.pk).exclude(old="").order_by("-id").values_list("at", flat=True).first()
     return newest or loaded.row.created_at
+
+
+def _standing_in_the_way(loaded: Loaded) -> tuple[str, object]:
+    """Return the undo that was given up and its error, before the error that made the saga turn back."""
+    run = loaded.run
+    if run.status is SagaStatus.NEEDS_OPERATOR:
+        for step, state in zip(loaded.spec.steps, run.steps, strict=True):
+            if state.status is StepStatus.COMPENSATION_FAILED and state.undo_error:
+                return step.step_id, state.undo_error
+    return "", run.error
 
 
 def _words(error: object) -> str:

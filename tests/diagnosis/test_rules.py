@@ -108,6 +108,10 @@ def step(**changes):
             "before an operator for 41 s: E11444 release is used up; nothing happens until somebody decides",
         ),
         (
+            run(status="needs_operator", is_final=True, error="E11444 the bank is closed", undo_failed="pay"),
+            "before an operator for 41 s: the undo of pay failed (E11444 the bank is closed); nothing happens until somebody decides",
+        ),
+        (
             run(status="needs_operator", is_final=True, blocked_at=NOON - 60, blocked_reason="E11451: no worker knows l04.reserve"),
             "before an operator for 41 s: E11451: no worker knows l04.reserve; it is sent on by itself when that is no longer so",
         ),

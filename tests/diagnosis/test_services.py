@@ -17,7 +17,7 @@ from hub.routing.models import RoutedRequest
 from hub.telemetry import readers
 from sagas import engine, handover
 from sagas import services as sagas
-from sagas.models import SagaExecution
+from sagas.models import SagaExecution, SagaStepExecution
 from sagas.states import Direction
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -66,6 +66,15 @@ def test_a_saga_that_waits_for_a_signal_says_so_by_any_of_its_ids(capsys):
         assert services.why(identifier).because == "step ask waits for signal:approved"
     call_command("why", execution_id, "--json")
     assert json.loads(capsys.readouterr().out)["because"] == "step ask waits for signal:approved"
+
+
+def test_an_undo_that_was_given_up_is_named_and_not_the_error_before_it():
+    execution_id = start()
+    first, then = ({"code": "E11442", "message": "no room"}, {"code": "E11444", "message": "the bank is closed"})
+    SagaExecution.objects.filter(pk=execution_id).update(status="needs_operator", cause="step_failed", error=first)
+    SagaStepExecution.objects.filter(execution=execution_id, index=0).update(status="compensation_failed", undo_error=then)
+
+    assert services.why(execution_id).because == "the undo of a failed (E11444 the bank is closed)"
 
 
 def test_an_ended_saga_is_not_stuck():
