@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 from django.core.management import CommandError, call_command
 
 from hub.errors import IntegrationError
+from hub.management.commands.saga import Command
 from sagas import services
 from sagas.models import SagaExecution, SagaTransition
 from tests.processes import wait_until
@@ -57,6 +60,9 @@ def test_the_shell_says_what_stands_what_was_undone_and_what_can_be_done(worker,
     for verb in offered:
         with pytest.raises(CommandError, match="reason"):
             call_command("saga", verb, found["execution_id"])
+    printed = [shlex.split(line.strip().split("   ")[0])[2:] for line in said.splitlines() if line.startswith("  manage.py saga ")]
+    parsed = {options.verb: options for options in map(Command().create_parser("manage.py", "saga").parse_args, printed)}
+    assert (parsed["skip"].step, parsed["rerun"].step, parsed["resolve"].outcome) == ("b", "a", "compensated")
 
 
 def test_a_failed_saga_is_undone_on_demand(worker, sweeper):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import shlex
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from django.core.management.base import CommandError
 from rich.console import Console
 from rich.table import Table
 
+from hub.console.acting.shape import Action, Field
 from hub.console.saga import story
 from hub.console.saga.actions import SAGA
 from hub.management.arguments import PAGE, json_text, whole
@@ -174,8 +176,9 @@ def in_words(loaded: Loaded) -> Iterator[str]:
     if held:
         yield f"holds: {', '.join(held)}"
     yield told.what_next
-    for name, explains in _offered(loaded).items():
-        yield f"  manage.py saga {name} {loaded.row.pk} --reason ...   {explains}"
+    for action in _actions(loaded):
+        asked = "".join(f" --{field.name} {_usual(action, field)}" for field in action.fields(loaded) if field.required)
+        yield f"  manage.py saga {_verb(action)} {loaded.row.pk}{asked} --reason ...   {action.explains}"
 
 
 def _told(loaded: Loaded) -> story.Story:
@@ -188,8 +191,20 @@ VERBS = {"retry-undo": "retry"}
 
 def _offered(loaded: Loaded) -> dict[str, str]:
     """Return what the machine would accept now, by the name of its command, with what it does."""
-    found = [one for one in SAGA.actions if one.is_offered(loaded)]
-    return {VERBS.get(action.name, action.name): action.explains for action in found}
+    return {_verb(action): action.explains for action in _actions(loaded)}
+
+
+def _actions(loaded: Loaded) -> list[Action]:
+    return [one for one in SAGA.actions if one.is_offered(loaded)]
+
+
+def _verb(action: Action) -> str:
+    return VERBS.get(action.name, action.name)
+
+
+def _usual(action: Action, field: Field) -> str:
+    """Return the choice that comes first; a run begins again at the last step that it may begin again at."""
+    return shlex.quote(field.choices[-1 if action.name == "rerun" else 0])
 
 
 def _error(step: dict[str, Any]) -> str:
