@@ -76,7 +76,10 @@ def broadcast(
 
 
 def _check_names(service_names: object) -> list[str]:
-    if not isinstance(service_names, list | tuple) or not service_names:
+    if not isinstance(service_names, list | tuple):
+        message = f"service_names must be a list of names, not {type(service_names).__name__}"
+        raise IntegrationError(ErrorCode.TARGETS_INVALID, message)
+    if not service_names:
         raise IntegrationError(ErrorCode.TARGETS_INVALID)
     limit = settings.HUB.broadcast_max_targets
     if len(service_names) > limit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hub.aio import in_waiting_thread
@@ -46,5 +46,7 @@ class RequestOrchestrator:
     ) -> dict[str, dict[str, Any]]:
         """Return ``{service_name: {ok, outcome, response or error}}``; see `hub.routing.broadcast.broadcast` for `more` and errors."""
         common = {"data": data, "timeout": timeout, "policy": policy}
-        outcomes = await in_waiting_thread(broadcast.broadcast, list(service_names), method, path, **common, **more)
+        is_many = isinstance(service_names, Iterable) and not isinstance(service_names, str | bytes)
+        names = list(service_names) if is_many else service_names  # what is no list is refused with its own type
+        outcomes = await in_waiting_thread(broadcast.broadcast, names, method, path, **common, **more)
         return {name: outcome.as_dict() for name, outcome in outcomes.items()}

@@ -1,5 +1,6 @@
 """One request to many services."""
 
+import asyncio
 import time
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from hub.celery import app
 from hub.errors import IntegrationError
 from hub.routing.broadcast import broadcast
+from hub.routing.face import RequestOrchestrator
 from hub.routing.models import RoutedRequest
 from tests.routing.targets import Target
 
@@ -135,3 +137,9 @@ def test_an_unknown_policy_is_refused(five, policy):
 
     assert caught.value.code == "E11902"
     assert not any(one.requests for one in five.values())
+
+
+def test_a_text_instead_of_a_list_is_refused_as_that():
+    for names in ("L08_http", None):
+        with pytest.raises(IntegrationError, match=f"^E11308: service_names must be a list of names, not {type(names).__name__}"):
+            asyncio.run(RequestOrchestrator().broadcast_request(names, "GET", "/x"))
