@@ -321,7 +321,12 @@ def _ask(execution_id: str, event: events.Event, actor: str) -> dict[str, Any]:
 
 
 def executions(*, status: SagaStatus | str | None = None, saga_name: str | None = None, limit: int = PAGE) -> list[dict[str, Any]]:
-    """Return the newest runs, at most 100, each as ``{execution_id, saga_name, status, cause, created_at}``."""
+    """Return the newest runs, at most 100, each as ``{execution_id, saga_name, status, cause, created_at}``.
+
+    Errors: E11902 for a status that there is not.
+    """
+    if status and status not in list(SagaStatus):
+        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"no status {str(status)[:40]!r} (there are: {', '.join(SagaStatus)})")
     rows = SagaExecution.objects.all()
     if status:
         rows = rows.filter(status=str(status))

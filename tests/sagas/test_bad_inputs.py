@@ -110,3 +110,10 @@ def test_a_reason_stands_for_a_compensation_in_a_strict_saga():
     step = SagaStep(step_id="look", service_name="L02", endpoint="GET /x", no_compensation="it only looks")
 
     assert SagaDefinition.create("looks", [step], strict=True).strict
+
+
+def test_a_list_by_a_status_that_there_is_not_is_refused_and_not_empty():
+    with pytest.raises(IntegrationError, match=r"^E11902: no status 'zz'"):
+        services.executions(status="zz")
+
+    assert services.executions(status="completed") == []
