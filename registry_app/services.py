@@ -32,8 +32,10 @@ def register(info: ServiceInfo, *, owner: str | None = None, generation: int = 0
     """Register an instance, or say again what it is; return it as it now stands.
 
     Errors: E11080 to E11082 the address is refused, E11021 and E11083 the name belongs to another owner, E11023 a newer
-    generation is registered, E11060 and E11061 there are too many.
+    generation is registered, E11060 and E11061 there are too many, E11902 what is no ServiceInfo.
     """
+    if not isinstance(info, ServiceInfo):
+        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"a service must be a ServiceInfo, not {type(info).__name__}")
     _check_addresses(info)
     who = ownership.check_owner(owner)
     try:

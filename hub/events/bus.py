@@ -21,8 +21,9 @@ def publish(event: EventMessage) -> str:
     Inside a database transaction it goes out with the commit, and not at all after a rollback. Publishing the same
     event twice within 15 minutes is one event. Errors: E11121 the id was used for another content, E11160 too large,
     E11162 too many a second from one source, E11163 the relay is too far behind, E11183 hop limit, E11140 Redis is
-    away and the outcome unknown: publish the same event again.
+    away and the outcome unknown: publish the same event again; E11902 what is no event.
     """
+    _refuse_other(event)
     with tracing.span(f"send {event.topic}", kind="producer", attributes=_attributes(event)):
         ready = prepared(event)
         if connection.in_atomic_block:
@@ -61,13 +62,20 @@ def publish_many_from_outside(events: Sequence[EventMessage]) -> list[str]:
     return publish_many(events)
 
 
+def _refuse_other(event: object) -> None:
+    if not isinstance(event, EventMessage):
+        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"an event must be an EventMessage, not {type(event).__name__}")
+
+
 def _refuse_reserved(event: EventMessage) -> None:
+    _refuse_other(event)
     if topics.is_reserved(event.topic):
         raise IntegrationError(ErrorCode.TOPIC_RESERVED, f"topic {event.topic} belongs to the hub")
 
 
 def prepared(event: EventMessage) -> Outgoing:
     """Return `event` as it will go out: with its trace, its cause, and checked."""
+    _refuse_other(event)
     cause = causes.current()
     if cause is not None:
         event = messages.caused_by(event, cause, max_hops=settings.HUB.event_hop_limit)

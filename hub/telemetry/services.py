@@ -40,8 +40,10 @@ def record_span(span: TraceSpan) -> None:
     """Keep a span; without times it is taken as ending now.
 
     Errors: E11509 for links or events of another shape, E11905 for values that are not JSON, E11503 when it lies more than
-    five minutes in the future.
+    five minutes in the future, E11902 for what is no span.
     """
+    if not isinstance(span, TraceSpan):
+        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"a span must be a TraceSpan, not {type(span).__name__}")
     check_parts(span)
     check_json([dict(span.attributes), list(span.links), list(span.events)], what="a span", max_bytes=MAX_SPAN_BYTES)
     now = datetime.now(UTC)
@@ -62,7 +64,9 @@ def get_trace(trace_id: str) -> list[TraceSpan]:
 
 
 def record_metric(metric: Metric) -> None:
-    """Add a sample; E11521 when the name has another type already."""
+    """Add a sample; E11521 when the name has another type already, E11902 for what is no metric."""
+    if not isinstance(metric, Metric):
+        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"a sample must be a Metric, not {type(metric).__name__}")
     metric_store.declare(metric.metric_name, metric.metric_type)
     record = {"counter": metrics.increment, "gauge": metrics.set_gauge, "histogram": metrics.observe}[metric.metric_type]
     record(metric.metric_name, metric.value, **metric.labels)

@@ -116,3 +116,11 @@ def test_a_handler_that_always_fails_is_one_dead_letter_and_delays_nobody(monkey
     letter = DeadLetter.objects.get()
     assert letter.error_code == SCENARIOS["handler_always_fails"]["code"]
     assert letter.error == "ValueError: no"
+
+
+@pytest.mark.parametrize("publish_one", [bus.publish, bus.publish_from_outside, lambda one: bus.publish_many_from_outside([one])])
+def test_what_is_no_event_is_refused_with_its_type(publish_one):
+    with pytest.raises(IntegrationError, match=r"^E11902: an event must be an EventMessage, not dict"):
+        publish_one({})
+
+    assert not client().exists(stream.STREAM)

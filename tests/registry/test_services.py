@@ -319,3 +319,8 @@ def test_each_change_is_announced_with_its_transaction():
         "service.registered",
         "service.deregistered",
     ]
+
+
+def test_what_is_no_service_is_refused_with_its_type():
+    with pytest.raises(IntegrationError, match=r"^E11902: a service must be a ServiceInfo, not str"):
+        services.register("x")

@@ -8,7 +8,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from hub.errors import IntegrationError
 from hub.redis_client import client as redis_client
-from hub.telemetry import metric_store, metrics, tasks, tracing
+from hub.telemetry import metric_store, metrics, services, tasks, tracing
 from hub.telemetry.models import Span
 from tests.telemetry.compact import load
 
@@ -72,3 +72,9 @@ def test_odd_label_values_are_taken_and_escaped(client):
     text = client.get("/metrics", HTTP_ACCEPT="application/openmetrics-text; version=1.0.0").content.decode()
     found = {family.name: family for family in text_string_to_metric_families(text)}
     assert found["a"].samples[0].labels == entry["input"]["kwargs"]["labels"]
+
+
+@pytest.mark.parametrize(("record", "kind"), [(services.record_span, "TraceSpan"), (services.record_metric, "Metric")])
+def test_what_is_no_record_is_refused_with_its_type(record, kind):
+    with pytest.raises(IntegrationError, match=rf"^E11902: .* must be a {kind}, not str"):
+        record("x")
