@@ -8,16 +8,16 @@ import uuid
 from hub.diagnosis import requests, sagas
 from hub.diagnosis.rules import Why
 from hub.errors import ErrorCode, IntegrationError
-from sagas.models import SagaExecution
+from sagas.models import SagaExecution, SagaVersion
 
 MAX_ID = 128
 _BEGINNING = re.compile("[0-9a-fA-F]{4,31}")
 
 
 def why(identifier: str) -> Why:
-    """Answer for a saga (its id) or a request (task id, trace id, correlation id or idempotency key).
+    """Answer for a saga (its id or idempotency key) or a request (task id, trace id, correlation id or idempotency key).
 
-    A correlation or trace id that belongs to a saga asks for the newest such saga; the first four characters or more of a
+    A correlation id, trace id or key that belongs to a saga asks for the newest such saga; the first four characters or more of a
     saga's id will do where no other begins so. Errors: E11908 for what is no id or the beginning of several; E11920 when
     nothing is known of it; E11941 when only Redis could tell and it is away.
     """
@@ -34,7 +34,13 @@ def _saga(identifier: str) -> str:
     except ValueError:
         found = None
     found = found or rows.filter(trace_id=identifier).first() or rows.filter(correlation_id=identifier).first()
-    return str(found or _by_beginning(identifier) or "")
+    return str(found or _by_key(identifier) or _by_beginning(identifier) or "")
+
+
+def _by_key(identifier: str) -> uuid.UUID | None:
+    names = SagaVersion.objects.values("saga_name")  # keys are unique per name, and so is their index
+    found = SagaExecution.objects.filter(saga_name__in=names, idempotency_key=identifier).order_by()
+    return max(found.values_list("created_at", "pk"), default=(None, None))[1]
 
 
 def _by_beginning(identifier: str) -> uuid.UUID | None:

@@ -77,6 +77,15 @@ def test_an_undo_that_was_given_up_is_named_and_not_the_error_before_it():
     assert services.why(execution_id).because == "the undo of a failed (E11444 the bank is closed)"
 
 
+def test_a_saga_is_found_by_its_idempotency_key():
+    execution_id = sagas.start("approval", {"plan": {}}, idempotency_key="order-7/approval")["execution_id"]
+    sagas.cancel(execution_id, reason="wrong customer")
+
+    assert services.why("order-7/approval").headline.startswith("not stuck: compensated for ")
+    with pytest.raises(IntegrationError, match="E11920"):
+        services.why("order-7/appro")
+
+
 def test_an_ended_saga_is_not_stuck():
     execution_id = start()
     sagas.cancel(execution_id, reason="wrong customer")

@@ -113,7 +113,7 @@ def list_saga_moves(request: HttpRequest, execution_id: str, query: Query[Paged]
 def say_why(request: HttpRequest, identifier: str) -> dict[str, Any]:
     """Say in words why a saga or a request is where it is, and what happens next by itself.
 
-    A saga goes by its id; a request by its task id, trace id, correlation id or idempotency key.
+    A saga goes by its id or idempotency key; a request by its task id, trace id, correlation id or idempotency key.
     """
     return asdict(diagnosis.why(identifier))
 

@@ -17,7 +17,7 @@ class Command(HubCommand):
     help = "Say why a saga or a request is where it is: what it waits for, since when, and what happens next."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("id", help="of a saga; or a request's task id, trace id, correlation id or idempotency key")
+        parser.add_argument("id", help="of a saga; a request's task id, trace id or correlation id; or an idempotency key of either")
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
