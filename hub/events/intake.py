@@ -13,7 +13,7 @@ from hub import prepared
 from hub.errors import IntegrationError
 from hub.events import messages, positions
 from hub.events.messages import EventMessage
-from hub.events.models import Delivery, Event
+from hub.events.models import DeadLetter, Delivery, Event
 from hub.events.roster import Roster, Subscriber
 from hub.telemetry import metrics
 
@@ -57,14 +57,29 @@ def _read(entry: Entry, roster: Roster) -> Taken | None:
 
 
 def store(taken: Sequence[Taken], *, now: datetime) -> int:
-    """Write events and deliveries that are not there yet; returns how many deliveries were asked for."""
+    """Write events and deliveries that are not there yet; returns how many deliveries were asked for.
+
+    A subscription that has a corrected copy of an event does not get the event itself.
+    """
     if not taken:
         return 0
     prepared.insert_missing(Event, [_event_row(one, now) for one in taken])
     ids = dict(Event.objects.filter(event_id__in=[one.event.metadata.event_id for one in taken]).values_list("event_id", "id"))
-    wanted = [_delivery_row(one, subscriber, ids, now) for one in taken for subscriber in one.subscribers]
+    edited = _edited(ids.values())
+    wanted = [
+        _delivery_row(one, subscriber, ids, now)
+        for one in taken
+        for subscriber in one.subscribers
+        if (subscriber.id, ids[one.event.metadata.event_id]) not in edited
+    ]
     prepared.insert_missing(Delivery, wanted)
     return len(wanted)
+
+
+def _edited(event_ids: Iterable[int]) -> set[tuple[int, int]]:
+    """Return the subscriptions, each with an event, whose delivery an edit has moved on to a corrected copy."""
+    letters = DeadLetter.objects.filter(event__in=list(event_ids), edited_event__isnull=False)
+    return set(letters.values_list("subscription_id", "event_id"))
 
 
 def _event_row(one: Taken, now: datetime) -> dict[str, object]:

@@ -8,8 +8,10 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from hub.errors import IntegrationError
-from hub.events import deadletters, dispatch, replays
+from hub.events import deadletters, dispatch, intake, replays, stream
 from hub.events.models import DeadLetter, Delivery, Event, ReplayRun
+from hub.events.roster import Roster
+from hub.redis_client import client
 from tests.events.helpers import fail_until_dead, now, publish, relay_round, send_again, subscribed, under_way
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -211,6 +213,35 @@ def test_a_new_subscription_can_have_the_past():
     send_again()
     deliver_all()
     assert replays.from_time("late", begin, again=True) == 2
+
+
+def test_an_edited_event_does_not_come_back_uncorrected():
+    begin = now()
+    subscribed(max_attempts=1)
+    [event_id] = publish()
+    relay_round()
+    fail_until_dead()
+    deadletters.edit_and_replay(DeadLetter.objects.get().pk, {"agent_id": "mended"}, by="ann")
+
+    assert replays.from_time("l03", begin) == 0
+    send_again(seconds=1)
+    deliver_all()
+    assert replays.from_time("l03", begin, again=True) == 1
+    intake.take(client().xrange(stream.STREAM), Roster(), now=now())  # as after a loss of what Redis knew of the relay
+
+    assert list(Delivery.objects.values_list("event__causation_id", flat=True)) == [event_id]
+
+
+def test_who_did_not_edit_an_event_gets_it_as_it_was():
+    begin = now()
+    subscribed(max_attempts=1)
+    publish()
+    relay_round()
+    fail_until_dead()
+    deadletters.edit_and_replay(DeadLetter.objects.get().pk, {"agent_id": "mended"}, by="ann")
+    subscribed("late")
+
+    assert replays.from_time("late", begin) == 1
 
 
 def call(*arguments):
