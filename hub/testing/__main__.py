@@ -1,6 +1,7 @@
 """``python -m hub.testing package.module:saga --context '{"order": 7}'``: kill a saga at every crash point, print a table.
 
-Ends with 0 when nothing is wrong, with 1 when something is, with 2 when the saga waits in vain though nobody dies.
+Ends with 0 when nothing is wrong, with 1 when something is, with 2 when there is no such saga, or when it does not come to
+its end though nobody dies.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from hub.testing.values import Report
 END_SEC = 60
 
 
+class _NoSagaError(Exception):
+    """What the command line names cannot be loaded."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the matrix that the command line asks for and return the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -31,7 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             report = run(asked, Path(asked.dir or scratch))
         except UnfitError as exc:
-            print(f"{exc}. --signal NAME=JSON and --event TOPIC=JSON give what steps wait for, --end-sec more time.")  # noqa: T201
+            print(f"{exc}. --context gives what steps read, --signal and --event what they wait for, --end-sec more time.")  # noqa: T201
+            return 2
+        except _NoSagaError as exc:
+            print(exc)  # noqa: T201
             return 2
     if asked.report:
         Path(asked.report).write_text(json.dumps(report.to_dict()))
@@ -70,7 +78,14 @@ def run(asked: Any, directory: Path) -> Report:
     os.environ["HUB_TESTING_SAGA"] = asked.saga
     os.environ["HUB_TESTING_DIR"] = str(directory)
     module = asked.saga.partition(":")[0]
-    with Rig(directory, database_url=asked.database, saga_modules=[module], env={"HUB_TESTING_SAGA": asked.saga}) as rig:
+    rig = Rig(
+        directory,
+        database_url=asked.database,
+        saga_modules=[module],
+        env={"HUB_TESTING_SAGA": asked.saga},
+        before_workers=lambda _: _check_loads(asked.saga),
+    )
+    with rig:
         if asked.event:
             rig.add_relay()
         matrix = Matrix(rig, end_sec=asked.end_sec, nudge=Nudges(signals=dict(asked.signal), events=dict(asked.event)))
@@ -78,16 +93,41 @@ def run(asked: Any, directory: Path) -> Report:
         return Report(cases=tuple(matrix.run(wanted)))
 
 
+def _check_loads(reference: str) -> None:
+    # Here Django is set up, which a saga's module may need, and no worker has died of it yet.
+    try:
+        turned_back.load(reference)
+    except Exception as exc:
+        # The module is the user's own, so anything may be wrong with it.
+        raise _NoSagaError(f"{reference} cannot be loaded as package.module:name: {type(exc).__name__}: {exc}") from exc
+
+
 def _all_plans(matrix: Matrix, asked: Any) -> list[Plan]:
     name, scopes = turned_back.load(asked.saga).saga_name, asked.scope or ["process"]
-    forward = matrix.passages(name, asked.context)
+    forward = matrix.passages(name, asked.context, check=_check_completed)
     back_name = f"{name}{turned_back.SUFFIX}"
-    back = matrix.passages(back_name, asked.context)
+    back = matrix.passages(back_name, asked.context, check=_check_turned_back_at_the_end)
     return [
         *plans_at_start(name, asked.context, scopes=scopes),
         *plans(name, asked.context, forward, scopes=scopes, directions=["do"]),
         *plans(back_name, asked.context, back, scopes=scopes, directions=["undo"]),
     ]
+
+
+def _check_completed(loaded: Any) -> None:
+    if loaded.row.status != "completed":
+        raise UnfitError(_wrong_end(loaded))
+
+
+def _check_turned_back_at_the_end(loaded: Any) -> None:
+    if (loaded.row.error or {}).get("step_id") != turned_back.REFUSAL:
+        raise UnfitError(_wrong_end(loaded))
+
+
+def _wrong_end(loaded: Any) -> str:
+    error = {"step_id": "no step", "code": "", "message": "no error", **(loaded.row.error or {})}
+    failed = f"{error['step_id']} ended it with {error['code']} {error['message']}"
+    return f"{loaded.row.saga_name} ends {loaded.row.status} though nobody dies: {failed}"
 
 
 if __name__ == "__main__":

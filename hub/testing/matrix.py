@@ -54,8 +54,12 @@ def _leave_alone(execution_id: str) -> None:
     """Most sagas need nobody."""
 
 
+def _any_end(loaded: Any) -> None:
+    """A saga may be made to end in any way."""
+
+
 class UnfitError(Exception):
-    """A saga that waits in vain, or too long, though nobody dies: what kills of it showed would be worth nothing."""
+    """A saga that does not do what it is to do though nobody dies: what kills of it showed would be worth nothing."""
 
 
 class Matrix:
@@ -76,21 +80,23 @@ class Matrix:
         self.rig, self.end_sec, self.read_book, self.nudge = rig, end_sec, read_book, nudge
         self._keeps_book: dict[str, frozenset[str]] = {}
 
-    def passages(self, saga_name: str, context: Mapping[str, Any]) -> list[Passage]:
+    def passages(self, saga_name: str, context: Mapping[str, Any], *, check: Callable[[Any], None] = _any_end) -> list[Passage]:
         """Run the saga twice undisturbed and return what it passed, from its first message on.
 
         The shorter trace counts: where the machine was slow, a sweeper may have passed a point that is not always passed.
-        `UnfitError` if what a step waits for does not come, or a run does not end in time.
+        `UnfitError` if what a step waits for does not come, or a run does not end in time; `check` gets the loaded run and
+        may raise it too.
         """
-        return min((self._trace(saga_name, context) for _ in range(2)), key=len)
+        return min((self._trace(saga_name, context, check) for _ in range(2)), key=len)
 
-    def _trace(self, saga_name: str, context: Mapping[str, Any]) -> list[Passage]:
+    def _trace(self, saga_name: str, context: Mapping[str, Any], check: Callable[[Any], None]) -> list[Passage]:
         run = self._accept(Plan(saga_name=saga_name, context=context, passage=_NOWHERE, scope="process"), trace=True)
         try:
             wait_until(lambda: self._has_ended(run), timeout_sec=self.end_sec, what=f"end of {saga_name} without any kill")
         except TimeoutError as exc:
             raise UnfitError(f"{exc}; it waits for {', '.join(nudges.waits_of(run.execution_id)) or 'nothing'}") from None
         _check_waits(_loaded(run.execution_id))
+        check(_loaded(run.execution_id))
         self._keeps_book[saga_name] = frozenset(line["step"] for line in self.read_book(run.execution_id) if line["kind"] == "action")
         return passages.read(_trace_of(run.order).read_text(), [step.step_id for step in _loaded(run.execution_id).spec.steps])
 

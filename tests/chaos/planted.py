@@ -1,4 +1,4 @@
-"""Sagas of an imagined shop: two that are right, and two with a bug that only a kill shows."""
+"""Sagas of an imagined shop: some are right, two have a bug that only a kill shows, some never come to their end."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ def undo_twice_if_asked_twice(context: dict[str, Any]) -> None:
     act(context)
 
 
+def raise_always(context: dict[str, Any]) -> dict[str, Any]:
+    raise ValueError("no such shelf")
+
+
 _OPTIONS: dict[str, Any] = {"timeout_sec": 2, "max_retries": 2, "retry_delay_sec": 0.1}
 
 
@@ -53,4 +57,8 @@ waiting_long = SagaDefinition.create(
 )
 waiting_in_vain = SagaDefinition.create(
     "shop_waiting_in_vain", [_step("reserve"), SagaStep(step_id="approve", wait_for="signal:approved", timeout_sec=1)]
+)
+never_past_its_second = SagaDefinition.create("shop_broken", [_step("reserve"), _step("charge", action=raise_always), _step("ship")])
+no_service = SagaDefinition.create(
+    "shop_no_service", [_step("reserve"), SagaStep(step_id="pay", service_name="shop-payments", endpoint="POST /pay", **_OPTIONS)]
 )

@@ -106,6 +106,29 @@ def test_a_saga_that_is_not_given_what_it_waits_for_is_not_called_right(saga_kil
 
 @pytest.mark.parametrize(
     ("saga", "complaint"),
+    [
+        ("never_past_its_second", "shop_broken ends compensated though nobody dies: charge ended it with E11440 ValueError: no such shelf"),
+        ("no_service", "shop_no_service ends compensated though nobody dies: pay ended it with E11020"),
+    ],
+)
+def test_a_saga_that_never_comes_to_its_end_is_not_called_right(saga_kill_matrix, saga, complaint):
+    with pytest.raises(RuntimeError, match=complaint):
+        saga_kill_matrix(f"tests.chaos.planted:{saga}", points=["saga.after_commit"], end_sec=30)
+
+
+@pytest.mark.parametrize("saga", ["tests.chaos.planted:nosuch", "tests.chaos.nosuch:right", "tests.chaos.planted:Any"])
+def test_a_saga_that_is_not_there_is_one_line(tmp_path, saga):
+    command = [sys.executable, "-m", "hub.testing", saga, "--dir", str(tmp_path)]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50)
+
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.startswith(f"{saga} cannot be loaded")
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("saga", "complaint"),
     [("undo_not_idempotent", "reserve was undone 2 times under"), ("no_key", "charge was done 2 times under")],
 )
 def test_the_tool_finds_a_planted_bug(saga_kill_matrix, saga, complaint):
