@@ -18,7 +18,7 @@ from django.db import connection
 from hub.embedded import free_port
 from hub.errors import ErrorCode, IntegrationError
 
-STATE = ("hub.sqlite3*", "redis", "demo", "log", "static", "flower*", "run.json")
+STATE = ("hub.sqlite3*", "redis", "redis_port", "demo", "log", "static", "flower*", "run.json")
 """What `--reset` removes from `var/`; a database elsewhere is never touched."""
 ADMIN_NAME = "admin"
 
@@ -52,6 +52,14 @@ def demo_ports(path: Path, names: Iterable[str]) -> dict[str, int]:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(ports))
     return ports
+
+
+def kept_port(path: Path) -> int:
+    """Return the port of the last run if it is still free, else any free one: a layer finds Redis again where it was."""
+    kept = path.read_text().strip() if path.exists() else ""
+    port = int(kept) if kept.isdecimal() and is_free(int(kept)) else free_port()
+    path.write_text(str(port))
+    return port
 
 
 def require_redis(url: str) -> None:

@@ -93,7 +93,7 @@ class Up:
         return plan.Site(
             base_dir=BASE_DIR,
             var_dir=self._var_dir,
-            redis_url=self._hub.redis_url or f"redis://127.0.0.1:{embedded.free_port()}/0",
+            redis_url=self._hub.redis_url or f"redis://127.0.0.1:{startup.kept_port(self._var_dir / 'redis_port')}/0",
             database_url=self._hub.resolved_database_url(),
             web_port=startup.choose_port(self._options.port, 8000),
             flower_port=startup.choose_port(None, 5555),

@@ -91,6 +91,17 @@ def test_a_demo_service_keeps_its_port_unless_somebody_took_it(tmp_path, taken_p
     assert later["models"] != taken_port
 
 
+def test_redis_keeps_its_port_unless_somebody_took_it(tmp_path, taken_port):
+    path = tmp_path / "redis_port"
+    first = startup.kept_port(path)
+
+    assert startup.kept_port(path) == first
+    path.write_text(str(taken_port))
+    assert startup.kept_port(path) != taken_port
+    path.write_text("nonsense")
+    assert startup.is_free(startup.kept_port(path))
+
+
 @pytest.mark.django_db
 def test_an_administrator_is_made_once(client):
     name, password = startup.ensure_admin()
