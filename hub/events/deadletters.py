@@ -48,7 +48,7 @@ def _group(row: dict[str, Any], sample: DeadLetter) -> Group:
         fingerprint=row["fingerprint"],
         subscription=sample.subscription.name,
         count=row["count"],
-        first_at=row["first"],
+        first_at=min(row["first"], row["last"]),  # a row is written a moment after the failure that it tells of
         last_at=row["last"],
         sample_id=sample.pk,
         error=sample.error,

@@ -39,6 +39,17 @@ def test_letters_of_one_cause_are_one_group(letters):
     assert group.sample_id == letters[0].pk
 
 
+def test_a_group_of_one_does_not_begin_after_its_end():
+    subscribed(max_attempts=1)
+    publish()
+    relay_round()
+    fail_until_dead()
+
+    [group] = deadletters.groups()
+
+    assert group.first_at <= group.last_at
+
+
 def test_a_replayed_letter_is_delivered_again_and_then_resolved(letters):
     deadletters.replay(letters[0].pk, by="ann")
     send_again(seconds=1)
