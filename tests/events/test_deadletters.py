@@ -273,6 +273,13 @@ def test_the_command_lists_shows_and_decides(letters):
     assert call("list").strip() == "none"
 
 
+def test_the_help_says_that_a_dry_run_delivers(capsys):
+    with pytest.raises(SystemExit):
+        call("replay-group", "--help")
+
+    assert "really replay one" in capsys.readouterr().out
+
+
 def test_the_command_says_what_is_wrong(letters):
     with pytest.raises(CommandError, match="E11123"):
         call("replay", "999999")

@@ -62,7 +62,7 @@ def list_dead_letter_groups(request: HttpRequest) -> dict[str, Any]:
 
 @operation(router, "POST", "/dead-letters/groups/{fingerprint}/replay", Scope.EVENTS_OPERATE, status=202)
 def replay_dead_letter_group(request: HttpRequest, fingerprint: str, body: GroupReplay = GroupReplay()) -> dict[str, Any]:  # noqa: B008
-    """Replay all of one cause at a rate; the first that fails again stops it."""
+    """Replay all of one cause at a rate; the first that fails again stops it. `dry_run` really replays one, the oldest."""
     run = replays.start(fingerprint, by=actor(request), rate_per_sec=body.rate_per_sec, dry_run=body.dry_run)
     return {"run": run.pk, "fingerprint": run.fingerprint, "letters": run.limit, "rate_per_sec": run.rate_per_sec}
 

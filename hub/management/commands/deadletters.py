@@ -37,7 +37,7 @@ class Command(HubCommand):
         group = commands.add_parser("replay-group", help="replay all of one cause; the first that fails again stops it")
         group.add_argument("fingerprint")
         group.add_argument("--rate", type=float, default=5.0, help="letters per second")
-        group.add_argument("--dry-run", action="store_true", help="replay only one")
+        group.add_argument("--dry-run", action="store_true", help="really replay one, the oldest, to see what happens")
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = getattr(self, f"_{options['command'].replace('-', '_')}")(options)
