@@ -132,6 +132,15 @@ def test_a_redis_that_is_away_is_a_trouble_since_it_was_lost(viewer, settings):
     workers.connection.cache_clear()
 
 
+def test_a_parked_saga_failed_today_and_did_not_turn_back(viewer):
+    run = parked_saga()
+
+    (failed,) = [trouble for trouble in overview(viewer).context["troubles"] if trouble.kind == "failed-today"]
+
+    assert failed.title == "Sagas that failed today"
+    assert [item.name for item in failed.items] == [str(run)]
+
+
 def test_a_saga_that_put_itself_right_is_told_without_alarm(viewer):
     SagaExecution.objects.filter(pk=failed_saga().pk).update(status="compensated")
 

@@ -56,7 +56,7 @@ class Trouble:
 
     @property
     def is_urgent(self) -> bool:
-        """Tell whether somebody should act: a saga that turned back has put itself right, and is only worth knowing."""
+        """Tell whether somebody should act: a saga that failed has ended, or is named before as one that needs an operator."""
         return self.kind != "failed-today"
 
     @property
@@ -80,7 +80,7 @@ def _stuck() -> Iterator[Trouble]:
 
 
 def _failed_today() -> Iterator[Trouble]:
-    yield _sagas("failed-today", "Sagas that turned back today")
+    yield _sagas("failed-today", "Sagas that failed today")
 
 
 def _sagas(preset: str, title: str) -> Trouble:
