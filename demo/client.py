@@ -1,4 +1,4 @@
-"""Use the hub with nothing but Celery and the broker's address:  python demo/client.py redis://127.0.0.1:6379/0"""
+"""Use the hub with nothing but Celery and the broker's address:  .venv/bin/python demo/client.py redis://127.0.0.1:6379/0"""
 # ruff: noqa: T201
 
 import sys
