@@ -1,4 +1,4 @@
-"""A saga as it is, made to turn back after its last step."""
+"""A saga as it is, made to turn back after its last step, or before its pivot."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ def load(reference: str) -> SagaDefinition:
 
 
 def turned_back(saga: SagaDefinition) -> SagaDefinition:
-    """Return the saga with a last step that refuses: all of its own steps happen, and all are undone."""
-    steps = [*saga.steps, SagaStep(step_id=REFUSAL, action=refuse)]
+    """Return the saga with a last step that refuses: all of its own steps happen, and all are undone.
+
+    From its pivot on a saga only goes forward: there the refusal stands in the pivot's place.
+    """
+    pivot = next((index for index, step in enumerate(saga.steps) if step.kind == "pivot"), len(saga.steps))
+    steps = [*saga.steps[:pivot], SagaStep(step_id=REFUSAL, action=refuse)]
     return SagaDefinition.create(f"{saga.saga_name}{SUFFIX}", steps, timeout_sec=saga.timeout_sec)

@@ -39,6 +39,10 @@ def _step(name: str, **other: Any) -> SagaStep:
 
 
 right = SagaDefinition.create("shop_right", [_step("reserve"), _step("charge"), _step("ship")])
+with_a_pivot = SagaDefinition.create(
+    "shop_pivot",
+    [_step("reserve"), _step("charge", kind="pivot", compensation=None), _step("ship", kind="retriable", compensation=None)],
+)
 undo_not_idempotent = SagaDefinition.create(
     "shop_undo", [_step("reserve", compensation=undo_twice_if_asked_twice), _step("charge"), _step("ship")]
 )

@@ -82,6 +82,13 @@ def test_a_saga_that_is_right_survives_the_tool(saga_kill_matrix):
     assert len(report.cases) == 18
 
 
+def test_a_saga_with_a_pivot_is_undone_up_to_it(saga_kill_matrix):
+    report = saga_kill_matrix("tests.chaos.planted:with_a_pivot", points=["call.after"])
+
+    assert report.ok, report
+    assert {case.status for case in report.cases} == {"completed", "compensated"}
+
+
 def test_a_saga_that_waits_for_the_world_is_given_what_it_waits_for(saga_kill_matrix):
     given = {"signals": {"approved": {"by": "ann"}}, "events": {"shop.paid": {"sum": 7}}}
 
