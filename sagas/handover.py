@@ -6,6 +6,7 @@ looks by itself in case that message is lost.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery.result import AsyncResult
@@ -20,8 +21,8 @@ from sagas.engine import Next
 from sagas.states import Direction
 
 
-def begin(execution_id: str, index: int, direction: Direction) -> Next:
-    """Claim a step that others carry out, and ask them to."""
+def begin(execution_id: str, index: int, direction: Direction, functions: Mapping[str, Callable[..., Any]] | None = None) -> Next:
+    """Claim a step that others carry out, and ask them to. `functions` are closures of this process, as for `engine.verified`."""
     loaded = store.load(execution_id)
     call = loaded.spec.steps[index].call(direction)
     if call is None or not claims.is_turn(loaded, index, direction):
@@ -34,7 +35,7 @@ def begin(execution_id: str, index: int, direction: Direction) -> Next:
     if attempt is None:
         return Next.STOP
     with attempt.span() as say_outcome:
-        known = engine.verified(attempt)
+        known = engine.verified(attempt, functions)
         ended = known or (children.ask(attempt) if call.kind == "saga" else _send(attempt))
         if ended is not None:
             say_outcome(ended)

@@ -89,7 +89,7 @@ async def _run(loaded: Loaded, index: int, direction: Direction, functions: Mapp
     """Run one step and return whether it was its turn; one that others carry out is waited for."""
     execution_id = str(loaded.row.pk)
     if chain.is_handed_over(loaded.spec.steps[index], direction):
-        await in_thread(handover.begin, execution_id, index, direction)
+        await in_waiting_thread(handover.begin, execution_id, index, direction, functions)
         return False
     attempt = await in_thread(_claim, execution_id, index, direction)
     if attempt is None:

@@ -11,7 +11,7 @@ from django.db import OperationalError
 
 from hub import Refused, SagaDefinition, SagaStep
 from hub.aio import in_thread
-from sagas import beats, catalog, claims, engine, events, local, store
+from sagas import beats, catalog, claims, engine, events, local, roster, store
 from sagas.accept import Request, accept
 from sagas.face import SagaOrchestrator
 from sagas.models import SagaExecution
@@ -260,3 +260,14 @@ def serve_child(execution_id):
     child = wait_until(lambda: SagaExecution.objects.filter(parent=execution_id).first(), what="a child")
     for index in range(2):
         engine.perform(str(child.pk), index, Direction.DO)
+
+
+def test_a_layers_step_in_doubt_asks_the_closure_that_verifies_it(monkeypatch, settings, no_worker):
+    monkeypatch.setattr(roster, "missing", lambda *_: None)
+    settings.HUB = settings.HUB.model_copy(update={"saga_lease_grace_sec": 0.2})
+    layer = {"task": "l99.reserve", "compensation_task": "l99.release", "queue": "nobody", "timeout_sec": 0.5, "retry_delay_sec": 0.1}
+    steps = [SagaStep(step_id="here", action=lambda _: {}), SagaStep(step_id="tools", verify=lambda _: "happened", **layer)]
+
+    found = execute(SagaDefinition.create("asks_here", steps), {})
+
+    assert (found.status, found.error) == (SagaStatus.COMPLETED, None)
