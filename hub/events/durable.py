@@ -71,7 +71,12 @@ class DurableConsumer:
                     done.append(left[0].pk)
                 del left[0]
         finally:
-            await asyncio.shield(in_thread(_finish, done, left))
+            finishing = asyncio.ensure_future(in_thread(_finish, done, left))
+            try:
+                await asyncio.shield(finishing)
+            except asyncio.CancelledError:
+                await finishing  # who closes is to find it written
+                raise
 
     async def _succeeds(self, row: Delivery) -> bool:
         self.received += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 import time
 from collections import Counter
 
@@ -178,6 +179,29 @@ def test_what_a_process_claimed_while_it_was_closed_waits_for_the_next_at_once()
 
     assert Delivery.objects.filter(status="delivered").count() <= len(got)
     assert set(Delivery.objects.values_list("attempts", flat=True)) <= {0, 1}
+
+
+def test_what_was_handled_is_written_down_before_close_returns(monkeypatch):
+    subscriptions.subscribe("l05.agents", "agent.*", HandlerTarget(handler="l05.agents"))
+    bus.publish_many([EventMessage.create("agent.created", "created", {})])
+    relay_round()
+    finish, begun = durable._finish, threading.Event()
+
+    def finish_slowly(done, left):
+        begun.set()
+        time.sleep(0.3)
+        finish(done, left)
+
+    monkeypatch.setattr(durable, "_finish", finish_slowly)
+
+    async def come_and_go():
+        consumer = DurableConsumer("l05.agents", lambda _: None)
+        while not begun.is_set():
+            await asyncio.sleep(0.005)
+        await consumer.close()
+        return await in_thread(lambda: Delivery.objects.get().status)
+
+    assert asyncio.run(asyncio.wait_for(come_and_go(), 20)) == "delivered"
 
 
 @pytest.mark.parametrize("break_it", [lambda: subscriptions.unsubscribe("l05.agents"), lambda: Event.objects.update(body={"no": "event"})])
