@@ -210,7 +210,7 @@ def held(draft: Draft, event: events.Held) -> str:
 def _hold_undo(draft: Draft, event: events.Held) -> None:
     step = draft.run.steps[event.step]
     since = (step.undo_error or {}).get("held_since") or event.now
-    error = {"code": "E11440", "message": f"not tried: {event.reason}", "held_since": since}
+    error = {"code": "E11443", "message": f"not tried: {event.reason}", "held_since": since}
     draft.set_step(event.step, lease_until=None, due_at=event.until, undo_attempts=step.undo_attempts - 1, undo_error=error)
     if event.now - since >= MAX_HELD_SEC:
         draft.move_step(event.step, StepStatus.COMPENSATION_FAILED, words(error))

@@ -120,7 +120,7 @@ def test_an_undo_that_is_held_says_so_since_when():
         story.passes(5)
 
     assert (story.run.blocked_at, story.run.blocked_reason) == (began, "circuit open")
-    assert story.run.steps[1].undo_error == {"code": "E11440", "message": "not tried: circuit open", "held_since": began}
+    assert story.run.steps[1].undo_error == {"code": "E11443", "message": "not tried: circuit open", "held_since": began}
     assert story.run.steps[1].undo_attempts == 0
 
 
