@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from hub.embedded import free_port, start_redis
+from hub.management.arguments import whole
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BAD = ("/drip", "/drip-headers", "/hang", "/reset", "/close", "/huge", "/endless", "/bomb")
@@ -30,7 +31,7 @@ BAD_SEC = 2.0
 def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.routing.measure")
-    parser.add_argument("--rounds", type=int, default=30, help="of 20 calls of each kind")
+    parser.add_argument("--rounds", type=whole(2), default=30, help="of 20 calls of each kind")
     parser.add_argument("--database", default="", help="an empty Postgres to use; SQLite if not given")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hub-measure-") as scratch, contextlib.ExitStack() as stack:
