@@ -20,7 +20,10 @@ WAIT_SEC = 60.0
 
 def check() -> None:
     """Compare the applied migrations with those of the code; E11933, E11940."""
-    pending = _pending()
+    _refuse(_pending())
+
+
+def _refuse(pending: list[str]) -> None:
     if pending:
         raise IntegrationError(
             ErrorCode.MIGRATIONS_PENDING,
@@ -34,10 +37,11 @@ def bring_up_to_date() -> None:
 
     Of several processes that start at once one does it, and the others wait: each would else make the same tables.
     """
-    if connection.vendor == "sqlite" and _pending():
-        with _alone(Path(f"{connection.settings_dict['NAME']}.migrating")), _said():
-            call_command("migrate", verbosity=0, interactive=False)
-    check()
+    pending = _pending()
+    if not pending or connection.vendor != "sqlite":
+        return _refuse(pending)
+    with _alone(Path(f"{connection.settings_dict['NAME']}.migrating")), _said():
+        call_command("migrate", verbosity=0, interactive=False)
 
 
 def _pending() -> list[str]:
