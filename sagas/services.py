@@ -224,7 +224,7 @@ def signal(execution_id: str, name: str, payload: Any = None, *, actor: str = ""
     loaded = store.load(identifier(execution_id))
     if loaded.run.status in (*ACTIVE, SagaStatus.NEEDS_OPERATOR):  # of one that has ended it is said that it takes none
         _check_awaited(loaded.spec, f"signal:{name}")
-    return _give(execution_id, events.Signal(name=f"signal:{name}", now=clock.now(), payload=payload), actor)
+    return _give(execution_id, events.Signal(name=f"signal:{name}", now=clock.now(), payload=payload), actor, loaded)
 
 
 def _check_awaited(spec: SagaSpec, name: str) -> None:
@@ -234,9 +234,9 @@ def _check_awaited(spec: SagaSpec, name: str) -> None:
         raise IntegrationError(ErrorCode.STEP_REFERENCE_UNKNOWN, f"no step of {spec.saga_name} waits for {name} ({has})")
 
 
-def _give(execution_id: str, event: events.Signal, actor: str = "") -> dict[str, Any]:
+def _give(execution_id: str, event: events.Signal, actor: str = "", loaded: store.Loaded | None = None) -> dict[str, Any]:
     crash_point("signal.before", execution_id)
-    answer = _ask(execution_id, event, actor)
+    answer = _ask(execution_id, event, actor, loaded)
     crash_point("signal.after", execution_id)
     return answer
 
@@ -312,8 +312,8 @@ def _check_operable(loaded: store.Loaded, reason: str) -> None:
         )
 
 
-def _ask(execution_id: str, event: events.Event, actor: str) -> dict[str, Any]:
-    applied = store.dispatch(identifier(execution_id), event, actor=actor)
+def _ask(execution_id: str, event: events.Event, actor: str, loaded: store.Loaded | None = None) -> dict[str, Any]:
+    applied = store.dispatch(identifier(execution_id), event, actor=actor, loaded=loaded)
     if not applied.ignored:
         aftermath.moved(applied)
     chain.send_rest(str(applied.row.pk), applied.spec, applied.run, now=clock.now())
