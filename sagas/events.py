@@ -156,6 +156,8 @@ class Signal:
     payload: Any = None
     keep: bool = True
     """Keep it for a step that will wait later (signals); else it only wakes one that waits now (events)."""
+    event_id: str = ""
+    """Of an event on the bus: a run takes it once, however often it is delivered."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

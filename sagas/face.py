@@ -9,7 +9,7 @@ from typing import Any
 
 from hub.aio import in_thread
 from hub.errors import ErrorCode, IntegrationError
-from sagas import beats, catalog, local, services
+from sagas import beats, catalog, local, services, signals
 from sagas.accept import Request, accept
 from sagas.definitions import SagaDefinition
 from sagas.models import SagaTransition
@@ -109,7 +109,7 @@ class SagaOrchestrator:
 
     async def signal(self, execution_id: str, name: str, payload: Any = None) -> dict[str, Any]:
         """Give a run a signal that a step of it waits for, or will wait for."""
-        return await in_thread(services.signal, execution_id, name, payload)
+        return await in_thread(signals.give, execution_id, name, payload)
 
     async def cancel_execution(self, execution_id: str, reason: str = "") -> dict[str, Any]:
         """Turn a run back: no new step, then everything is undone. E11425 when it has ended."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -10,20 +9,16 @@ from typing import Any
 from django.conf import settings
 
 from hub import pruning
-from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
-from hub.partial import given
 from sagas import aftermath, catalog, chain, clock, entrance, events, plan, preflight, store
 from sagas.accept import Request, accept, check_arguments
-from sagas.models import SagaExecution, SagaStepExecution, SagaVersion
+from sagas.models import SagaExecution, SagaVersion
 from sagas.spec import SagaSpec
 from sagas.states import ACTIVE, DONE, FINAL, RunState, SagaStatus, StepStatus
 
-_SIGNAL = re.compile(r"^[A-Za-z0-9_.-]{1,100}$")
 PAGE = 100
 MAX_REASON_BYTES = 65_536
-WOKEN_AT_ONCE = 1_000
 _FINAL = [status.value for status in FINAL]
 
 
@@ -120,7 +115,7 @@ def cancel(execution_id: str, *, reason: str = "", actor: str = "") -> dict[str,
     """
     if reason:
         _check_reason(reason)
-    return _ask(execution_id, events.Cancel(now=clock.now(), reason=reason or "no reason given"), actor)
+    return ask(execution_id, events.Cancel(now=clock.now(), reason=reason or "no reason given"), actor)
 
 
 def retry(execution_id: str, *, reason: str, actor: str = "") -> dict[str, Any]:
@@ -132,14 +127,14 @@ def retry(execution_id: str, *, reason: str, actor: str = "") -> dict[str, Any]:
     loaded = store.load(identifier(execution_id))
     _check_operable(loaded, reason)
     now = clock.now()
-    return _ask(execution_id, events.Retry(now=now, reason=reason, deadline_at=now + loaded.spec.timeout_sec), actor)
+    return ask(execution_id, events.Retry(now=now, reason=reason, deadline_at=now + loaded.spec.timeout_sec), actor)
 
 
 def compensate(execution_id: str, *, reason: str, actor: str = "") -> dict[str, Any]:
     """Undo a failed or parked run now. Errors as for `retry`."""
     loaded = store.load(identifier(execution_id))
     _check_operable(loaded, reason)
-    return _ask(execution_id, events.Compensate(now=clock.now(), reason=reason), actor)
+    return ask(execution_id, events.Compensate(now=clock.now(), reason=reason), actor)
 
 
 def skip(execution_id: str, step_id: str, *, reason: str, actor: str = "") -> dict[str, Any]:
@@ -148,7 +143,7 @@ def skip(execution_id: str, step_id: str, *, reason: str, actor: str = "") -> di
     _check_operable(loaded, reason)
     now = clock.now()
     index = _index(loaded.spec, step_id)
-    return _ask(execution_id, events.Skip(step=index, now=now, reason=reason, deadline_at=now + loaded.spec.timeout_sec), actor)
+    return ask(execution_id, events.Skip(step=index, now=now, reason=reason, deadline_at=now + loaded.spec.timeout_sec), actor)
 
 
 def resolve(execution_id: str, outcome: str, *, reason: str, actor: str = "") -> dict[str, Any]:
@@ -156,7 +151,7 @@ def resolve(execution_id: str, outcome: str, *, reason: str, actor: str = "") ->
     _check_reason(reason)
     if outcome not in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED):
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"outcome {ascii(outcome)[:80]} must be completed or compensated")
-    return _ask(execution_id, events.Resolve(now=clock.now(), reason=reason, outcome=SagaStatus(outcome)), actor)
+    return ask(execution_id, events.Resolve(now=clock.now(), reason=reason, outcome=SagaStatus(outcome)), actor)
 
 
 def rerun(execution_id: str, from_step: str, *, reason: str, changes: dict[str, Any] | None = None, actor: str = "") -> dict[str, Any]:
@@ -211,75 +206,6 @@ def _check_turns_back(loaded: store.Loaded) -> None:
         )
 
 
-def signal(execution_id: str, name: str, payload: Any = None, *, actor: str = "") -> dict[str, Any]:
-    """Give a run a signal that a step waits for, or will wait for; its payload is merged into the context.
-
-    Errors: E11423, E11908, E11425 when the run has ended, E11902 for a bad name, E11412 for one that no step waits for,
-    E11905, E11906, E11461 for the payload.
-    """
-    if not isinstance(name, str) or not _SIGNAL.match(name):
-        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"signal name {ascii(name)[:80]} must match {_SIGNAL.pattern}")
-    most = settings.HUB.saga_max_context_bytes
-    check_json(payload, what="payload", max_bytes=most, too_large=ErrorCode.SAGA_CONTEXT_TOO_LARGE)
-    loaded = store.load(identifier(execution_id))
-    if loaded.run.status in (*ACTIVE, SagaStatus.NEEDS_OPERATOR):  # of one that has ended it is said that it takes none
-        _check_awaited(loaded.spec, f"signal:{name}")
-    return _give(execution_id, events.Signal(name=f"signal:{name}", now=clock.now(), payload=payload), actor, loaded)
-
-
-def _check_awaited(spec: SagaSpec, name: str) -> None:
-    known = [step.do.target for step in spec.steps if step.do.target.startswith("signal:")]
-    if name not in known:
-        has = f"it has: {', '.join(known)}" if known else "it waits for none"
-        raise IntegrationError(ErrorCode.STEP_REFERENCE_UNKNOWN, f"no step of {spec.saga_name} waits for {name} ({has})")
-
-
-def _give(execution_id: str, event: events.Signal, actor: str = "", loaded: store.Loaded | None = None) -> dict[str, Any]:
-    crash_point("signal.before", execution_id)
-    answer = _ask(execution_id, event, actor, loaded)
-    crash_point("signal.after", execution_id)
-    return answer
-
-
-def event_came(topic: str, payload: Any, *, correlation_id: str | None = None) -> int:
-    """Wake the runs that wait for an event on this topic, and return how many those were.
-
-    With the correlation id of a run that waits for this event at some time, only runs of that id: also when it comes again
-    and they wait no more. What one run did not take is raised when all were told, so that the event is delivered again.
-    """
-    name = f"event:{topic}"
-    waiting = SagaStepExecution.objects.filter(given("waiting_for", name)).order_by("pk")
-    if correlation_id and waiting.exists() and _is_for_runs_of(correlation_id, name):
-        waiting = waiting.filter(execution__correlation_id=correlation_id)
-    told, last, failure = 0, 0, None
-    while page := list(waiting.filter(pk__gt=last).values_list("pk", "execution_id")[:WOKEN_AT_ONCE]):
-        outcomes = [_wake(str(execution_id), name, payload) for _, execution_id in page]
-        failure = next(filter(None, outcomes), failure)
-        told, last = told + len(page), page[-1][0]
-    if failure is not None:
-        raise failure
-    return told
-
-
-def _wake(execution_id: str, name: str, payload: Any) -> IntegrationError | None:
-    try:
-        _give(execution_id, events.Signal(name=name, now=clock.now(), payload=payload, keep=False))
-    except IntegrationError as exc:
-        # The first two: it ended, or is gone, between the look and the word.
-        return None if exc.code in (ErrorCode.TRANSITION_ILLEGAL, ErrorCode.EXECUTION_NOT_FOUND) else exc
-    return None
-
-
-def _is_for_runs_of(correlation_id: str, name: str) -> bool:
-    """Tell whether a run of that correlation id waits, waited or will wait for this event."""
-    listening = [pk for pk, snapshot in SagaVersion.objects.values_list("pk", "snapshot") if _awaits(snapshot, name)]
-    return SagaExecution.objects.filter(correlation_id=correlation_id, definition_id__in=listening).exists()
-
-
-def _awaits(snapshot: dict[str, Any], name: str) -> bool:
-    return any(step["do"]["target"] == name for step in snapshot["steps"])
-
-
 def _index(spec: SagaSpec, step_id: str) -> int:
     for index, step in enumerate(spec.steps):
         if step.step_id == step_id:
@@ -312,7 +238,8 @@ def _check_operable(loaded: store.Loaded, reason: str) -> None:
         )
 
 
-def _ask(execution_id: str, event: events.Event, actor: str, loaded: store.Loaded | None = None) -> dict[str, Any]:
+def ask(execution_id: str, event: events.Event, actor: str = "", loaded: store.Loaded | None = None) -> dict[str, Any]:
+    """Let something happen to a run and send on what follows; return ``{execution_id, status}``. Errors: E11423, E11908, E11425, E11426."""
     applied = store.dispatch(identifier(execution_id), event, actor=actor, loaded=loaded)
     if not applied.ignored:
         aftermath.moved(applied)

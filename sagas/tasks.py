@@ -8,7 +8,7 @@ from celery import Task, shared_task
 
 from hub.crashpoints import crash_point
 from hub.public_task import PublicTask
-from sagas import chain, children, engine, handover, recovery, services
+from sagas import chain, children, engine, handover, recovery, services, signals
 from sagas.engine import Next
 from sagas.states import Direction
 
@@ -49,7 +49,7 @@ def cancel(execution_id: str, reason: str = "") -> dict[str, Any]:
 
 @shared_task(name="hub.sagas.signal", base=PublicTask)
 def signal(execution_id: str, name: str, payload: Any = None) -> dict[str, Any]:
-    return services.signal(execution_id, name, payload)
+    return signals.give(execution_id, name, payload)
 
 
 @shared_task(name="hub.sagas.step", bind=True, throws=(SagaTurnedBack,))

@@ -38,15 +38,26 @@ def _begin(draft: Draft, index: int, now: float) -> None:
     draft.move_step(index, StepStatus.WAITING, step.do.target, due_at=due, waiting_for=wanted, started_seq=draft.run.started)
     draft.set(started=draft.run.started + 1)
     if wanted in draft.run.signals:
-        _end(draft, index, draft.run.signals[wanted])
+        _end(draft, index, _take(draft, wanted))
     elif draft.run.status is not SagaStatus.WAITING:
         draft.move_run(SagaStatus.WAITING, f"waits for {step.do.target}")
+
+
+def _take(draft: Draft, wanted: str) -> Any:
+    """Return what was kept. An event that was ends one wait; a signal is waited for by one step alone."""
+    kept = dict(draft.run.signals)
+    payload = kept.pop(wanted)
+    if wanted.startswith("event:"):
+        draft.set(signals=kept)
+    return payload
 
 
 def signal(draft: Draft, event: events.Signal) -> str:
     """End the wait for this signal, or keep the signal for a step that will wait for it; the first of a name counts."""
     if draft.run.status not in (*ACTIVE, SagaStatus.NEEDS_OPERATOR):
         raise IllegalMove(f"a {draft.run.status} saga takes no signals")
+    if event.event_id and _mark(event) in draft.run.signals:
+        return "that event was taken already"
     waiting = [i for i, step in enumerate(draft.run.steps) if step.waiting_for == event.name]
     if not waiting and not event.keep:
         return "nothing waits for it"
@@ -54,7 +65,19 @@ def signal(draft: Draft, event: events.Signal) -> str:
         return _keep(draft, event)
     for index in waiting:
         _end(draft, index, event.payload)
+    _remember(draft, event)
     return ""
+
+
+def _mark(event: events.Signal) -> str:
+    return f"taken:{event.event_id}"
+
+
+def _remember(draft: Draft, event: events.Signal) -> None:
+    """Note that an event was taken, where another step will wait for its topic: it may be delivered again."""
+    steps = zip(draft.spec.steps, draft.run.steps, strict=True)
+    if event.event_id and any(step.do.target == event.name and state.status not in DONE for step, state in steps):
+        draft.set(signals={**draft.run.signals, _mark(event): None})
 
 
 def _keep(draft: Draft, event: events.Signal) -> str:
@@ -64,6 +87,7 @@ def _keep(draft: Draft, event: events.Signal) -> str:
     if len(draft.run.signals) >= MAX_SIGNALS:
         raise IllegalMove(f"a saga keeps at most {MAX_SIGNALS} signals")
     draft.set(signals={**draft.run.signals, event.name: event.payload})
+    _remember(draft, event)
     return ""
 
 

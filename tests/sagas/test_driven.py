@@ -7,8 +7,9 @@ import pytest
 from hub import SagaDefinition, SagaStep
 from hub.circuits import fleet
 from hub.errors import CircuitOpen, ErrorCode, IntegrationError
+from hub.events.messages import EventMessage
 from registry_app import lookup, maintenance
-from sagas import calls, claims, engine, recovery, roster, services, store
+from sagas import calls, claims, engine, event_handlers, recovery, roster, services, signals, store
 from sagas.models import SagaExecution, SagaLock, SagaTransition
 from sagas.states import Direction
 from tests.registry import samples
@@ -117,16 +118,29 @@ def test_an_event_of_a_large_batch_wakes_no_run_of_others():
     for _ in range(services.PAGE):
         started("three_steps", correlation_id="batch-1")
 
-    services.event_came("agent.created", {"agent_id": "of batch-1"}, correlation_id="batch-1")
+    signals.event_came("agent.created", {"agent_id": "of batch-1"}, correlation_id="batch-1")
 
     assert [services.status(execution_id)["context"].get("agent_id") for execution_id in (mine, other)] == ["of batch-1", None]
+
+
+def test_an_event_that_the_bus_delivers_twice_ends_one_wait():
+    steps = [SagaStep(step_id=name, wait_for="event:order.paid") for name in ("first", "second")]
+    execution_id = started(SagaDefinition.create("paid_in_parts", steps).spec())
+    look(execution_id)
+    event = EventMessage.create("order.paid", "paid", {"part": 1})
+
+    for delivered in (event, event, EventMessage.create("order.paid", "paid", {"part": 2})):
+        event_handlers.event_came(delivered)
+
+    found = services.status(execution_id)
+    assert (found["status"], [step["output"] for step in found["steps"]]) == ("completed", [{"part": 1}, {"part": 2}])
 
 
 def test_an_event_that_comes_while_a_run_stands_before_an_operator_is_kept():
     execution_id = started("delivered", {"plan": {"ship": "fail"}})
     assert drive(execution_id)["status"] == "needs_operator"
 
-    services.event_came("agent.created", {"agent_id": "agent-7"})
+    signals.event_came("agent.created", {"agent_id": "agent-7"})
     SagaExecution.objects.filter(pk=execution_id).update(input={"plan": {}})
     services.retry(execution_id, reason="the carrier is back")
 
@@ -194,7 +208,7 @@ def test_a_signal_that_nothing_waits_for_is_refused_by_name():
     execution_id = started("approval")
 
     with pytest.raises(IntegrationError, match=r"^E11412: no step of approval waits for signal:aproved \(it has: signal:approved\)"):
-        services.signal(execution_id, "aproved")
+        signals.give(execution_id, "aproved")
 
 
 # --- who is away --------------------------------------------------------------------------------------------------------

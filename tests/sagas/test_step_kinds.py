@@ -13,7 +13,7 @@ from django.utils import timezone
 from hub import EventMessage, guarded
 from hub.errors import ErrorCode, IntegrationError
 from hub.events import bus
-from sagas import aftermath, brake, catalog, children, claims, clock, engine, locks, services, store
+from sagas import aftermath, brake, catalog, children, claims, clock, engine, locks, services, signals, store
 from sagas.accept import Request, accept
 from sagas.models import SagaExecution, SagaLock, SagaTransition, UndoSlot
 from sagas.states import Direction, StepState, StepStatus
@@ -39,7 +39,7 @@ def test_a_signal_ends_the_wait_and_brings_its_payload_into_the_context(worker, 
     execution_id = services.start("approval", {})["execution_id"]
     waits(execution_id)
 
-    services.signal(execution_id, "approved", {"by": "ann"})
+    signals.give(execution_id, "approved", {"by": "ann"})
 
     found = ended(execution_id)
     assert found["status"] == "completed"
@@ -50,7 +50,7 @@ def test_a_signal_ends_the_wait_and_brings_its_payload_into_the_context(worker, 
 def test_a_signal_that_comes_early_is_kept(worker, sweeper):
     execution_id = services.start("approval", {"plan": {"a": "slow"}})["execution_id"]
 
-    services.signal(execution_id, "approved", {"by": "ann"})
+    signals.give(execution_id, "approved", {"by": "ann"})
 
     assert ended(execution_id)["context"]["by"] == "ann"
 
@@ -58,8 +58,8 @@ def test_a_signal_that_comes_early_is_kept(worker, sweeper):
 def test_the_first_signal_of_a_name_counts(worker, sweeper):
     execution_id = services.start("approval", {"plan": {"a": "slow"}})["execution_id"]
 
-    services.signal(execution_id, "approved", {"by": "ann"})
-    services.signal(execution_id, "approved", {"by": "bob"})
+    signals.give(execution_id, "approved", {"by": "ann"})
+    signals.give(execution_id, "approved", {"by": "bob"})
 
     assert ended(execution_id)["context"]["by"] == "ann"
 
@@ -93,15 +93,15 @@ def test_an_ended_saga_takes_no_signals(worker, sweeper):
     found = run("three_steps")
 
     with pytest.raises(IntegrationError, match=r"^E11425: "):
-        services.signal(found["execution_id"], "approved")
+        signals.give(found["execution_id"], "approved")
 
 
 def test_an_event_wakes_the_runs_that_wait_for_its_topic(worker, sweeper):
     execution_id = services.start("on_event", {})["execution_id"]
     waits(execution_id)
 
-    assert services.event_came("agent.deleted", {"agent_id": "x"}) == 0
-    assert services.event_came("agent.created", {"agent_id": "agent-1"}) == 1
+    assert signals.event_came("agent.deleted", {"agent_id": "x"}) == 0
+    assert signals.event_came("agent.created", {"agent_id": "agent-1"}) == 1
 
     assert ended(execution_id)["context"]["agent_id"] == "agent-1"
 
@@ -111,11 +111,11 @@ def test_an_event_with_a_correlation_id_wakes_only_the_run_that_has_it(worker, s
     second = services.start("on_event", {}, correlation_id="order-2")["execution_id"]
     waits(first), waits(second)
 
-    assert services.event_came("agent.created", {}, correlation_id="order-2") == 1
+    assert signals.event_came("agent.created", {}, correlation_id="order-2") == 1
 
     assert ended(second)["status"] == "completed"
     assert status_of(first) == "waiting"
-    services.event_came("agent.created", {})
+    signals.event_came("agent.created", {})
     ended(first)
 
 
@@ -123,32 +123,32 @@ def test_an_event_that_comes_again_wakes_nobody_in_the_place_of_the_run_it_was_f
     first = services.start("on_event", {}, correlation_id="order-1")["execution_id"]
     second = services.start("on_event", {}, correlation_id="order-2")["execution_id"]
     waits(first), waits(second)
-    services.event_came("agent.created", {"agent_id": "one"}, correlation_id="order-1")
+    signals.event_came("agent.created", {"agent_id": "one"}, correlation_id="order-1")
     ended(first)
 
-    assert services.event_came("agent.created", {"agent_id": "one"}, correlation_id="order-1") == 0
+    assert signals.event_came("agent.created", {"agent_id": "one"}, correlation_id="order-1") == 0
 
     assert status_of(second) == "waiting"
-    assert services.event_came("agent.created", {"agent_id": "all"}, correlation_id="of-nobody") == 1
+    assert signals.event_came("agent.created", {"agent_id": "all"}, correlation_id="of-nobody") == 1
     assert ended(second)["context"]["agent_id"] == "all"
 
 
 def test_an_event_that_one_run_did_not_take_is_told_to_the_others_and_comes_again(worker, sweeper, monkeypatch):
     first, second = (services.start("on_event", {})["execution_id"] for _ in range(2))
     waits(first), waits(second)
-    give = services._give
+    give = signals._give
 
     def lose_the_first(execution_id, event):
         if execution_id == first:
             raise IntegrationError(ErrorCode.EXECUTION_LEASED, "changed by others 12 times in a row")
         return give(execution_id, event)
 
-    monkeypatch.setattr(services, "_give", lose_the_first)
+    monkeypatch.setattr(signals, "_give", lose_the_first)
     with pytest.raises(IntegrationError, match=r"^E11426: "):
-        services.event_came("agent.created", {})
+        signals.event_came("agent.created", {})
     ended(second)
-    monkeypatch.setattr(services, "_give", give)
-    services.event_came("agent.created", {})
+    monkeypatch.setattr(signals, "_give", give)
+    signals.event_came("agent.created", {})
 
     ended(first)
 

@@ -18,7 +18,7 @@ from hub.api.offer import listing, operation
 from hub.api.paging import Paged
 from hub.api.scopes import Scope
 from hub.diagnosis import services as diagnosis
-from sagas import services
+from sagas import services, signals
 from sagas.models import SagaExecution, SagaTransition
 from sagas.states import SagaStatus
 
@@ -127,7 +127,7 @@ def plan_saga_undo(request: HttpRequest, execution_id: str) -> dict[str, Any]:
 @operation(router, "POST", "/sagas/{execution_id}/signal", Scope.SAGAS_WRITE)
 def signal_saga(request: HttpRequest, execution_id: str, body: Signal) -> dict[str, Any]:
     """Give a run the signal that a step waits for."""
-    return services.signal(execution_id, body.name, body.payload, actor=actor(request))
+    return signals.give(execution_id, body.name, body.payload, actor=actor(request))
 
 
 @operation(router, "POST", "/sagas/{execution_id}/cancel", Scope.SAGAS_WRITE)

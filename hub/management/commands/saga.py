@@ -19,7 +19,7 @@ from hub.console.saga import story
 from hub.console.saga.actions import SAGA
 from hub.management.arguments import PAGE, json_text, whole
 from hub.management.command import HubCommand
-from sagas import deploys, services, store
+from sagas import deploys, services, signals, store
 from sagas.models import SagaLock, SagaTransition
 from sagas.states import SagaStatus
 from sagas.store import Loaded
@@ -111,7 +111,7 @@ class Command(HubCommand):
         self._say(services.rerun(options["execution_id"], options["step"], reason=options["reason"], changes=changes, actor=actor))
 
     def _signal(self, options: dict[str, Any]) -> None:
-        self._say(services.signal(options["execution_id"], options["name"], options["payload"], actor=getpass.getuser()))
+        self._say(signals.give(options["execution_id"], options["name"], options["payload"], actor=getpass.getuser()))
 
     def _plan(self, options: dict[str, Any]) -> None:
         undos = services.undo_plan(options["execution_id"])

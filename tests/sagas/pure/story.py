@@ -149,8 +149,8 @@ class Story:
     def is_resolved(self, outcome: SagaStatus) -> Verdict:
         return self.apply(events.Resolve(now=self.now, reason="put right", outcome=outcome))
 
-    def hears(self, name: str, payload: Any = None, *, keep: bool = True) -> Verdict:
-        return self.apply(events.Signal(name=name, now=self.now, payload=payload, keep=keep))
+    def hears(self, name: str, payload: Any = None, *, keep: bool = True, event_id: str = "") -> Verdict:
+        return self.apply(events.Signal(name=name, now=self.now, payload=payload, keep=keep, event_id=event_id))
 
     def beats(self, until: float) -> Verdict:
         return self.apply(events.OwnerBeat(now=self.now, until=until))

@@ -76,6 +76,41 @@ def test_an_event_wakes_only_who_waits_now():
     assert story.status == "completed"
 
 
+def twice_for_an_event():
+    story = Story(wait("event:paid", step_id="first"), wait("event:paid", step_id="second"))
+    story.ticks()
+    return story
+
+
+def test_an_event_that_is_delivered_twice_ends_one_wait():
+    story = twice_for_an_event()
+
+    story.hears("event:paid", {"part": 1}, keep=False, event_id="e1")
+    assert story.hears("event:paid", {"part": 1}, keep=False, event_id="e1").ignored == "that event was taken already"
+    assert story.steps == "completed waiting"
+
+    story.hears("event:paid", {"part": 2}, keep=False, event_id="e2")
+    assert (story.status, story.run.steps[1].output) == ("completed", {"part": 2})
+
+
+def test_an_event_that_came_while_an_operator_was_asked_ends_one_wait():
+    first = replace(wait("event:paid", step_id="first"), parallel_group="g")
+    story = Story(step("a", group="g"), first, wait("event:paid", step_id="second"), timeout_sec=1000)
+    story.ticks()
+    story.is_blocked(patience_sec=0)
+    story.is_retried()
+    story.is_blocked(patience_sec=0)
+    assert (story.status, story.steps) == ("needs_operator", "pending waiting pending")
+
+    story.hears("event:paid", {"part": 1}, keep=False, event_id="e1")
+    story.is_retried()
+    story.hears("event:paid", {"part": 1}, keep=False, event_id="e1")
+    story.does(0)
+    story.hears("event:paid", {"part": 1}, keep=False, event_id="e1")
+
+    assert story.steps == "completed completed waiting"
+
+
 def test_a_wait_that_takes_too_long_turns_the_saga_back():
     story = waiting_for("signal:approved")
 
