@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 
 from hub import pruning
 from hub.errors import ErrorCode, IntegrationError
@@ -19,6 +21,7 @@ from sagas.states import ACTIVE, DONE, FINAL, RunState, SagaStatus, StepStatus
 
 PAGE = 100
 MAX_REASON_BYTES = 65_536
+Operation = events.Retry | events.Compensate | events.Skip
 _FINAL = [status.value for status in FINAL]
 
 
@@ -124,26 +127,21 @@ def retry(execution_id: str, *, reason: str, actor: str = "") -> dict[str, Any]:
     The run gets its definition's time again. Errors: E11423, E11908, E11425, E11901 without a reason, E11429 when its
     functions were those of a process that is gone.
     """
-    loaded = store.load(identifier(execution_id))
-    _check_operable(loaded, reason)
-    now = clock.now()
-    return ask(execution_id, events.Retry(now=now, reason=reason, deadline_at=now + loaded.spec.timeout_sec), actor)
+    return _operate(execution_id, lambda spec, now: events.Retry(now=now, reason=reason, deadline_at=now + spec.timeout_sec), actor)
 
 
 def compensate(execution_id: str, *, reason: str, actor: str = "") -> dict[str, Any]:
     """Undo a failed or parked run now. Errors as for `retry`."""
-    loaded = store.load(identifier(execution_id))
-    _check_operable(loaded, reason)
-    return ask(execution_id, events.Compensate(now=clock.now(), reason=reason), actor)
+    return _operate(execution_id, lambda _, now: events.Compensate(now=now, reason=reason), actor)
 
 
 def skip(execution_id: str, step_id: str, *, reason: str, actor: str = "") -> dict[str, Any]:
     """Go on without a step, or without an undo, that was dealt with by hand. Errors as for `retry`, E11412 for the step."""
-    loaded = store.load(identifier(execution_id))
-    _check_operable(loaded, reason)
-    now = clock.now()
-    index = _index(loaded.spec, step_id)
-    return ask(execution_id, events.Skip(step=index, now=now, reason=reason, deadline_at=now + loaded.spec.timeout_sec), actor)
+
+    def skipped(spec: SagaSpec, now: float) -> events.Skip:
+        return events.Skip(step=_index(spec, step_id), now=now, reason=reason, deadline_at=now + spec.timeout_sec)
+
+    return _operate(execution_id, skipped, actor)
 
 
 def resolve(execution_id: str, outcome: str, *, reason: str, actor: str = "") -> dict[str, Any]:
@@ -163,19 +161,25 @@ def rerun(execution_id: str, from_step: str, *, reason: str, changes: dict[str, 
     _check_reason(reason)
     if not isinstance(changes, dict | None):
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"changes must be an object, not {type(changes).__name__}")
-    loaded = store.load(identifier(execution_id))
-    index = _index(loaded.spec, from_step)
+    with transaction.atomic():
+        loaded = _held(execution_id)
+        index = _index(loaded.spec, from_step)
+        _check_stands(loaded, index)
+        context = plan.context(loaded.spec, loaded.run, before=index) | (changes or {})
+        request = Request(context=context, rerun_of=loaded.row, from_step=index, correlation_id=loaded.row.correlation_id)
+        row, _ = accept(loaded.spec, request)
+        store.note(row.pk, f"rerun of {execution_id} from {from_step}: {reason}", actor)
+    set_off(row)
+    return {"execution_id": str(row.pk), "status": row.status}
+
+
+def _check_stands(loaded: store.Loaded, index: int) -> None:
     if loaded.run.status in ACTIVE or not all(step.status in DONE for step in loaded.run.steps[:index]):
         raise IntegrationError(
             ErrorCode.TRANSITION_ILLEGAL,
-            f"saga {execution_id} is {loaded.run.status}; before {from_step!r} not every step stands",
+            f"saga {loaded.row.pk} is {loaded.run.status}; before {loaded.spec.steps[index].step_id!r} not every step stands",
             recovery_suggestion="rerun from an earlier step",
         )
-    context = plan.context(loaded.spec, loaded.run, before=index) | (changes or {})
-    row, _ = accept(loaded.spec, Request(context=context, rerun_of=loaded.row, from_step=index, correlation_id=loaded.row.correlation_id))
-    store.note(row.pk, f"rerun of {execution_id} from {from_step}: {reason}", actor)
-    set_off(row)
-    return {"execution_id": str(row.pk), "status": row.status}
 
 
 def undo_plan(execution_id: str) -> list[dict[str, Any]]:
@@ -220,8 +224,24 @@ def _check_reason(reason: str) -> None:
     check_json(reason, what="reason", max_bytes=MAX_REASON_BYTES)
 
 
-def _check_operable(loaded: store.Loaded, reason: str) -> None:
-    _check_reason(reason)
+def _operate(execution_id: str, event_of: Callable[[SagaSpec, float], Operation], actor: str) -> dict[str, Any]:
+    with transaction.atomic():
+        loaded = _held(execution_id)
+        event = event_of(loaded.spec, clock.now())
+        _check_reason(event.reason)
+        _check_operable(loaded)
+        applied = store.dispatch(loaded.row.pk, event, actor=actor, loaded=loaded)
+    return _follow(applied)
+
+
+def _held(execution_id: str) -> store.Loaded:
+    """Return a run that stays as it is until this transaction ends: of a rerun and an undo at one time, one comes first."""
+    pk = identifier(execution_id)
+    SagaExecution.objects.select_for_update(no_key=True).filter(pk=pk).values_list("pk").first()
+    return store.load(pk)
+
+
+def _check_operable(loaded: store.Loaded) -> None:
     row = loaded.row
     if loaded.spec.needs_its_caller:
         raise IntegrationError(
@@ -240,7 +260,10 @@ def _check_operable(loaded: store.Loaded, reason: str) -> None:
 
 def ask(execution_id: str, event: events.Event, actor: str = "", loaded: store.Loaded | None = None) -> dict[str, Any]:
     """Let something happen to a run and send on what follows; return ``{execution_id, status}``. Errors: E11423, E11908, E11425, E11426."""
-    applied = store.dispatch(identifier(execution_id), event, actor=actor, loaded=loaded)
+    return _follow(store.dispatch(identifier(execution_id), event, actor=actor, loaded=loaded))
+
+
+def _follow(applied: store.Applied) -> dict[str, Any]:
     if not applied.ignored:
         aftermath.moved(applied)
     chain.send_rest(str(applied.row.pk), applied.spec, applied.run, now=clock.now())

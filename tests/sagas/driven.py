@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
+from django.db import connection
+
+from hub.errors import IntegrationError
 from sagas import chain, clock, engine, events, handover, plan, recovery, services, store
 from sagas.accept import Request, accept
 from sagas.catalog import find
@@ -61,3 +68,22 @@ def park(execution_id: str) -> None:
 
 def children_of(execution_id: str) -> list[str]:
     return [str(row.pk) for row in SagaExecution.objects.filter(parent=execution_id).order_by("created_at")]
+
+
+def at_one_time(*calls: Callable[[], Any]) -> list[IntegrationError]:
+    """Make the calls in threads that begin together; return what was refused."""
+    gate = threading.Barrier(len(calls))
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [exc for exc in pool.map(partial(_call, gate), calls) if exc is not None]
+
+
+def _call(gate: threading.Barrier, call: Callable[[], Any]) -> IntegrationError | None:
+    try:
+        connection.ensure_connection()
+        gate.wait(timeout=10)
+        call()
+    except IntegrationError as exc:
+        return exc
+    finally:
+        connection.close()
+    return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from hub import SagaDefinition, SagaStep
@@ -14,7 +16,7 @@ from sagas.models import SagaExecution, SagaLock, SagaTransition
 from sagas.states import Direction
 from tests.registry import samples
 from tests.sagas import ledger
-from tests.sagas.driven import children_of, drive, look, park, started, turn
+from tests.sagas.driven import at_one_time, children_of, drive, look, park, started, turn
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_worker")]
 
@@ -76,6 +78,19 @@ def test_what_a_rerun_stands_on_is_left_alone(verb):
     assert drive(new)["status"] == "completed"
     assert "a.undo" not in ledger.effects(execution_id)
     assert services.resolve(execution_id, "completed", reason="see the other one")["status"] == "completed"
+
+
+def test_of_two_operators_at_one_time_one_runs_again_or_one_undoes():
+    for _ in range(10):
+        execution_id = started("no_undo", {"plan": {"b": "fail"}})
+        drive(execution_id)
+        verbs = (partial(services.rerun, from_step="b"), services.compensate)
+
+        refused = at_one_time(*(partial(verb, execution_id, reason="put right") for verb in verbs))
+
+        assert [exc.code for exc in refused] == [ErrorCode.TRANSITION_ILLEGAL]
+        was_undone = services.status(execution_id)["status"] != "failed"
+        assert was_undone is not SagaExecution.objects.filter(rerun_of=execution_id).exists()
 
 
 # --- locks --------------------------------------------------------------------------------------------------------------
