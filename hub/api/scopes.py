@@ -20,6 +20,8 @@ class Scope(StrEnum):
     """Retry, compensate, skip, resolve, rerun."""
     EVENTS_PUBLISH = "events:publish"
     """Publish events."""
+    EVENTS_SUBSCRIBE = "events:subscribe"
+    """Make and remove durable subscriptions of layers."""
     EVENTS_OPERATE = "events:operate"
     """Decide about dead letters."""
     CIRCUITS_OPERATE = "circuits:operate"

@@ -27,6 +27,8 @@ LIMITS: dict[str, tuple[float, float]] = {
     "max_in_flight": (1, 10_000),
     "max_age_sec": (1, 90 * 86_400),
 }
+WHOLE = frozenset({"max_attempts", "max_in_flight"})
+MAX_ORDERING_KEY = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,10 +86,17 @@ def _check_name(name: object) -> None:
 def _check_policy(policy: Policy) -> None:
     for name, (low, high) in LIMITS.items():
         value = getattr(policy, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"{name} must be {low:g} to {high:g}, not {str(value)[:40]}")
+        kind = int if name in WHOLE else int | float
+        if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+            what = "a whole number from" if name in WHOLE else "from"
+            raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"{name} must be {what} {low:g} to {high:g}, not {ascii(value)[:40]}")
     if policy.ordering not in Subscription.Ordering.values or (policy.ordering == "key") != bool(policy.ordering_key):
-        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"ordering {policy.ordering[:40]!r} is not known, or lacks its key")
+        raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"ordering {ascii(policy.ordering)[:40]} is not known, or lacks its key")
+    key = policy.ordering_key
+    if not isinstance(key, str) or len(key) > MAX_ORDERING_KEY or not key.isprintable():
+        raise IntegrationError(
+            ErrorCode.ARGUMENT_TYPE, f"ordering_key {ascii(key)[:40]} must name a field, in at most {MAX_ORDERING_KEY} characters"
+        )
 
 
 def _columns(target: Target) -> dict[str, str]:

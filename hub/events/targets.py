@@ -44,6 +44,17 @@ class HandlerTarget:
 Target = TaskTarget | HttpTarget | HandlerTarget
 
 
+def chosen(
+    *, task: str | None = None, queue: str | None = None, service_name: str | None = None, path: str | None = None, method: str = "POST"
+) -> Target:
+    """Return the target that is named: a `task` in a `queue`, or the `path` of a service; E11106 for none, half of one or both."""
+    to_task, to_service = task is not None or queue is not None, service_name is not None or path is not None
+    _check(to_task is not to_service, "a subscription delivers to a task in its queue, or to the path of a service: one of both")
+    if to_task:
+        return TaskTarget(task=task or "", queue=queue or "")
+    return HttpTarget(service_name=service_name or "", path=path or "", method=method)
+
+
 def check_target(target: object) -> Target:
     """Return `target` if events can be delivered to it; E11106 otherwise."""
     if isinstance(target, TaskTarget):

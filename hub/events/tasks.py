@@ -1,4 +1,4 @@
-"""The bus's tasks: publishing for layers, deliveries to handlers of this code base, and pruning."""
+"""The bus's tasks: publishing and subscribing for layers, deliveries to handlers of this code base, and pruning."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import shared_task
 
-from hub.events import bus, dispatch, retention
+from hub.events import bus, dispatch, layers, retention
 from hub.events.messages import EventMessage
 from hub.public_task import PublicTask
 
@@ -26,6 +26,30 @@ def publish(
     """Publish an event and return its id; the arguments are those of `EventMessage.create`."""
     event = EventMessage.create(topic, event_type, payload, source_service, trace_id, correlation_id, priority, tags, event_id=event_id)
     return {"event_id": bus.publish_from_outside(event)}
+
+
+@shared_task(name="hub.events.subscribe", base=PublicTask)
+def subscribe(
+    source_service: str,
+    name: str,
+    pattern: str,
+    task: str | None = None,
+    queue: str | None = None,
+    service_name: str | None = None,
+    path: str | None = None,
+    method: str = "POST",
+    policy: dict[str, Any] | None = None,
+) -> dict[str, str]:
+    """Make a layer's durable subscription, or change it; see `layers.subscribe`."""
+    return layers.subscribe(
+        source_service, name, pattern, task=task, queue=queue, service_name=service_name, path=path, method=method, policy=policy
+    )
+
+
+@shared_task(name="hub.events.unsubscribe", base=PublicTask)
+def unsubscribe(source_service: str, name: str) -> dict[str, str]:
+    """Remove a layer's durable subscription; see `layers.unsubscribe`."""
+    return layers.unsubscribe(source_service, name)
 
 
 @shared_task(name="hub.events.deliver", ignore_result=True)

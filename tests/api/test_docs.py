@@ -33,7 +33,15 @@ def parsed(example):
 
 @pytest.mark.django_db
 def test_each_example_is_understood(caller):
-    known = {"$RUN": str(pages.saga().pk), "$TRACE": "ab" * 16, "$LETTER": "1", "$SERVICE": "s-1", "$FINGERPRINT": "f-1"}
+    known = {
+        "$RUN": str(pages.saga().pk),
+        "$TRACE": "ab" * 16,
+        "$LETTER": "1",
+        "$SERVICE": "s-1",
+        "$FINGERPRINT": "f-1",
+        "$LAYER": "L02",
+        "$NAME": "agents",
+    }
     assert len(EXAMPLES) > 30
 
     for example in EXAMPLES:

@@ -1,4 +1,4 @@
-"""Events: publish one, and see who is subscribed."""
+"""Events: publish one, subscribe durably, and see who is subscribed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hub.api.bodies import Body
 from hub.api.offer import listing, operation
 from hub.api.paging import Paged
 from hub.api.scopes import Scope
-from hub.events import bus
+from hub.events import bus, layers
 from hub.events.messages import EventMessage
 from hub.events.models import Subscription
 
@@ -33,6 +33,18 @@ class EventWish(Body):
     event_id: str | None = None
 
 
+class SubscriptionWish(Body):
+    """What to deliver, and where: to a `task` in a `queue`, or to the `path` of a service."""
+
+    pattern: str
+    task: str | None = None
+    queue: str | None = None
+    service_name: str | None = None
+    path: str | None = None
+    method: str = "POST"
+    policy: dict[str, Any] | None = None
+
+
 @operation(router, "POST", "/events", Scope.EVENTS_PUBLISH, status=202)
 def publish_event(request: HttpRequest, body: EventWish) -> dict[str, Any]:
     """Publish an event."""
@@ -45,3 +57,18 @@ def list_subscriptions(request: HttpRequest, query: Query[Paged]) -> dict[str, A
     page, cursor = paging.newest_first(Subscription.objects.all(), query, "id")
     columns = ("name", "pattern", "kind", "target", "paused", "held_until", "held_reason", "created_at")
     return {"items": [{name: getattr(row, name) for name in columns} for row in page], "next": cursor}
+
+
+@operation(router, "PUT", "/subscriptions/{source_service}/{name}", Scope.EVENTS_SUBSCRIBE)
+def make_subscription(request: HttpRequest, source_service: str, name: str, body: SubscriptionWish) -> dict[str, str]:
+    """Make the durable subscription ``source_service:name``, or change it.
+
+    Events published from now on are delivered to it, whether the subscriber is there or not.
+    """
+    return layers.subscribe(source_service, name, **body.model_dump())
+
+
+@operation(router, "DELETE", "/subscriptions/{source_service}/{name}", Scope.EVENTS_SUBSCRIBE)
+def remove_subscription(request: HttpRequest, source_service: str, name: str) -> dict[str, str]:
+    """Remove a durable subscription with all it has not delivered yet."""
+    return layers.unsubscribe(source_service, name)

@@ -1,4 +1,4 @@
-"""``manage.py events``: who would get what, which topics nobody wants, and the past for a subscription."""
+"""``manage.py events``: subscribe durably, who would get what, which topics nobody wants, and the past for a subscription."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from hub.events import replays, subscriptions
+from hub.events import replays, subscriptions, targets
 from hub.events.models import Subscription
+from hub.events.targets import METHODS
 from hub.management.command import HubCommand
 
 MAX_LISTED = 200
 
 
 class Command(HubCommand):
-    help = "Look at durable subscriptions and topics, and replay the past to a subscription."
+    help = "Make and look at durable subscriptions, look at topics, and replay the past to a subscription."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="print JSON")
@@ -26,6 +27,15 @@ class Command(HubCommand):
         commands.add_parser("list", help="durable subscriptions and what waits for them")
         commands.add_parser("who", help="who would get an event on this topic now").add_argument("topic")
         commands.add_parser("orphans", help="topics that nobody durable wants")
+        subscribe = commands.add_parser("subscribe", help="make a durable subscription, or change the one of this name")
+        subscribe.add_argument("name")
+        subscribe.add_argument("pattern")
+        for option, text in (("--task", "deliver to this Celery task"), ("--queue", "in this queue"), ("--service", "or to this service")):
+            subscribe.add_argument(option, help=text)
+        subscribe.add_argument("--path", help="at this path")
+        subscribe.add_argument("--method", default="POST", choices=METHODS)
+        subscribe.add_argument("--everything", action="store_true", help="allow a pattern that matches every topic")
+        commands.add_parser("unsubscribe", help="remove one, with all it has not delivered yet").add_argument("name")
         for name, text in (("pause", "stop sending; events are kept"), ("resume", "go on with everything that was kept")):
             commands.add_parser(name, help=text).add_argument("name")
         replay = commands.add_parser("replay", help="give a subscription the events since a moment of the past")
@@ -45,6 +55,16 @@ class Command(HubCommand):
 
     def _orphans(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         return [{"topic": row.name, "unwanted": row.unwanted, "last_at": row.last_at} for row in subscriptions.orphan_topics()[:MAX_LISTED]]
+
+    def _subscribe(self, options: dict[str, Any]) -> dict[str, Any]:
+        given = {"service_name": options["service"], **{name: options[name] for name in ("task", "queue", "path", "method")}}
+        target = targets.chosen(**given)
+        return _summary(subscriptions.subscribe(options["name"], options["pattern"], target, everything=options["everything"]))
+
+    def _unsubscribe(self, options: dict[str, Any]) -> dict[str, Any]:
+        given_up = _summary(subscriptions.find(options["name"]))
+        subscriptions.unsubscribe(options["name"])
+        return given_up | {"state": "removed"}
 
     def _pause(self, options: dict[str, Any]) -> dict[str, Any]:
         subscriptions.pause(options["name"])
