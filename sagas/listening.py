@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from hub.events import subscriptions
 from hub.events.targets import HandlerTarget
 from sagas.spec import SagaSpec
@@ -19,4 +21,13 @@ def listen_for(spec: SagaSpec) -> None:
 
 
 def _subscribe(topic: str) -> None:
-    subscriptions.subscribe(f"sagas:{topic}"[:100], topic, HandlerTarget(handler=HANDLER))
+    subscriptions.subscribe(_name(topic), topic, HandlerTarget(handler=HANDLER))
+
+
+def _name(topic: str) -> str:
+    """Return the subscription's name: of a topic that is too long for one, its beginning and a digest of all of it."""
+    name = f"sagas:{topic}"
+    if len(name) <= subscriptions.MAX_NAME:
+        return name
+    digest = hashlib.blake2b(topic.encode(), digest_size=8).hexdigest()
+    return f"{name[: subscriptions.MAX_NAME - len(digest) - 1]}~{digest}"

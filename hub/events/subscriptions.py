@@ -116,10 +116,11 @@ def target_of(subscription: Subscription) -> Target:
 
 def _update(name: str, values: dict[str, Any]) -> Subscription | None:
     row = Subscription.objects.filter(name=name).first()
-    if row is not None:
-        for column, value in values.items():
+    changed = {column: value for column, value in values.items() if getattr(row, column, value) != value}
+    if row is not None and changed:
+        for column, value in changed.items():
             setattr(row, column, value)
-        row.save(update_fields=[*values, "updated_at"])
+        row.save(update_fields=[*changed, "updated_at"])
     return row
 
 

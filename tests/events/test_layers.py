@@ -6,6 +6,8 @@ import pytest
 from celery import Celery
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from hub import SagaDefinition, SagaStep
 from hub.errors import IntegrationError
@@ -58,6 +60,15 @@ def test_asked_again_at_each_start_it_stays_what_it_is():
 
     row = subscriptions.find("L03_tools:agents")
     assert (row.pattern, row.max_attempts, row.paused) == ("agent.**", 9, True)
+
+
+def test_what_is_asked_for_again_unchanged_writes_nothing():
+    asked()
+
+    with CaptureQueriesContext(connection) as queries:
+        asked()
+
+    assert [query["sql"] for query in queries if not query["sql"].startswith("SELECT")] == []
 
 
 def test_a_layer_touches_no_subscription_but_its_own():

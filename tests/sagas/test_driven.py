@@ -9,9 +9,10 @@ import pytest
 from hub import SagaDefinition, SagaStep
 from hub.circuits import fleet
 from hub.errors import CircuitOpen, ErrorCode, IntegrationError
+from hub.events import subscriptions
 from hub.events.messages import EventMessage
 from registry_app import lookup, maintenance
-from sagas import calls, claims, engine, event_handlers, recovery, roster, services, signals, store
+from sagas import calls, claims, engine, event_handlers, listening, recovery, roster, services, signals, store
 from sagas.models import SagaExecution, SagaLock, SagaTransition
 from sagas.states import Direction
 from tests.registry import samples
@@ -136,6 +137,15 @@ def test_an_event_of_a_large_batch_wakes_no_run_of_others():
     signals.event_came("agent.created", {"agent_id": "of batch-1"}, correlation_id="batch-1")
 
     assert [services.status(execution_id)["context"].get("agent_id") for execution_id in (mine, other)] == ["of batch-1", None]
+
+
+def test_two_long_topics_that_begin_alike_are_both_listened_to():
+    topics = [f"{'long' * 30}.{last}" for last in ("paid", "refused")]
+    for topic in topics:
+        listening.listen_for(SagaDefinition.create("long_topics", [SagaStep(step_id="w", wait_for=f"event:{topic}")]).spec())
+
+    for topic in topics:
+        assert len(subscriptions.who_would_get(topic).durable) == 1
 
 
 def test_an_event_that_the_bus_delivers_twice_ends_one_wait():
