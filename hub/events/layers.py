@@ -19,29 +19,18 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}\Z")
 _OF_THE_HUB = frozenset({"hub", "sagas"})
 
 
-def subscribe(
-    source_service: str,
-    name: str,
-    pattern: str,
-    *,
-    task: str | None = None,
-    queue: str | None = None,
-    service_name: str | None = None,
-    path: str | None = None,
-    method: str = "POST",
-    policy: dict[str, Any] | None = None,
-) -> dict[str, str]:
+def subscribe(source_service: str, name: str, pattern: str, target: dict[str, str], policy: dict[str, Any] | None = None) -> dict[str, str]:
     """Make the durable subscription ``source_service:name``, or change it, and return ``{name, pattern, target}``.
 
-    It delivers to a `task` in a `queue`, or to the `path` of a service; asked for again, at every start of a layer, it stays
-    what it is, paused where an operator paused it. `policy`: the fields of `Policy` that are not the defaults.
+    `target`: ``{task, queue}`` or ``{service_name, path}``. `policy`: the fields of `Policy` that are not the defaults. Asked
+    for again, at every start of a layer, it stays what it is, paused where an operator paused it.
     Errors: E11908 name or source, E11181 a name of the hub's own, E11106 target, E11105 pattern, E11164 one that matches
     every topic (an operator makes those), E11902 policy, E11903 an unknown field of it, E11161 too many.
     """
     full = _full_name(source_service, name)
-    target = targets.chosen(task=task, queue=queue, service_name=service_name, path=path, method=method)
+    found = targets.from_fields(target)
     _check_room(source_service, full)
-    row = subscriptions.subscribe(full, pattern, target, policy=None if policy is None else _policy(policy))
+    row = subscriptions.subscribe(full, pattern, found, policy=None if policy is None else _policy(policy))
     log.info("a layer subscribed", extra={"subscription": full, "pattern": pattern, "target": row.target})
     return {"name": full, "pattern": row.pattern, "target": row.target}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 
 from hub.errors import ErrorCode, IntegrationError
 
@@ -44,15 +44,20 @@ class HandlerTarget:
 Target = TaskTarget | HttpTarget | HandlerTarget
 
 
-def chosen(
-    *, task: str | None = None, queue: str | None = None, service_name: str | None = None, path: str | None = None, method: str = "POST"
-) -> Target:
-    """Return the target that is named: a `task` in a `queue`, or the `path` of a service; E11106 for none, half of one or both."""
-    to_task, to_service = task is not None or queue is not None, service_name is not None or path is not None
-    _check(to_task is not to_service, "a subscription delivers to a task in its queue, or to the path of a service: one of both")
-    if to_task:
-        return TaskTarget(task=task or "", queue=queue or "")
-    return HttpTarget(service_name=service_name or "", path=path or "", method=method)
+def from_fields(fields: object) -> Target:
+    """Return the target that an object names: ``{task, queue}``, or ``{service_name, path}`` and perhaps ``method``.
+
+    E11106 for anything else: no target, half of one, or fields of both.
+    """
+    for kind in (TaskTarget, HttpTarget):
+        known = kind.__dataclass_fields__
+        needed = {name for name, field in known.items() if field.default is MISSING}
+        if isinstance(fields, dict) and needed <= set(fields) <= set(known):
+            return check_target(kind(**fields))
+    given = ", ".join(sorted(map(ascii, fields)))[:80] if isinstance(fields, dict) else type(fields).__name__
+    raise IntegrationError(
+        ErrorCode.DELIVERY_TARGET_INVALID, f"a target has a task and its queue, or a service_name and its path, not {given or 'nothing'}"
+    )
 
 
 def check_target(target: object) -> Target:

@@ -29,21 +29,9 @@ def publish(
 
 
 @shared_task(name="hub.events.subscribe", base=PublicTask)
-def subscribe(
-    source_service: str,
-    name: str,
-    pattern: str,
-    task: str | None = None,
-    queue: str | None = None,
-    service_name: str | None = None,
-    path: str | None = None,
-    method: str = "POST",
-    policy: dict[str, Any] | None = None,
-) -> dict[str, str]:
+def subscribe(source_service: str, name: str, pattern: str, target: dict[str, str], policy: dict[str, Any] | None = None) -> dict[str, str]:
     """Make a layer's durable subscription, or change it; see `layers.subscribe`."""
-    return layers.subscribe(
-        source_service, name, pattern, task=task, queue=queue, service_name=service_name, path=path, method=method, policy=policy
-    )
+    return layers.subscribe(source_service, name, pattern, target, policy)
 
 
 @shared_task(name="hub.events.unsubscribe", base=PublicTask)

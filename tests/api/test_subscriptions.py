@@ -9,7 +9,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def test_over_http_with_a_scope_of_its_own(caller):
     address = "/subscriptions/L02_runtime/orders"
-    wish = {"pattern": "order.*", "service_name": "L02_runtime", "path": "/events"}
+    wish = {"pattern": "order.*", "target": {"service_name": "L02_runtime", "path": "/events"}}
 
     made = caller.send("PUT", address, wish | {"policy": {"max_attempts": 2}})
 

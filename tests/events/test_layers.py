@@ -19,7 +19,7 @@ from tests.processes import LoggedProcess, hub_environment, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-TO_TASK = {"task": "l03.on_event", "queue": "l03"}
+TO_TASK = {"target": {"task": "l03.on_event", "queue": "l03"}}
 
 
 def asked(source="L03_tools", name="agents", pattern="agent.*", **options):
@@ -107,14 +107,17 @@ def test_what_sagas_wait_for_is_no_layers_business():
         ({"pattern": "**"}, "E11164"),
         ({"pattern": "agent.(.+)+$"}, "E11105"),
         ({"pattern": None}, "E11105"),
-        ({"task": "hub.sagas.start"}, "E11106"),
-        ({"task": None}, "E11106"),
-        ({"queue": None}, "E11106"),
-        ({"task": ["l03"]}, "E11106"),
-        ({"service_name": "L03"}, "E11106"),
-        ({"task": None, "queue": None}, "E11106"),
-        ({"task": None, "queue": None, "service_name": "L03", "path": "//evil"}, "E11106"),
-        ({"task": None, "queue": None, "service_name": "L03", "path": "/x", "method": "GET"}, "E11106"),
+        ({"target": None}, "E11106"),
+        ({"target": {}}, "E11106"),
+        ({"target": "l03.on_event"}, "E11106"),
+        ({"target": {"task": "l03.on_event"}}, "E11106"),
+        ({"target": {"task": None, "queue": None}}, "E11106"),
+        ({"target": {"task": ["l03"], "queue": "l03"}}, "E11106"),
+        ({"target": {"task": "hub.sagas.start", "queue": "hub"}}, "E11106"),
+        ({"target": {"task": "l03.on_event", "queue": "l03", "service_name": "L03"}}, "E11106"),
+        ({"target": {"service_name": "L03", "path": "//evil"}}, "E11106"),
+        ({"target": {"service_name": "L03", "path": "/x", "method": "GET"}}, "E11106"),
+        ({"target": {"handler": "hub.sagas.event_came"}}, "E11106"),
         ({"policy": []}, "E11902"),
         ({"policy": {"max_attempts": 0}}, "E11902"),
         ({"policy": {"max_attempts": 1.5}}, "E11902"),
@@ -155,7 +158,7 @@ def test_who_runs_the_hub_does_it_by_a_command():
     call_command("events", "unsubscribe", "l03.agents")
 
     assert rows() == [("audit", "**", "http")]
-    with pytest.raises(CommandError, match=r"^E11106: a subscription delivers to a task in its queue, or"):
+    with pytest.raises(CommandError, match=r"^E11106: a target has a task and its queue, or a service_name and its path, not nothing"):
         call_command("events", "subscribe", "x", "agent.*")
 
 

@@ -34,14 +34,10 @@ class EventWish(Body):
 
 
 class SubscriptionWish(Body):
-    """What to deliver, and where: to a `task` in a `queue`, or to the `path` of a service."""
+    """What to deliver, and where: ``{task, queue}`` or ``{service_name, path}``."""
 
     pattern: str
-    task: str | None = None
-    queue: str | None = None
-    service_name: str | None = None
-    path: str | None = None
-    method: str = "POST"
+    target: dict[str, str]
     policy: dict[str, Any] | None = None
 
 

@@ -33,7 +33,7 @@ class Command(HubCommand):
         for option, text in (("--task", "deliver to this Celery task"), ("--queue", "in this queue"), ("--service", "or to this service")):
             subscribe.add_argument(option, help=text)
         subscribe.add_argument("--path", help="at this path")
-        subscribe.add_argument("--method", default="POST", choices=METHODS)
+        subscribe.add_argument("--method", choices=METHODS, help="POST unless said otherwise")
         subscribe.add_argument("--everything", action="store_true", help="allow a pattern that matches every topic")
         commands.add_parser("unsubscribe", help="remove one, with all it has not delivered yet").add_argument("name")
         for name, text in (("pause", "stop sending; events are kept"), ("resume", "go on with everything that was kept")):
@@ -57,9 +57,10 @@ class Command(HubCommand):
         return [{"topic": row.name, "unwanted": row.unwanted, "last_at": row.last_at} for row in subscriptions.orphan_topics()[:MAX_LISTED]]
 
     def _subscribe(self, options: dict[str, Any]) -> dict[str, Any]:
-        given = {"service_name": options["service"], **{name: options[name] for name in ("task", "queue", "path", "method")}}
-        target = targets.chosen(**given)
-        return _summary(subscriptions.subscribe(options["name"], options["pattern"], target, everything=options["everything"]))
+        named = {"task": options["task"], "queue": options["queue"], "service_name": options["service"], "path": options["path"]}
+        given = {name: value for name, value in (named | {"method": options["method"]}).items() if value is not None}
+        row = subscriptions.subscribe(options["name"], options["pattern"], targets.from_fields(given), everything=options["everything"])
+        return _summary(row)
 
     def _unsubscribe(self, options: dict[str, Any]) -> dict[str, Any]:
         given_up = _summary(subscriptions.find(options["name"]))
