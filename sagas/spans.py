@@ -17,7 +17,7 @@ from sagas.store import Applied
 
 @contextmanager
 def of_attempt(applied: Applied, *, index: int, direction: Direction, epoch: int) -> Iterator[Callable[[Ended], None]]:
-    """Trace the block as an attempt; what is yielded takes how it ended."""
+    """Trace the block as an attempt, under the run's correlation id; what is yielded takes how it ended."""
     step, undo = applied.spec.steps[index], direction is Direction.UNDO
     attributes = {
         conventions.SAGA_NAME: applied.spec.saga_name,
@@ -28,13 +28,17 @@ def of_attempt(applied: Applied, *, index: int, direction: Direction, epoch: int
         conventions.MESSAGING_MESSAGE_ID: applied.run.steps[index].task_id or None,
         conventions.KEEP: undo or None,
     }
-    with tracing.span(
-        f"{'undo' if undo else 'step'} {step.step_id}",
-        attributes=attributes,
-        traceparent=applied.row.traceparent or None,
-        links=[_what_it_undoes(applied, index, epoch)] if undo else (),
-        span_id=span_id(applied, index, epoch),
-    ) as current:
+    with (
+        # Whoever sent it on, a sweeper or an operator: what it asks of others belongs to the run.
+        tracing.correlated(applied.row.correlation_id),
+        tracing.span(
+            f"{'undo' if undo else 'step'} {step.step_id}",
+            attributes=attributes,
+            traceparent=applied.row.traceparent or None,
+            links=[_what_it_undoes(applied, index, epoch)] if undo else (),
+            span_id=span_id(applied, index, epoch),
+        ) as current,
+    ):
         yield lambda ended: _say_outcome(current, ended)
 
 

@@ -8,6 +8,7 @@ from werkzeug import Response
 
 from hub import SagaDefinition, SagaStep
 from hub.circuits import fleet
+from hub.telemetry import tracing
 from registry_app import lookup
 from tests.registry import samples
 from tests.sagas.driven import drive, started
@@ -52,3 +53,13 @@ def test_what_a_request_may_have_done_is_undone_though_its_repeat_was_refused(bo
 @pytest.mark.parametrize("answer", [409, 404, 308])
 def test_what_was_only_refused_is_not_undone(bookings, answer):
     assert book("PUT", (answer,), bookings) == ("failed", [f"PUT {answer}"])
+
+
+def test_what_a_step_asks_carries_the_correlation_id_of_its_run_whoever_sent_it_on(bookings):
+    bookings.expect_request("/bookings/7", method="PUT").respond_with_json({})
+    step = SagaStep(step_id="book", service_name="L99_bookings", endpoint="PUT /bookings/7", compensation_endpoint="DELETE /bookings/7")
+
+    with tracing.correlated("of-the-sweeper"):
+        drive(started(SagaDefinition.create("books", [step]).spec(), correlation_id="order-7"))
+
+    assert [request.headers["X-Correlation-Id"] for request, _ in bookings.log] == ["order-7"]
