@@ -149,15 +149,25 @@ class Resolve:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signal:
-    """Something outside that a step waits for: ``signal:name`` or ``event:topic``, with what it brought."""
+    """Somebody gives a signal (``signal:name``) that a step waits for, or will wait for, with what it brings."""
 
     name: str
     now: float
     payload: Any = None
-    keep: bool = True
-    """Keep it for a step that will wait later (signals); else it only wakes one that waits now (events)."""
-    event_id: str = ""
-    """Of an event on the bus: a run takes it once, however often it is delivered."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EventCame:
+    """An event was published (``event:topic``); a run takes each once, however often the bus delivers it.
+
+    `is_its_own`: it has the run's correlation id, so it counts even if it comes before the step that waits for it.
+    """
+
+    name: str
+    event_id: str
+    now: float
+    payload: Any = None
+    is_its_own: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,6 +191,7 @@ Event = (
     | Cancel
     | OwnerBeat
     | Signal
+    | EventCame
     | Verified
     | Retry
     | Compensate

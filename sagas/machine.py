@@ -139,6 +139,7 @@ _HANDLERS: dict[type, Callable[[Draft, Any], str]] = {
     events.Cancel: _cancel,
     events.OwnerBeat: _owner_beat,
     events.Signal: waits.signal,
+    events.EventCame: waits.event_came,
     events.Verified: attempts.verified,
     events.Retry: operators.retry,
     events.Compensate: operators.compensate,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
+from django.db.models import QuerySet
 
 from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
@@ -17,7 +19,8 @@ from sagas.spec import SagaSpec
 from sagas.states import ACTIVE, SagaStatus
 
 _NAME = re.compile(r"^[A-Za-z0-9_.-]{1,100}$")
-WOKEN_AT_ONCE = 1_000
+TOLD_AT_ONCE = 1_000
+_OPEN = [status.value for status in (*ACTIVE, SagaStatus.NEEDS_OPERATOR)]
 
 
 def give(execution_id: str, name: str, payload: Any = None, *, actor: str = "") -> dict[str, Any]:
@@ -31,7 +34,7 @@ def give(execution_id: str, name: str, payload: Any = None, *, actor: str = "") 
     most = settings.HUB.saga_max_context_bytes
     check_json(payload, what="payload", max_bytes=most, too_large=ErrorCode.SAGA_CONTEXT_TOO_LARGE)
     loaded = store.load(services.identifier(execution_id))
-    if loaded.run.status in (*ACTIVE, SagaStatus.NEEDS_OPERATOR):  # of one that has ended it is said that it takes none
+    if loaded.run.status.value in _OPEN:  # of one that has ended it is said that it takes none
         _check_awaited(loaded.spec, f"signal:{name}")
     return _give(execution_id, events.Signal(name=f"signal:{name}", now=clock.now(), payload=payload), actor, loaded)
 
@@ -43,47 +46,59 @@ def _check_awaited(spec: SagaSpec, name: str) -> None:
         raise IntegrationError(ErrorCode.STEP_REFERENCE_UNKNOWN, f"no step of {spec.saga_name} waits for {name} ({has})")
 
 
-def _give(execution_id: str, event: events.Signal, actor: str = "", loaded: store.Loaded | None = None) -> dict[str, Any]:
+def _give(
+    execution_id: str, event: events.Signal | events.EventCame, actor: str = "", loaded: store.Loaded | None = None
+) -> dict[str, Any]:
     crash_point("signal.before", execution_id)
     answer = services.ask(execution_id, event, actor, loaded)
     crash_point("signal.after", execution_id)
     return answer
 
 
-def event_came(topic: str, payload: Any, *, correlation_id: str | None = None, event_id: str = "") -> int:
-    """Wake the runs that wait for an event on this topic, and return how many those were.
+def event_came(topic: str, payload: Any, *, event_id: str, correlation_id: str | None = None) -> int:
+    """Tell the runs that wait for an event on this topic, and return how many those were.
 
-    With the correlation id of a run that waits for this event at some time, only runs of that id: also when it comes again
-    and they wait no more. A run takes an `event_id` once. What one run did not take is raised when all were told, so that
-    the event is delivered again.
+    With the correlation id of runs that wait for this topic at some time it is theirs: they alone are told, those that do not
+    wait for it yet too. Any other event is for whoever waits now. A run takes an `event_id` once. What one run did not take is
+    raised when all were told, so that the event is delivered again.
     """
-    name = f"event:{topic}"
-    waiting = SagaStepExecution.objects.filter(given("waiting_for", name)).order_by("pk")
-    if correlation_id and waiting.exists() and _is_for_runs_of(correlation_id, name):
-        waiting = waiting.filter(execution__correlation_id=correlation_id)
-    told, last, failure = 0, 0, None
-    while page := list(waiting.filter(pk__gt=last).values_list("pk", "execution_id")[:WOKEN_AT_ONCE]):
+    came = events.EventCame(name=f"event:{topic}", event_id=event_id, now=clock.now(), payload=payload)
+    owners = _owners(correlation_id, came.name) if correlation_id else None
+    if owners is None:
+        return _tell(SagaStepExecution.objects.filter(given("waiting_for", came.name)), "execution_id", came)
+    return _tell(owners, "pk", replace(came, is_its_own=True))
+
+
+def _tell(rows: QuerySet[Any], id_of: str, came: events.EventCame) -> int:
+    told, last, failure = 0, None, None
+    while page := list(_after(rows, last).values_list("pk", id_of)[:TOLD_AT_ONCE]):
         for _, execution_id in page:
-            failure = _wake(str(execution_id), name, payload, event_id) or failure
+            failure = _told(str(execution_id), came) or failure
         told, last = told + len(page), page[-1][0]
     if failure is not None:
         raise failure
     return told
 
 
-def _wake(execution_id: str, name: str, payload: Any, event_id: str) -> IntegrationError | None:
+def _after(rows: QuerySet[Any], last: Any) -> QuerySet[Any]:
+    return rows.order_by("pk") if last is None else rows.order_by("pk").filter(pk__gt=last)
+
+
+def _told(execution_id: str, came: events.EventCame) -> IntegrationError | None:
     try:
-        _give(execution_id, events.Signal(name=name, now=clock.now(), payload=payload, keep=False, event_id=event_id))
+        _give(execution_id, came)
     except IntegrationError as exc:
         # The first two: it ended, or is gone, between the look and the word.
         return None if exc.code in (ErrorCode.TRANSITION_ILLEGAL, ErrorCode.EXECUTION_NOT_FOUND) else exc
     return None
 
 
-def _is_for_runs_of(correlation_id: str, name: str) -> bool:
-    """Tell whether a run of that correlation id waits, waited or will wait for this event."""
-    theirs = SagaExecution.objects.filter(correlation_id=correlation_id).values("definition_id")
-    return any(_awaits(snapshot, name) for snapshot in SagaVersion.objects.filter(pk__in=theirs).values_list("snapshot", flat=True))
+def _owners(correlation_id: str, name: str) -> QuerySet[SagaExecution] | None:
+    """Return the runs of that correlation id that may take this event; None where it has none that wait for it at any time."""
+    theirs = SagaExecution.objects.filter(correlation_id=correlation_id)
+    versions = SagaVersion.objects.filter(pk__in=theirs.values("definition_id")).values_list("pk", "snapshot")
+    listening = [pk for pk, snapshot in versions if _awaits(snapshot, name)]
+    return theirs.filter(definition_id__in=listening, status__in=_OPEN) if listening else None
 
 
 def _awaits(snapshot: dict[str, Any], name: str) -> bool:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sagas import events, plan
+from sagas import events, inbox, plan
 from sagas.draft import Draft, turn_back, words
 from sagas.states import ACTIVE, DONE, Cause, IllegalMove, SagaStatus, StepStatus
-
-MAX_SIGNALS = 50
 
 
 def begin(draft: Draft, *, now: float) -> bool:
@@ -37,58 +35,42 @@ def _begin(draft: Draft, index: int, now: float) -> None:
     due = now + (float(rest) if kind == "timer" else step.timeout_sec)
     draft.move_step(index, StepStatus.WAITING, step.do.target, due_at=due, waiting_for=wanted, started_seq=draft.run.started)
     draft.set(started=draft.run.started + 1)
-    if wanted in draft.run.signals:
-        _end(draft, index, _take(draft, wanted))
+    if inbox.has(draft, wanted):
+        _end(draft, index)
+        draft.set_step(index, output=inbox.take(draft, wanted))
     elif draft.run.status is not SagaStatus.WAITING:
         draft.move_run(SagaStatus.WAITING, f"waits for {step.do.target}")
 
 
-def _take(draft: Draft, wanted: str) -> Any:
-    """Return what was kept. An event that was ends one wait; a signal is waited for by one step alone."""
-    kept = dict(draft.run.signals)
-    payload = kept.pop(wanted)
-    if wanted.startswith("event:"):
-        draft.set(signals=kept)
-    return payload
-
-
 def signal(draft: Draft, event: events.Signal) -> str:
-    """End the wait for this signal, or keep the signal for a step that will wait for it; the first of a name counts."""
-    if draft.run.status not in (*ACTIVE, SagaStatus.NEEDS_OPERATOR):
-        raise IllegalMove(f"a {draft.run.status} saga takes no signals")
-    if event.event_id and _mark(event) in draft.run.signals:
-        return "that event was taken already"
-    waiting = [i for i, step in enumerate(draft.run.steps) if step.waiting_for == event.name]
-    if not waiting and not event.keep:
-        return "nothing waits for it"
+    """End the wait for this signal, or keep it for a step that will wait for it."""
+    waiting = _waiting(draft, event.name)
     if not waiting or draft.run.status is SagaStatus.NEEDS_OPERATOR:
-        return _keep(draft, event)
+        return inbox.keep_signal(draft, event)
     for index in waiting:
         _end(draft, index, event.payload)
-    _remember(draft, event)
     return ""
 
 
-def _mark(event: events.Signal) -> str:
-    return f"taken:{event.event_id}"
-
-
-def _remember(draft: Draft, event: events.Signal) -> None:
-    """Note that an event was taken, where another step will wait for its topic: it may be delivered again."""
-    steps = zip(draft.spec.steps, draft.run.steps, strict=True)
-    if event.event_id and any(step.do.target == event.name and state.status not in DONE for step, state in steps):
-        draft.set(signals={**draft.run.signals, _mark(event): None})
-
-
-def _keep(draft: Draft, event: events.Signal) -> str:
-    """Keep a signal for a step that will wait for it, as when an operator sends the run on; the first of a name counts."""
-    if event.name in draft.run.signals:
-        return "that signal is here already"
-    if len(draft.run.signals) >= MAX_SIGNALS:
-        raise IllegalMove(f"a saga keeps at most {MAX_SIGNALS} signals")
-    draft.set(signals={**draft.run.signals, event.name: event.payload})
-    _remember(draft, event)
+def event_came(draft: Draft, event: events.EventCame) -> str:
+    """End the wait for this event; keep one that is the run's own, or that comes while an operator is asked."""
+    waiting, is_parked = _waiting(draft, event.name), draft.run.status is SagaStatus.NEEDS_OPERATOR
+    if inbox.knows(draft, event):
+        return "that event is here already"
+    if not waiting and not (event.is_its_own and inbox.will_wait(draft, event.name)):
+        return "nothing waits for it"
+    if not waiting or is_parked:
+        return inbox.keep_event(draft, event)
+    for index in waiting:
+        _end(draft, index, event.payload)
+    inbox.remember(draft, event.name, event.event_id)
     return ""
+
+
+def _waiting(draft: Draft, name: str) -> list[int]:
+    if draft.run.status not in (*ACTIVE, SagaStatus.NEEDS_OPERATOR):
+        raise IllegalMove(f"a {draft.run.status} saga takes no signals")
+    return [i for i, step in enumerate(draft.run.steps) if step.waiting_for == name]
 
 
 def pass_time(draft: Draft, *, now: float) -> None:
@@ -97,12 +79,12 @@ def pass_time(draft: Draft, *, now: float) -> None:
         if not step.waiting_for or step.due_at is None or step.due_at > now:
             continue
         if step.waiting_for == "timer":
-            _end(draft, index, None)
+            _end(draft, index)
         else:
             _give_up(draft, index)
 
 
-def _end(draft: Draft, index: int, payload: Any) -> None:
+def _end(draft: Draft, index: int, payload: Any = None) -> None:
     done: dict[str, Any] = {"due_at": None, "waiting_for": "", "output": payload}
     draft.move_step(index, StepStatus.COMPLETED, f"{draft.run.steps[index].waiting_for} came", **done)
     if draft.run.status is not SagaStatus.RUNNING:

@@ -134,9 +134,23 @@ def test_an_event_of_a_large_batch_wakes_no_run_of_others():
     for _ in range(services.PAGE):
         started("three_steps", correlation_id="batch-1")
 
-    signals.event_came("agent.created", {"agent_id": "of batch-1"}, correlation_id="batch-1")
+    signals.event_came("agent.created", {"agent_id": "of batch-1"}, event_id="e1", correlation_id="batch-1")
 
     assert [services.status(execution_id)["context"].get("agent_id") for execution_id in (mine, other)] == ["of batch-1", None]
+
+
+def test_an_event_of_a_run_that_comes_before_its_wait_is_not_lost():
+    """The service that a step asks may say that it is done before the step's own end is recorded."""
+    execution_id = started("on_event", correlation_id="order-7")
+    other = started("on_event", correlation_id="order-8")
+    attempt = claims.claim(store.load(execution_id), 0, Direction.DO)
+
+    event_handlers.event_came(EventMessage.create("agent.created", "created", {"agent_id": "agent-7"}, correlation_id="order-7"))
+    engine.record(attempt, calls.Ended(outcome="ok"))
+
+    assert drive(execution_id)["context"]["agent_id"] == "agent-7"
+    assert services.status(execution_id)["status"] == "completed"
+    assert drive(other)["status"] == "waiting"
 
 
 def test_two_long_topics_that_begin_alike_are_both_listened_to():
@@ -165,7 +179,7 @@ def test_an_event_that_comes_while_a_run_stands_before_an_operator_is_kept():
     execution_id = started("delivered", {"plan": {"ship": "fail"}})
     assert drive(execution_id)["status"] == "needs_operator"
 
-    signals.event_came("agent.created", {"agent_id": "agent-7"})
+    signals.event_came("agent.created", {"agent_id": "agent-7"}, event_id="e2")
     SagaExecution.objects.filter(pk=execution_id).update(input={"plan": {}})
     services.retry(execution_id, reason="the carrier is back")
 

@@ -100,8 +100,8 @@ def test_an_event_wakes_the_runs_that_wait_for_its_topic(worker, sweeper):
     execution_id = services.start("on_event", {})["execution_id"]
     waits(execution_id)
 
-    assert signals.event_came("agent.deleted", {"agent_id": "x"}) == 0
-    assert signals.event_came("agent.created", {"agent_id": "agent-1"}) == 1
+    assert signals.event_came("agent.deleted", {"agent_id": "x"}, event_id="e1") == 0
+    assert signals.event_came("agent.created", {"agent_id": "agent-1"}, event_id="e2") == 1
 
     assert ended(execution_id)["context"]["agent_id"] == "agent-1"
 
@@ -111,11 +111,11 @@ def test_an_event_with_a_correlation_id_wakes_only_the_run_that_has_it(worker, s
     second = services.start("on_event", {}, correlation_id="order-2")["execution_id"]
     waits(first), waits(second)
 
-    assert signals.event_came("agent.created", {}, correlation_id="order-2") == 1
+    assert signals.event_came("agent.created", {}, event_id="e3", correlation_id="order-2") == 1
 
     assert ended(second)["status"] == "completed"
     assert status_of(first) == "waiting"
-    signals.event_came("agent.created", {})
+    signals.event_came("agent.created", {}, event_id="e4")
     ended(first)
 
 
@@ -123,13 +123,13 @@ def test_an_event_that_comes_again_wakes_nobody_in_the_place_of_the_run_it_was_f
     first = services.start("on_event", {}, correlation_id="order-1")["execution_id"]
     second = services.start("on_event", {}, correlation_id="order-2")["execution_id"]
     waits(first), waits(second)
-    signals.event_came("agent.created", {"agent_id": "one"}, correlation_id="order-1")
+    signals.event_came("agent.created", {"agent_id": "one"}, event_id="e5", correlation_id="order-1")
     ended(first)
 
-    assert signals.event_came("agent.created", {"agent_id": "one"}, correlation_id="order-1") == 0
+    assert signals.event_came("agent.created", {"agent_id": "one"}, event_id="e5", correlation_id="order-1") == 0
 
     assert status_of(second) == "waiting"
-    assert signals.event_came("agent.created", {"agent_id": "all"}, correlation_id="of-nobody") == 1
+    assert signals.event_came("agent.created", {"agent_id": "all"}, event_id="e7", correlation_id="of-nobody") == 1
     assert ended(second)["context"]["agent_id"] == "all"
 
 
@@ -145,10 +145,10 @@ def test_an_event_that_one_run_did_not_take_is_told_to_the_others_and_comes_agai
 
     monkeypatch.setattr(signals, "_give", lose_the_first)
     with pytest.raises(IntegrationError, match=r"^E11426: "):
-        signals.event_came("agent.created", {})
+        signals.event_came("agent.created", {}, event_id="e8")
     ended(second)
     monkeypatch.setattr(signals, "_give", give)
-    signals.event_came("agent.created", {})
+    signals.event_came("agent.created", {}, event_id="e8")
 
     ended(first)
 

@@ -149,8 +149,12 @@ class Story:
     def is_resolved(self, outcome: SagaStatus) -> Verdict:
         return self.apply(events.Resolve(now=self.now, reason="put right", outcome=outcome))
 
-    def hears(self, name: str, payload: Any = None, *, keep: bool = True, event_id: str = "") -> Verdict:
-        return self.apply(events.Signal(name=name, now=self.now, payload=payload, keep=keep, event_id=event_id))
+    def hears(self, name: str, payload: Any = None) -> Verdict:
+        return self.apply(events.Signal(name=name, now=self.now, payload=payload))
+
+    def learns(self, name: str, payload: Any = None, *, event_id: str = "e1", is_its_own: bool = False) -> Verdict:
+        """Let an event of the bus be delivered."""
+        return self.apply(events.EventCame(name=name, event_id=event_id, now=self.now, payload=payload, is_its_own=is_its_own))
 
     def beats(self, until: float) -> Verdict:
         return self.apply(events.OwnerBeat(now=self.now, until=until))

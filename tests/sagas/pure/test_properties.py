@@ -41,7 +41,7 @@ def _step(draw, number, pivot, group):
     if pivot is not None and number >= pivot:
         kind = "pivot" if number == pivot else "retriable"
         return step(f"s{number}", undo=False, kind=kind, max_retries=draw(st.integers(0, 2)))
-    do = draw(st.sampled_from([None, None, None, ("wait", "timer:3"), ("wait", "signal:go")]))
+    do = draw(st.sampled_from([None, None, None, ("wait", "timer:3"), ("wait", "signal:go"), ("wait", "event:gone")]))
     return step(
         f"s{number}",
         do=do,
@@ -147,9 +147,13 @@ class Sagas(RuleBasedStateMachine):
 
     # --- people -------------------------------------------------------------------------------------------------------
 
-    @rule(keep=st.booleans())
-    def a_signal_comes(self, keep):
-        self.happens(events.Signal(name="signal:go", now=self.story.now, keep=keep))
+    @rule()
+    def a_signal_comes(self):
+        self.happens(events.Signal(name="signal:go", now=self.story.now))
+
+    @rule(event_id=st.sampled_from("abc"), is_its_own=st.booleans())
+    def an_event_comes(self, event_id, is_its_own):
+        self.happens(events.EventCame(name="event:gone", event_id=event_id, now=self.story.now, is_its_own=is_its_own))
 
     @rule()
     def somebody_cancels(self):

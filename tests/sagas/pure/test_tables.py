@@ -97,6 +97,7 @@ EXPLORED = {
     "a pivot": saga(step("a"), step("p", undo=False, kind="pivot", max_retries=1), timeout_sec=40),
     "a wait": saga(wait("signal:go", required=False), step("b", verify=True), timeout_sec=40),
     "a wait that is required": saga(wait("signal:go"), timeout_sec=40),
+    "two waits for one topic": saga(wait("event:paid"), wait("event:paid", step_id="v"), timeout_sec=40),
 }
 
 
@@ -119,6 +120,7 @@ def possible(run):
             yield events.Skip(step=index, now=now, reason="by hand", deadline_at=START + 40)
     yield events.Cancel(now=BEFORE, reason="no")
     yield events.Signal(name="signal:go", now=BEFORE)
+    yield from (events.EventCame(name="event:paid", event_id="e1", now=BEFORE, is_its_own=own) for own in (False, True))
     yield events.Retry(now=BEFORE, reason="again", deadline_at=START + 40)
     yield from (events.Compensate(now=BEFORE, reason="back", by_parent=by_parent) for by_parent in (False, True))
     yield from (events.Resolve(now=BEFORE, reason="by hand", outcome=outcome) for outcome in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED))

@@ -69,11 +69,64 @@ def test_a_signal_that_came_early_is_kept_and_the_first_of_its_name_counts():
 def test_an_event_wakes_only_who_waits_now():
     story = Story(step("a"), wait("event:agent.created"))
 
-    assert story.hears("event:agent.created", keep=False).ignored == "nothing waits for it"
+    assert story.learns("event:agent.created").ignored == "nothing waits for it"
 
     story.does(0)
-    story.hears("event:agent.created", {"id": 1}, keep=False)
+    story.learns("event:agent.created", {"id": 1})
     assert story.status == "completed"
+
+
+def test_an_event_of_the_runs_own_that_comes_early_is_kept():
+    story = Story(step("a"), wait("event:paid"), step("b"), timeout_sec=1000)
+    story.claims(0)
+
+    story.learns("event:paid", {"sum": 7}, is_its_own=True)
+    story.succeeds(0)
+
+    assert (story.status, story.steps, story.run.steps[1].output) == ("running", "completed completed pending", {"sum": 7})
+    assert story.learns("event:paid", event_id="e2", is_its_own=True).ignored == "nothing waits for it"
+
+
+def test_early_events_end_the_waits_in_the_order_they_came():
+    story = Story(step("a"), wait("event:paid", step_id="first"), wait("event:paid", step_id="second"), timeout_sec=1000)
+    for event_id in ("e2", "e1", "e2"):
+        story.learns("event:paid", {"of": event_id}, event_id=event_id, is_its_own=True)
+
+    story.does(0)
+
+    assert story.status == "completed"
+    assert [step.output for step in story.run.steps[1:]] == [{"of": "e2"}, {"of": "e1"}]
+
+
+def test_an_early_event_that_is_delivered_again_later_ends_one_wait():
+    story = Story(step("a"), wait("event:paid", step_id="first"), wait("event:paid", step_id="second"), timeout_sec=1000)
+    story.learns("event:paid", is_its_own=True)
+    story.does(0)
+
+    assert story.learns("event:paid", is_its_own=True).ignored == "that event is here already"
+
+    assert story.steps == "completed completed waiting"
+
+
+def test_an_event_that_comes_too_late_is_there_when_an_operator_sends_the_run_on():
+    story = Story(step("p", undo=False, kind="pivot"), wait("event:paid"), timeout_sec=1000)
+    story.does(0)
+    story.ticks(after=10)
+    assert story.status == "needs_operator"
+
+    story.learns("event:paid", {"sum": 7}, is_its_own=True)
+    story.is_retried()
+
+    assert (story.status, story.run.steps[1].output) == ("completed", {"sum": 7})
+
+
+def test_a_saga_keeps_fifty_events_of_a_topic_at_most():
+    story = Story(step("a"), wait("event:paid"))
+    for number in range(50):
+        story.learns("event:paid", event_id=f"e{number}", is_its_own=True)
+
+    with pytest.raises(IllegalMove, match="at most 50"):
+        story.learns("event:paid", event_id="e50", is_its_own=True)
 
 
 def twice_for_an_event():
@@ -85,11 +138,11 @@ def twice_for_an_event():
 def test_an_event_that_is_delivered_twice_ends_one_wait():
     story = twice_for_an_event()
 
-    story.hears("event:paid", {"part": 1}, keep=False, event_id="e1")
-    assert story.hears("event:paid", {"part": 1}, keep=False, event_id="e1").ignored == "that event was taken already"
+    story.learns("event:paid", {"part": 1}, event_id="e1")
+    assert story.learns("event:paid", {"part": 1}, event_id="e1").ignored == "that event is here already"
     assert story.steps == "completed waiting"
 
-    story.hears("event:paid", {"part": 2}, keep=False, event_id="e2")
+    story.learns("event:paid", {"part": 2}, event_id="e2")
     assert (story.status, story.run.steps[1].output) == ("completed", {"part": 2})
 
 
@@ -102,11 +155,11 @@ def test_an_event_that_came_while_an_operator_was_asked_ends_one_wait():
     story.is_blocked(patience_sec=0)
     assert (story.status, story.steps) == ("needs_operator", "pending waiting pending")
 
-    story.hears("event:paid", {"part": 1}, keep=False, event_id="e1")
+    story.learns("event:paid", {"part": 1}, event_id="e1")
     story.is_retried()
-    story.hears("event:paid", {"part": 1}, keep=False, event_id="e1")
+    story.learns("event:paid", {"part": 1}, event_id="e1")
     story.does(0)
-    story.hears("event:paid", {"part": 1}, keep=False, event_id="e1")
+    story.learns("event:paid", {"part": 1}, event_id="e1")
 
     assert story.steps == "completed completed waiting"
 
@@ -264,8 +317,8 @@ def test_what_comes_while_an_operator_is_asked_is_kept_for_when_the_saga_goes_on
     story.is_blocked(patience_sec=0)
     assert story.status == "needs_operator"
 
-    assert not story.hears("event:paid", {"sum": 7}, keep=False).ignored
-    assert story.hears("event:other", {}, keep=False).ignored == "nothing waits for it"
+    assert not story.learns("event:paid", {"sum": 7}).ignored
+    assert story.learns("event:other", {}).ignored == "nothing waits for it"
     story.is_retried()
 
     assert (story.steps, story.run.steps[0].output) == ("completed pending", {"sum": 7})
