@@ -9,6 +9,9 @@ import time
 from typing import Any
 
 from hub import OutcomeUnknown, Refused, SagaDefinition, SagaStep
+from hub.events import bus
+from hub.events.messages import EventMessage
+from hub.events.models import Delivery
 from tests.processes import wait_until
 from tests.sagas import ledger
 
@@ -40,6 +43,14 @@ async def act_async(context: dict[str, Any]) -> dict[str, Any]:
     await asyncio.sleep(30 if order == "hang" else 0)
     _obey(order, about["attempt"])
     return {f"{about['step_id']}_done": about["attempt"]}
+
+
+def say(context: dict[str, Any]) -> None:
+    """Publish what the next step waits for, and end only when everybody durable has been told."""
+    topic = "sample.said"
+    event_id = bus.publish(EventMessage.create(topic, "said", {"by": context["_saga"]["execution_id"]}))
+    deliveries = Delivery.objects.filter(event__event_id=event_id)
+    wait_until(lambda: deliveries.filter(status="delivered").exists(), timeout_sec=20, what=f"{topic} delivered")
 
 
 def undo(context: dict[str, Any]) -> None:
@@ -139,6 +150,10 @@ locked_after_a_wait = SagaDefinition.create(
     "locked_after_a_wait", [SagaStep(step_id="pause", wait_for="timer:0.2"), *steps("b", "c")], timeout_sec=60, locks=["order:{id}"]
 )
 on_event = SagaDefinition.create("on_event", [*steps("a"), SagaStep(step_id="hear", wait_for="event:agent.created"), *steps("b")])
+hears_itself = SagaDefinition.create(
+    "hears_itself",
+    [SagaStep(step_id="say", action=say, compensation=undo), SagaStep(step_id="hear", wait_for="event:sample.said", timeout_sec=60)],
+)
 inner = SagaDefinition.create("inner", steps("x", "y", max_retries=0), timeout_sec=60)
 outer = SagaDefinition.create(
     "outer", [*steps("a"), SagaStep(step_id="child", saga="inner", timeout_sec=40), *steps("b", max_retries=0)], timeout_sec=60

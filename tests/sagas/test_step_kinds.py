@@ -106,6 +106,12 @@ def test_an_event_wakes_the_runs_that_wait_for_its_topic(worker, sweeper):
     assert ended(execution_id)["context"]["agent_id"] == "agent-1"
 
 
+def test_an_event_that_a_step_causes_may_be_quicker_than_the_step(worker, relay):
+    execution_id = services.start("hears_itself", {})["execution_id"]
+
+    assert ended(execution_id)["context"]["by"] == execution_id
+
+
 def test_an_event_with_a_correlation_id_wakes_only_the_run_that_has_it(worker, sweeper):
     first = services.start("on_event", {}, correlation_id="order-1")["execution_id"]
     second = services.start("on_event", {}, correlation_id="order-2")["execution_id"]
