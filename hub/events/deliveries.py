@@ -22,6 +22,7 @@ from hub.events import retries
 from hub.events.fingerprints import fingerprint, hint
 from hub.events.models import DeadLetter, Delivery, Subscription
 from hub.events.retries import MAX_HISTORY, Decision, Next, RetryPolicy
+from hub.json_values import storable
 from hub.telemetry import metrics
 from hub.telemetry.secrets import redactor
 
@@ -93,7 +94,8 @@ def failed(delivery_id: int, attempt: int, *, error: str, code: ErrorCode | None
     age_sec = (now - row.created_at).total_seconds()
     jitter = random.random()  # noqa: S311  (no secret)
     decision = retries.after_failure(policy_of(row.subscription), attempts=attempt, age_sec=age_sec, code=code, jitter=jitter)
-    failure = Failure(row=row, error=redactor().text(error)[:MAX_ERROR], code=code, now=now)
+    # A subscriber may say anything; what a database does not take would stop the relay at this answer for ever.
+    failure = Failure(row=row, error=storable(redactor().text(error))[:MAX_ERROR], code=code, now=now)
     if not _end_attempt(failure, decision):
         return None
     metrics.increment("hub_event_deliveries_total", outcome=decision.next.value)

@@ -57,6 +57,19 @@ def test_a_failure_says_what_the_message_left_in_the_result_backend(sent):
     assert app.backend.get("celery-task-meta-some-task") is None
 
 
+@pytest.mark.parametrize("said", ["a\x00b", "no file 'x\udcff'"])
+def test_a_failure_in_words_that_no_database_takes_is_recorded_all_the_same(sent, said):
+    app.backend.store_result("some-task", ValueError(said), "FAILURE")
+    reply(answers.on_failure(sent), "some-task")
+
+    answers.take(now=now())
+
+    letter = DeadLetter.objects.get()
+    assert letter.error.startswith(f"ValueError: {said[:1]}")
+    assert letter.delivery.history[0]["error"] == letter.error
+    assert client().llen(answers.QUEUE) == 0
+
+
 def test_a_failure_without_a_stored_error_is_still_a_failure(sent):
     reply(answers.on_failure(sent), "keeps-no-results")
 
