@@ -15,6 +15,7 @@ from hub.errors import IntegrationError
 from hub.events import messages, transport
 from hub.events.messages import Outgoing
 from hub.events.models import OutboxEvent
+from hub.telemetry import metrics
 
 log = logging.getLogger(__name__)
 OWN_PUBLISHER_SEC = 2.0
@@ -33,7 +34,19 @@ def add(outgoing: Outgoing) -> None:
 def send_left(*, now: datetime) -> int:
     """Send what publishers left behind, oldest first, and return how many went out."""
     rows = OutboxEvent.objects.filter(created_at__lt=now - timedelta(seconds=OWN_PUBLISHER_SEC)).order_by("pk")[:BATCH]
-    return sum(_send(row.pk, Outgoing(event=messages.decode(row.body), text=row.body)) for row in rows)
+    return sum(_send_row(row) for row in rows)
+
+
+def _send_row(row: OutboxEvent) -> bool:
+    try:
+        outgoing = Outgoing(event=messages.decode(row.body), text=row.body)
+    except IntegrationError as exc:
+        # Another version of the hub wrote it. It cannot become an event by waiting, and must not stop those behind it.
+        metrics.increment("hub_events_unreadable_total")
+        log.error("a row of the outbox is no event", extra={"event_id": row.event_id, "code": str(exc.code)})
+        row.delete()
+        return False
+    return _send(row.pk, outgoing)
 
 
 def _send(pk: int, outgoing: Outgoing) -> bool:

@@ -140,6 +140,18 @@ def test_what_a_publisher_left_behind_after_its_commit_is_sent_once():
     assert len(in_stream()) == 1
 
 
+def test_a_row_of_the_outbox_that_is_no_event_does_not_hold_up_those_behind_it(caplog):
+    OutboxEvent.objects.create(event_id="of-another-version", body='{"topic": "agent.created"}')
+    with transaction.atomic():
+        bus.publish(event())
+        transaction.get_connection().run_on_commit.clear()
+
+    assert outbox.send_left(now=datetime.now(UTC) + timedelta(seconds=10)) == 1
+
+    assert not OutboxEvent.objects.exists()
+    assert "of-another-version" in [getattr(record, "event_id", "") for record in caplog.records]
+
+
 def test_what_is_published_while_an_event_is_handled_is_caused_by_it():
     cause = event(correlation_id="order-7")
 
