@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from hub.errors import IntegrationError
-from hub.events import messages, transport
+from hub.events import messages, stream, transport
 from hub.events.messages import Outgoing
 from hub.events.models import OutboxEvent
 from hub.telemetry import metrics
@@ -24,11 +24,13 @@ BATCH = 100
 
 
 def add(outgoing: Outgoing) -> None:
-    """Keep a prepared event with the caller's transaction, to be sent when it commits."""
+    """Keep a prepared event with the caller's transaction, to be sent when it commits; E11121 when its id waits with another content."""
     event_id = outgoing.event.metadata.event_id
     row, is_new = OutboxEvent.objects.get_or_create(event_id=event_id, defaults={"body": outgoing.text})
     if is_new:
         transaction.on_commit(lambda: _send(row.pk, outgoing), robust=True)
+    elif messages.decode(row.body).content_digest() != outgoing.event.content_digest():
+        raise transport.refusal(outgoing.event, stream.CONFLICT)
 
 
 def send_left(*, now: datetime) -> int:

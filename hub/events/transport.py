@@ -33,7 +33,7 @@ def send(outgoing: Sequence[Outgoing]) -> None:
         metrics.increment("hub_events_published_total", number, outcome=outcome)
     for one, answer in zip(outgoing, answers, strict=True):
         if answer not in GOOD:
-            raise _refusal(one.event, answer)
+            raise refusal(one.event, answer)
 
 
 def _send(outgoing: Sequence[Outgoing]) -> list[str]:
@@ -61,7 +61,8 @@ def _arguments(one: Outgoing, limits: HubSettings) -> tuple[list[str], list[str 
     )
 
 
-def _refusal(event: EventMessage, answer: str) -> IntegrationError:
+def refusal(event: EventMessage, answer: str) -> IntegrationError:
+    """Return the error of an event that was not taken; `answer` is the word of the script."""
     event_id, source, limits = event.metadata.event_id, event.metadata.source_service, settings.HUB
     if answer == stream.CONFLICT:
         return IntegrationError(ErrorCode.EVENT_ID_REUSED, f"event id {event_id} was published with another content")

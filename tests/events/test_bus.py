@@ -152,6 +152,15 @@ def test_a_row_of_the_outbox_that_is_no_event_does_not_hold_up_those_behind_it(c
     assert "of-another-version" in [getattr(record, "event_id", "") for record in caplog.records]
 
 
+def test_an_id_that_is_used_again_in_a_transaction_for_another_content_is_refused():
+    with pytest.raises(IntegrationError, match="E11121"), transaction.atomic():
+        bus.publish(event(event_id="order-7"))
+        bus.publish(event(event_id="order-7"))
+        bus.publish(event("agent.started", event_id="order-7"))
+
+    assert in_stream() == []
+
+
 def test_what_is_published_while_an_event_is_handled_is_caused_by_it():
     cause = event(correlation_id="order-7")
 
