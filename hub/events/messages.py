@@ -138,7 +138,7 @@ def _metadata_from(wire: Mapping[str, Any]) -> EventMetadata:
         traceparent=str(wire.get("traceparent") or ""),
         correlation_id=str(wire.get("correlationid") or ""),
         causation_id=str(wire.get("causationid") or ""),
-        hops=hops if isinstance(hops, int) else 0,
+        hops=max(hops, 0) if isinstance(hops, int) else 0,  # a table takes no other
         priority=str(wire.get("priority") or "normal"),
         tags=_tags(str(wire["tags"]).split(",") if wire.get("tags") else None),
     )

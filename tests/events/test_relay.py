@@ -10,12 +10,12 @@ from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
 
 from hub import prepared
-from hub.events import deliveries, dispatch, relay, retention, stream, subscriptions, topic_counts
+from hub.events import bus, deliveries, dispatch, relay, retention, stream, subscriptions, topic_counts
 from hub.events.models import DeadLetter, Delivery, Event, Subscription, Topic
 from hub.events.relay import Relay
 from hub.redis_client import client
 from hub.telemetry import metric_store, metrics
-from tests.events.helpers import now, publish, queued, relay_round, send_again, subscribed, under_way
+from tests.events.helpers import event, now, publish, queued, relay_round, send_again, subscribed, under_way
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,6 +46,17 @@ def test_the_message_carries_the_trace_of_the_publisher():
     relay_round()
 
     assert queued()[1]["traceparent"].split("-")[1] == trace_id
+
+
+def test_an_event_that_counts_its_hops_below_zero_does_not_hold_up_those_behind_it():
+    subscribed()
+    bus.publish(event().with_metadata(hops=-1))
+    publish()
+
+    relay_round()
+
+    assert len(queued()) == 2
+    assert {row.hops for row in Event.objects.all()} == {0}
 
 
 def test_an_event_from_before_the_subscription_is_not_delivered():
