@@ -57,8 +57,11 @@ def _group(row: dict[str, Any], sample: DeadLetter) -> Group:
 
 
 def find(letter_id: int) -> DeadLetter:
-    """Return a dead letter with its delivery, event and subscription; E11123 when there is none."""
-    row = DeadLetter.objects.select_related("delivery", "event", "subscription").filter(pk=letter_id).first()
+    """Return a dead letter with its delivery, event and subscription; E11123 when there is none.
+
+    `event` is what was published, `delivery.event` what was given up: the same, or the copy of the last correction.
+    """
+    row = DeadLetter.objects.select_related("delivery__event", "event", "subscription", "edited_event").filter(pk=letter_id).first()
     if row is None:
         raise IntegrationError(ErrorCode.DEAD_LETTER_NOT_FOUND, f"there is no dead letter {letter_id}")
     return row
@@ -74,15 +77,16 @@ def replay(letter_id: int, *, by: str) -> DeadLetter:
 
 
 def edit_and_replay(letter_id: int, payload: Mapping[str, Any], *, by: str) -> DeadLetter:
-    """Give the subscription a corrected copy of the event; the old one is kept and named as its cause.
+    """Give the subscription a corrected copy of the event it could not handle; that one is kept and named as its cause.
 
     Errors: E11123, E11124, and those of a published event for the payload (E11103, E11905, E11160).
     """
     letter, now = find(letter_id), datetime.now(UTC)
-    corrected = _corrected(letter.event, payload)
+    given_up = letter.delivery.event
+    corrected = _corrected(given_up, payload)
     with transaction.atomic():
         _decide(letter, Status.REPLAYED, by=by, now=now)
-        event = _store_copy(letter.event, corrected)
+        event = _store_copy(given_up, corrected)
         DeadLetter.objects.filter(pk=letter.pk).update(edited_event=event)
         Delivery.objects.filter(pk=letter.delivery_id).update(event=event)
         _reopen(letter, now=now)

@@ -18,7 +18,7 @@ from hub.console.bulk import operations
 from hub.console.bulk.choices import CHOICES
 from hub.console.models import BatchOperation, OperatorAction
 from hub.events import replays
-from hub.events.models import DeadLetter, ReplayRun, Subscription
+from hub.events.models import DeadLetter, Delivery, ReplayRun, Subscription
 from hub.redis_client import client as redis_client
 from registry_app.models import Service
 from sagas.models import SagaExecution
@@ -311,6 +311,20 @@ def test_a_correction_is_laid_over_the_payload():
 
     assert "a copy goes out with another agent, size" in answer.content.decode()
     assert DeadLetter.objects.get().edited_event.body["data"] == {"card": "4711", "size": {"x": 3, "y": 2}}
+
+
+def test_a_second_correction_is_laid_over_the_first():
+    letter, admin = dead_letters(payload={"agent": "a1", "card": "4711"})[0], person("hub admin")
+    act(admin, "dead-letter", letter.pk, "edit", changes='{"agent": "mended"}')
+    DeadLetter.objects.update(status="open")  # it failed again
+    Delivery.objects.update(status="dead")
+
+    assert "mended" in admin.get(reverse("admin:events_deadletter_change", args=[letter.pk])).content.decode()
+    act(admin, "dead-letter", letter.pk, "edit", changes='{"card": "4712"}')
+
+    corrected = Delivery.objects.get().event
+    assert corrected.body["data"] == {"agent": "mended", "card": "4712"}
+    assert DeadLetter.objects.get().edited_event == corrected
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,9 @@ def replay_dead_letter_group(request: HttpRequest, fingerprint: str, body: Group
 
 @operation(router, "GET", "/dead-letters/{letter_id}", Scope.READ)
 def show_dead_letter(request: HttpRequest, letter_id: str) -> dict[str, Any]:
-    """Show a dead letter with its event and each attempt."""
+    """Show a dead letter with its event, as it was last corrected, and each attempt."""
     row = deadletters.find(row_id(letter_id))
-    return {**_as_json(row), "attempts": row.delivery.history, "event": row.event.body}
+    return {**_as_json(row), "attempts": row.delivery.history, "event": row.delivery.event.body}
 
 
 @operation(router, "POST", "/dead-letters/{letter_id}/replay", Scope.EVENTS_OPERATE)

@@ -48,7 +48,7 @@ def _replay(given: Given) -> str:
 
 def _edit(given: Given) -> str:
     letter = find_letter(given.subject_id)
-    payload = merged(letter.event.body.get("data"), given.values["changes"])
+    payload = merged(letter.delivery.event.body.get("data"), given.values["changes"])
     deadletters.edit_and_replay(letter.pk, payload, by=given.by)
     return f"a copy goes out with another {', '.join(sorted(given.values['changes']))}"
 

@@ -68,7 +68,7 @@ def show(request: HttpRequest, letter_id: str) -> HttpResponse:
         title=f"Dead letter {letter.pk}",
         letter=letter,
         died_of=redactor.text(letter.error),
-        payload=as_json(letter.event.body.get("data"), redactor),
+        payload=as_json(letter.delivery.event.body.get("data"), redactor),
         attempts=[_attempt(one, redactor) for one in letter.delivery.history[-50:]],
         offers=shape.offers(LETTER, letter, request.user.has_perm),
         actions=audit.of("dead-letter", LETTER.id_of(letter)),

@@ -52,7 +52,7 @@ class Command(HubCommand):
 
     def _show(self, options: dict[str, Any]) -> dict[str, Any]:
         row = deadletters.find(options["id"])
-        return {**_summary(row), "attempts": row.delivery.history, "event": row.event.body}
+        return {**_summary(row), "attempts": row.delivery.history, "event": row.delivery.event.body}
 
     def _replay(self, options: dict[str, Any]) -> dict[str, Any]:
         return _summary(deadletters.replay(options["id"], by=options["by"]))
