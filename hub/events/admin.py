@@ -18,7 +18,7 @@ from unfold.admin import ModelAdmin
 
 from hub.events import causation, pages, subscriptions
 from hub.events.forms import POLICY_FIELDS, TARGET_FIELDS, SubscriptionForm, TopicRouteForm
-from hub.events.models import Delivery, Event, ReplayRun, Subscription, Topic, TopicRoute
+from hub.events.models import DeadLetter, Delivery, Event, ReplayRun, Subscription, Topic, TopicRoute
 from hub.events.roster import Roster
 from hub.history_admin import HistoryAdmin
 from hub.telemetry.redaction import Redactor
@@ -66,6 +66,23 @@ class SubscriptionAdmin(ModelAdmin):
         name = obj.name or form.cleaned_data["name"]
         saved = subscriptions.subscribe(name, form.cleaned_data["pattern"], form.target(), policy=form.policy())
         obj.pk = saved.pk
+
+    def delete_model(self, request: HttpRequest, obj: Subscription) -> None:
+        """Leave the removing to the service, which knows how to end what is under way."""
+        subscriptions.unsubscribe(obj.name)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
+        """Remove each as if it were the only one."""
+        for row in queryset:
+            subscriptions.unsubscribe(row.name)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Say what goes by its number: a list of every delivery would be no page, and asks for the right to delete history."""
+        rows = list(objs)
+        waiting = Delivery.objects.filter(subscription__in=rows, finished_at=None).count()
+        letters = DeadLetter.objects.filter(subscription__in=rows, status=DeadLetter.Status.OPEN).count()
+        lost = [f"{waiting} events that wait for delivery", f"{letters} open dead letters"]
+        return [*map(str, rows), *lost], {"subscriptions": len(rows)}, set(), []
 
     def get_urls(self) -> list[URLPattern]:
         """Add the page of the past, and that of who would get what."""

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
+from hub import pruning
 from hub.errors import ErrorCode, IntegrationError
 from hub.events import positions, stream, targets, topics
 from hub.events.models import Delivery, Subscription, Topic
@@ -170,8 +171,14 @@ def find(name: str) -> Subscription:
 
 
 def unsubscribe(name: str) -> None:
-    """Remove a subscription with all it has not delivered yet; E11120 when there is none."""
-    find(name).delete()
+    """Remove a subscription with its deliveries and dead letters, also while more are stored; E11120 when there is none."""
+    row = find(name)
+    pause(name)  # nothing is sent of what is about to go
+    pruning.delete(Delivery.objects.filter(subscription=row).order_by("pk"))
+    with transaction.atomic():
+        # A relay that has just stored a delivery of it waits here for the lock, and takes its batch over again without it.
+        Subscription.objects.select_for_update().filter(pk=row.pk).first()
+        row.delete()
 
 
 def pause(name: str) -> None:

@@ -48,6 +48,21 @@ def test_a_route_is_made_and_events_follow_it(page):
     assert under_way()[0].subscription == route
 
 
+@pytest.mark.parametrize("form", [{"post": "yes"}, {"action": "delete_selected", "post": "yes"}])
+def test_a_subscription_is_removed_with_its_deliveries_and_dead_letters(page, letter, form):
+    pk = letter.subscription_id
+    address = f"/admin/events/subscription/{'' if 'action' in form else f'{pk}/delete/'}"
+
+    asked = page.post(address, {**form, "_selected_action": pk, "post": ""}) if "action" in form else page.get(address)
+    answer = page.post(address, {**form, "_selected_action": pk})
+
+    assert "0 events that wait for delivery" in asked.content.decode()
+    assert "2 open dead letters" in asked.content.decode()
+    assert answer.status_code == 302
+    assert not Subscription.objects.exists()
+    assert not DeadLetter.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("change", "code"), [({"pattern": "agent.(.+)+$"}, "E11105"), ({"path": "//evil"}, "E11106"), ({"pattern": "**"}, "E11164")]
 )

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 
 from hub import prepared
@@ -193,6 +193,36 @@ def test_the_stream_is_trimmed_by_age_and_never_before_the_relay_has_read(settin
     client().xtrim(stream.STREAM, minid=last, approximate=False)
 
     assert client().xlen(stream.STREAM) == 1
+
+
+def test_a_subscription_is_removed_while_a_relay_stores_a_delivery_of_it():
+    one, refused, threads = subscribed(), [], []
+    publish()
+    relay_round()
+    other = Event.objects.create(event_id="other", topic="agent.a", event_type="created", source="L02", body={}, time=now())
+
+    def store():
+        try:
+            Delivery.objects.create(subscription_id=one.pk, event=other, due_at=now())
+        except IntegrityError as exc:
+            refused.append(exc)
+        finally:
+            connection.close()
+
+    def at_the_last_moment(execute, sql, *rest):
+        if sql.startswith('DELETE FROM "events_subscription"'):
+            threads.append(threading.Thread(target=store))
+            threads[0].start()
+            threads[0].join(timeout=1)  # whoever stores it first: what matters is that it is not in the way
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(at_the_last_moment):
+        subscriptions.unsubscribe("l03")
+    threads[0].join(timeout=30)
+
+    assert not Subscription.objects.exists()
+    assert not Delivery.objects.exists()
+    assert len(refused) == 1
 
 
 def test_being_behind_is_an_alarm(caplog):
