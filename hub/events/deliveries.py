@@ -68,7 +68,7 @@ def _due(subscription: Subscription, *, now: datetime, floor: str) -> QuerySet[D
         return due.order_by("due_at", "pk")
     same_key = Delivery.objects.filter(subscription=subscription, key=OuterRef("key"), finished_at=None)
     earlier = Q(position__lt=OuterRef("position")) | Q(position=OuterRef("position"), pk__lt=OuterRef("pk"))
-    return due.filter(~Exists(same_key.filter(earlier)), position__lte=floor).order_by("position", "pk")
+    return due.filter(~Exists(same_key.filter(earlier)), position__lte=floor).order_by("due_at", "position", "pk")
 
 
 def delivered(delivery_ids: Sequence[int], *, now: datetime) -> int:
@@ -81,6 +81,7 @@ def delivered(delivery_ids: Sequence[int], *, now: datetime) -> int:
         count = rows.update(status=Status.DELIVERED, finished_at=now, claim="", error="", error_code="")
         letters = DeadLetter.objects.filter(delivery_id__in=list(delivery_ids), status=DeadLetter.Status.REPLAYED)
         letters.filter(delivery__status=Status.DELIVERED).update(status=DeadLetter.Status.RESOLVED, last_at=now)
+        end_hold(Delivery.objects.filter(pk__in=list(delivery_ids)), now=now)
     metrics.increment("hub_event_deliveries_total", count, outcome="delivered")
     return count
 
@@ -98,6 +99,8 @@ def failed(delivery_id: int, attempt: int, *, error: str, code: ErrorCode | None
     failure = Failure(row=row, error=storable(redactor().text(error))[:MAX_ERROR], code=code, now=now)
     if not _end_attempt(failure, decision):
         return None
+    if decision.next is not Next.HOLD and row.subscription.held_until is not None:
+        end_hold(Delivery.objects.filter(pk=row.pk), now=now)
     metrics.increment("hub_event_deliveries_total", outcome=decision.next.value)
     return decision.next
 
@@ -145,6 +148,12 @@ def _hold(failure: Failure, current: QuerySet[Delivery], later: dict[str, Any]) 
         held = {"held_until": later["due_at"], "held_reason": failure.error[:255]}
         Subscription.objects.filter(pk=failure.row.subscription_id).update(**held)
         return current.update(**later) == 1
+
+
+def end_hold(answered: QuerySet[Delivery], *, now: datetime) -> None:
+    """Let subscriptions go on that were tried again after their wait and not held any more."""
+    held = Subscription.objects.filter(held_until__lte=now, pk__in=answered.values("subscription"))
+    held.update(held_until=None, held_reason="")
 
 
 def bury(failure: Failure) -> None:

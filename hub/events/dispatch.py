@@ -39,7 +39,12 @@ def _with_due(now: datetime) -> list[Subscription]:
     under_way = unfinished.filter(status=Delivery.Status.SENDING).order_by().values("subscription").annotate(number=Count("pk"))
     ready = Subscription.objects.filter(Q(held_until=None) | Q(held_until__lte=now), Exists(due), paused=False)
     found = ready.annotate(under_way=Coalesce(Subquery(under_way.values("number")), 0)).order_by("pk")
-    return [one for one in found if is_pushed(one) and one.under_way < one.max_in_flight]
+    return [one for one in found if is_pushed(one) and one.under_way < most_under_way(one)]
+
+
+def most_under_way(subscription: Subscription) -> int:
+    """Return how many may be sent and not answered: one while it is held, to see whether its service is back."""
+    return subscription.max_in_flight if subscription.held_until is None else 1
 
 
 def is_pushed(subscription: Subscription) -> bool:
@@ -49,7 +54,7 @@ def is_pushed(subscription: Subscription) -> bool:
 
 def send_subscription(subscription: Subscription, *, now: datetime, floor: str) -> int:
     """Claim and send what one subscription has due, and return how many were sent."""
-    free = subscription.max_in_flight - subscription.under_way  # type: ignore[attr-defined]  # annotated above
+    free = most_under_way(subscription) - subscription.under_way  # type: ignore[attr-defined]  # annotated above
     return _send_all(subscription, deliveries.claim(subscription, now=now, limit=min(BATCH, free), floor=floor))
 
 

@@ -108,11 +108,11 @@ class DurableConsumer:
 
 def fetch(name: str) -> list[Delivery]:
     """Claim what a subscription has due, at most 200 at once."""
-    subscription = subscriptions.find(name)
-    if subscription.paused:
+    subscription, now = subscriptions.find(name), datetime.now(UTC)
+    if subscription.paused or (subscription.held_until or now) > now:
         return []
     floor = stream.taken_over() if subscription.ordering != Subscription.Ordering.NONE else ""
-    rows = deliveries.claim(subscription, now=datetime.now(UTC), limit=min(BATCH, subscription.max_in_flight), floor=floor)
+    rows = deliveries.claim(subscription, now=now, limit=min(BATCH, dispatch.most_under_way(subscription)), floor=floor)
     for row in rows:
         row.subscription = subscription
     return rows

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hub.events import dispatch, handlers, relay, stream, subscriptions
+from hub.events import deliveries, dispatch, durable, handlers, relay, stream, subscriptions
 from hub.events.models import DeadLetter, Delivery, Subscription
 from hub.events.relay import Relay
+from hub.events.retries import code_in
 from hub.events.targets import HandlerTarget, HttpTarget
 from hub.redis_client import client
 from tests.events.helpers import fail_all, fail_until_dead, now, publish, queued, relay_round, send_again, subscribed, under_way
@@ -69,7 +70,7 @@ def test_an_open_breaker_holds_the_subscription_and_costs_no_attempt():
         send_again(minutes=30)
 
     assert not DeadLetter.objects.exists()
-    assert {row.attempts for row in Delivery.objects.all()} == {1}
+    assert {row.attempts for row in under_way()} == {1}
     assert "E11220" in Subscription.objects.get().held_reason
 
 
@@ -84,7 +85,66 @@ def test_a_held_subscription_sends_nothing_before_its_time():
 
     assert under_way() == []
     send_again(seconds=61)
+    assert len(under_way()) == 1
+
+
+@pytest.mark.parametrize("answer", [None, "ValueError: no"])
+def test_of_a_held_subscription_one_delivery_sees_whether_its_service_is_back(answer):
+    subscribed(retry_delay_sec=5)
+    publish("agent.a", "agent.b", "agent.c")
+    relay_round()
+    fail_all("E11220: open")
+    send_again(seconds=10)
+    [probe] = under_way()
+
+    if answer is None:
+        deliveries.delivered([probe.pk], now=now(seconds=10))
+    else:
+        fail_all(answer, seconds=10)
+
+    row = Subscription.objects.get()
+    assert (row.held_until, row.held_reason) == (None, "")
+    send_again(seconds=11)
     assert len(under_way()) == 2
+
+
+def test_the_event_that_was_held_asks_after_the_others_of_its_ordered_subscription():
+    subscribed(ordering="topic", retry_delay_sec=5)
+    publish("agent.a", "agent.b")
+    relay_round()
+    fail_all("E11220: open")
+
+    send_again(seconds=20)
+    [first] = under_way()
+    fail_all("E11220: open", seconds=20)
+    send_again(seconds=40)
+    [second] = under_way()
+
+    assert first.key != second.key
+
+
+def test_a_process_fetches_nothing_of_a_held_subscription_before_its_time():
+    subscribed(target=HandlerTarget(handler="l03.agents"), retry_delay_sec=60)
+    publish("agent.a")
+    relay_round()
+    durable.fetch("l03")
+    fail_all("E11220: open")
+    publish("agent.b")
+    relay_round()
+
+    assert durable.fetch("l03") == []
+
+
+def test_an_answer_from_before_the_hold_does_not_end_it():
+    subscribed(retry_delay_sec=60)
+    publish("agent.a", "agent.b")
+    relay_round()
+    first, second = under_way()
+    deliveries.failed(first.pk, 1, error="E11220: open", code=code_in("E11220: open"), now=now())
+
+    deliveries.delivered([second.pk], now=now())
+
+    assert Subscription.objects.get().held_until is not None
 
 
 def test_an_answer_of_an_earlier_attempt_does_not_end_the_current_one():
