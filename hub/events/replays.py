@@ -137,4 +137,4 @@ def _wanted(subscription: Subscription, entries: list[tuple[str, dict[str, str]]
 def _again(subscription: Subscription, since: datetime, *, now: datetime) -> int:
     done = Delivery.objects.filter(subscription=subscription, status=Delivery.Status.DELIVERED, finished_at__lt=now)
     done = done.filter(position__gte=positions.sortable(positions.at(since)))
-    return done.update(status=Delivery.Status.PENDING, attempts=0, due_at=now, finished_at=None)
+    return done.update(status=Delivery.Status.PENDING, attempts=0, due_at=now, created_at=now, finished_at=None)

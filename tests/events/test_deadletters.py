@@ -8,11 +8,11 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from hub.errors import IntegrationError
-from hub.events import deadletters, dispatch, intake, replays, stream
+from hub.events import deadletters, dispatch, intake, replays, retention, stream
 from hub.events.models import DeadLetter, Delivery, Event, ReplayRun
 from hub.events.roster import Roster
 from hub.redis_client import client
-from tests.events.helpers import fail_until_dead, now, publish, relay_round, send_again, subscribed, under_way
+from tests.events.helpers import fail_all, fail_until_dead, now, publish, relay_round, send_again, subscribed, under_way
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -224,6 +224,21 @@ def test_a_new_subscription_can_have_the_past():
     send_again()
     deliver_all()
     assert replays.from_time("late", begin, again=True) == 2
+
+
+def test_what_is_replayed_again_has_all_its_attempts_however_old_it_is():
+    subscribed(max_age_sec=60)
+    publish()
+    relay_round()
+    deliver_all()
+    Delivery.objects.update(created_at=now(hours=-2), finished_at=now(hours=-2))
+
+    replays.from_time("l03", now(hours=-3), again=True)
+    send_again()
+    fail_all()
+
+    assert not DeadLetter.objects.exists()
+    assert max(retention.oldest_open(now=now()).values()) < 60
 
 
 def test_an_edited_event_does_not_come_back_uncorrected():
