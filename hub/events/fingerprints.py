@@ -25,6 +25,8 @@ def fingerprint(*, subscription: str, event_type: str, error: str) -> str:
 def hint(errors: list[str], codes: list[ErrorCode | None]) -> str:
     """Return a sentence on the probable cause, from all attempts' errors and codes; empty when there is none to see."""
     for error, code in zip(reversed(errors), reversed(codes), strict=True):
+        if code is ErrorCode.TASK_UNKNOWN:
+            return "no worker knew its handler: replay when the version that has it runs"
         if code in HOLDING and code is not None:
             return _breaker_hint(error, code)[:MAX_HINT]
         if code is ErrorCode.EVENT_HOP_LIMIT:

@@ -30,9 +30,9 @@ def event_handler(name: str) -> Callable[[EventHandler], EventHandler]:
 
 
 def find(name: str) -> EventHandler:
-    """Return the handler of that name; E11106 when this code base has none."""
+    """Return the handler of that name; E11431 when this code base has none, which another version may have."""
     if name not in _handlers:
-        raise IntegrationError(ErrorCode.DELIVERY_TARGET_INVALID, f"no event handler is named {name!r} in this process")
+        raise IntegrationError(ErrorCode.TASK_UNKNOWN, f"no event handler is named {name!r} in this process")
     return _handlers[name]
 
 

@@ -17,6 +17,7 @@ HOLDING = frozenset(
         ErrorCode.SERVICE_DISABLED,
         ErrorCode.ROUTE_RATE_LIMITED,
         ErrorCode.QUEUE_FULL,
+        ErrorCode.TASK_UNKNOWN,
     }
 )
 """The subscriber is known to be away and nothing was sent: waiting costs no attempt."""

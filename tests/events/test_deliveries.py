@@ -108,6 +108,21 @@ def test_of_a_held_subscription_one_delivery_sees_whether_its_service_is_back(an
     assert len(under_way()) == 2
 
 
+def test_an_event_waits_for_a_worker_of_the_version_that_has_its_handler(monkeypatch):
+    monkeypatch.setattr(handlers, "_handlers", {"billing.new": publish})  # of the relay
+    subscribed(target=HandlerTarget(handler="billing.new"))
+    publish("agent.a")
+    relay_round()
+    [row] = under_way()
+
+    monkeypatch.setattr(handlers, "_handlers", {})  # of a worker that was not started again yet
+    dispatch.run_handler(row.pk, row.attempts)
+
+    row.refresh_from_db()
+    assert (row.status, row.attempts) == ("pending", 0)
+    assert "billing.new" in Subscription.objects.get().held_reason
+
+
 def test_the_event_that_was_held_asks_after_the_others_of_its_ordered_subscription():
     subscribed(ordering="topic", retry_delay_sec=5)
     publish("agent.a", "agent.b")
