@@ -60,9 +60,19 @@ def send_subscription(subscription: Subscription, *, now: datetime, floor: str) 
 
 def _send_all(subscription: Subscription, claimed: Sequence[Delivery]) -> int:
     """Send claimed deliveries in one round trip; when it fails, which of them arrived is not known, and their lease decides."""
-    if claimed:
-        broker.post([_letter(subscription, row) for row in claimed])
-    return len(claimed)
+    letters = [letter for row in claimed if (letter := _readable(subscription, row)) is not None]
+    if letters:
+        broker.post(letters)
+    return len(letters)
+
+
+def _readable(subscription: Subscription, row: Delivery) -> Letter | None:
+    """Return a claimed delivery as a message; an event that another version stored and this one refuses is a failure of its own."""
+    try:
+        return _letter(subscription, row)
+    except IntegrationError as exc:
+        deliveries.failed(row.pk, row.attempts, error=answers.describe(exc), code=exc.code, now=datetime.now(UTC))
+        return None
 
 
 def _letter(subscription: Subscription, row: Delivery) -> Letter:
@@ -174,8 +184,8 @@ def run_handler(delivery_id: int, attempt: int) -> None:
     )
     if row is None:
         return
-    event = EventMessage.from_wire(row.event.body)
     try:
+        event = EventMessage.from_wire(row.event.body)
         with causes.handling(event):
             handlers.find(row.subscription.handler)(event)
     except Exception as exc:

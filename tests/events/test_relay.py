@@ -59,6 +59,21 @@ def test_an_event_that_counts_its_hops_below_zero_does_not_hold_up_those_behind_
     assert {row.hops for row in Event.objects.all()} == {0}
 
 
+def test_an_event_that_this_version_cannot_read_is_a_dead_letter_and_holds_up_no_other():
+    subscribed()
+    subscriptions.pause("l03")
+    [old, new] = publish("agent.a", "agent.b")
+    relay_round()
+    Event.objects.filter(event_id=old).update(body={"id": old, "type": "created", "topic": "agent.a", "time": "2026-11-01T00:00:00"})
+    subscriptions.resume("l03")
+
+    relay_round()
+
+    assert [row.event.event_id for row in under_way()] == [new]
+    assert DeadLetter.objects.get().error.startswith("IntegrationError: E11909")
+    assert len(queued()) == 1
+
+
 def test_an_event_from_before_the_subscription_is_not_delivered():
     publish("agent.created")
     subscribed()
