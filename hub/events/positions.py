@@ -20,8 +20,8 @@ def stream_id(position: str) -> str:
 
 
 def at(moment: datetime) -> str:
-    """Return the first stream id of a moment, by Redis' clock."""
-    return f"{int(moment.timestamp() * 1000)}-0"
+    """Return the first stream id of a moment, by Redis' clock; there is none before 1970."""
+    return f"{max(int(moment.timestamp() * 1000), 0)}-0"
 
 
 def moment_of(stream_id: str) -> datetime:

@@ -1,5 +1,6 @@
 import json
 import threading
+from datetime import datetime
 from io import StringIO
 
 import pytest
@@ -224,6 +225,15 @@ def test_a_new_subscription_can_have_the_past():
     send_again()
     deliver_all()
     assert replays.from_time("late", begin, again=True) == 2
+
+
+@pytest.mark.parametrize("since", ["0001-01-01T00:00:00+00:00", "1969-12-31T23:59:59+00:00", "1970-01-01T00:00:00+00:00"])
+def test_the_past_may_be_asked_for_from_the_beginning_of_time(since):
+    subscribed()
+    publish()
+
+    assert replays.from_time("l03", datetime.fromisoformat(since)) == 1
+    assert replays.from_time("l03", datetime.fromisoformat(since), again=True) == 0
 
 
 def test_what_is_replayed_again_has_all_its_attempts_however_old_it_is():
