@@ -64,7 +64,8 @@ class SubscriptionAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Subscription, form: SubscriptionForm, change: bool) -> None:
         """Leave the writing to the service, which also sees that nothing unread is given up."""
         name = obj.name or form.cleaned_data["name"]
-        saved = subscriptions.subscribe(name, form.cleaned_data["pattern"], form.target(), policy=form.policy())
+        pattern, everything = form.cleaned_data["pattern"], form.keeps_pattern()
+        saved = subscriptions.subscribe(name, pattern, form.target(), policy=form.policy(), everything=everything)
         obj.pk = saved.pk
 
     def delete_model(self, request: HttpRequest, obj: Subscription) -> None:

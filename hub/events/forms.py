@@ -29,10 +29,15 @@ class SubscriptionForm(forms.ModelForm):  # type: ignore[type-arg]
         values = super().clean() or self.cleaned_data
         if not self.errors:
             try:
-                subscriptions.check(values.get("name") or self.instance.name, values["pattern"], self.target(), self.policy())
+                name = values.get("name") or self.instance.name
+                subscriptions.check(name, values["pattern"], self.target(), self.policy(), everything=self.keeps_pattern())
             except IntegrationError as exc:
                 raise forms.ValidationError(str(exc)) from exc
         return values
+
+    def keeps_pattern(self) -> bool:
+        """Tell whether the pattern stays: one for everything is made in code only, and may be changed otherwise."""
+        return "pattern" not in self.changed_data
 
     def target(self) -> Target:
         """Return where the events go."""

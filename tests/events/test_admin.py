@@ -3,6 +3,7 @@ from django.contrib.auth.models import User
 
 from hub.events import subscriptions
 from hub.events.models import DeadLetter, Subscription
+from hub.events.targets import HttpTarget
 from tests.events.helpers import fail_until_dead, publish, relay_round, subscribed, under_way
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,6 +62,17 @@ def test_a_subscription_is_removed_with_its_deliveries_and_dead_letters(page, le
     assert answer.status_code == 302
     assert not Subscription.objects.exists()
     assert not DeadLetter.objects.exists()
+
+
+def test_a_subscription_to_everything_is_changed_but_not_made_here(page):
+    row = subscriptions.subscribe("audit", "**", HttpTarget(service_name="L02_runtime", path="/events"), everything=True)
+
+    answer = page.post(f"/admin/events/topicroute/{row.pk}/change/", ROUTE | {"pattern": "**", "max_attempts": 9})
+
+    assert answer.status_code == 302, answer.context["errors"]
+    assert subscriptions.find("audit").max_attempts == 9
+    page.post(f"/admin/events/topicroute/{row.pk}/change/", ROUTE)
+    assert "E11164" in page.post(f"/admin/events/topicroute/{row.pk}/change/", ROUTE | {"pattern": "**"}).content.decode()
 
 
 @pytest.mark.parametrize(
