@@ -63,10 +63,11 @@ class DurableConsumer:
 
     async def _handle_all(self, rows: Sequence[Delivery]) -> None:
         """Handle claimed deliveries while the claim lasts, and give the rest back."""
-        half = rows[0].subscription.timeout_sec / 2 if rows else 0.0
         begun, done, left = time.monotonic(), [], list(rows)
         try:
-            while left and time.monotonic() - begun <= half:
+            # The claim is so much longer than one handler may take: one that is begun later could outlast it, and what was
+            # handled before it would be taken for unanswered.
+            while left and time.monotonic() - begun <= deliveries.GRACE_SEC / 2:
                 if await self._succeeds(left[0]):
                     done.append(left[0].pk)
                 del left[0]
@@ -119,7 +120,6 @@ def fetch(name: str) -> list[Delivery]:
 
 
 def _finish(done: Sequence[int], left: Sequence[Delivery]) -> None:
-    now = datetime.now(UTC)
     if done:
-        deliveries.delivered(done, now=now)
-    deliveries.release(left, now=now)
+        deliveries.delivered(done, now=datetime.now(UTC))
+    deliveries.release(left)

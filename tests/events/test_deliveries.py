@@ -204,6 +204,17 @@ def test_no_more_are_under_way_than_the_subscription_takes():
     assert len(under_way()) == 3
 
 
+def test_what_was_claimed_and_given_back_comes_before_what_is_younger():
+    row = subscribed(target=HandlerTarget(handler="l03.agents"))
+    publish("agent.a", "agent.b", "agent.c")
+    relay_round()
+
+    deliveries.release(deliveries.claim(row, now=now(), limit=2, floor=""))
+
+    assert [one.event.topic for one in deliveries.claim(row, now=now(), limit=3, floor="")] == ["agent.a", "agent.b", "agent.c"]
+    assert {one.attempts for one in under_way()} == {1}
+
+
 def test_events_of_one_key_go_out_in_order_and_one_at_a_time():
     subscribed(ordering="key", ordering_key="agent")
     for number in range(3):

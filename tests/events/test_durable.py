@@ -11,14 +11,15 @@ import os
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from types import SimpleNamespace
 
 import pytest
 
 from hub.aio import in_thread
 from hub.embedded import free_port, start_redis
 from hub.errors import IntegrationError
-from hub.events import bus, durable, subscriptions
+from hub.events import bus, deliveries, durable, subscriptions
 from hub.events.durable import DurableConsumer
 from hub.events.face import EventBus
 from hub.events.messages import EventMessage
@@ -179,6 +180,29 @@ def test_what_a_process_claimed_while_it_was_closed_waits_for_the_next_at_once()
 
     assert Delivery.objects.filter(status="delivered").count() <= len(got)
     assert set(Delivery.objects.values_list("attempts", flat=True)) <= {0, 1}
+
+
+def test_no_event_is_begun_that_may_take_longer_than_its_claim_lasts(monkeypatch):
+    subscriptions.subscribe("l05.agents", "agent.*", HandlerTarget(handler="l05.agents"))
+    bus.publish_many([EventMessage.create("agent.created", "created", {}) for _ in range(4)])
+    relay_round()
+    clock, begun = SimpleNamespace(now=0.0), defaultdict(list)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(durable, "time", clock)
+
+    def slow(message):
+        begun[Delivery.objects.get(event__event_id=message.metadata.event_id).claim].append(clock.now)
+        clock.now += 20
+
+    async def scenario():
+        consumer = DurableConsumer("l05.agents", slow)
+        while sum(map(len, begun.values())) < 4:
+            await asyncio.sleep(0.01)
+        await consumer.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+    assert max(times[-1] - times[0] for times in begun.values()) < deliveries.GRACE_SEC
 
 
 def test_what_was_handled_is_written_down_before_close_returns(monkeypatch):
