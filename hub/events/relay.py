@@ -84,7 +84,8 @@ class Relay:
             return 0, 0
         try:
             answered = answers.take(now=now)
-            if self._is_due("unanswered", UNANSWERED_EVERY_SEC):
+            # As long as answers wait to be read, nobody is known to have given none: the relays may have been away for minutes.
+            if answered < answers.BATCH and self._is_due("unanswered", UNANSWERED_EVERY_SEC):
                 dispatch.give_up_waiting(now=now)
                 replays.advance(now=now)
             return answered, dispatch.send_due(now=now, floor=self._floor)

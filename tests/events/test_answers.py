@@ -11,6 +11,7 @@ from celery import Signature
 from hub.celery import app
 from hub.events import answers
 from hub.events.models import DeadLetter, Delivery
+from hub.events.relay import Relay
 from hub.redis_client import client
 from tests.events.helpers import now, publish, relay_round, subscribed, under_way
 
@@ -55,6 +56,23 @@ def test_a_failure_says_what_the_message_left_in_the_result_backend(sent):
 
     assert DeadLetter.objects.get().error == "ValueError: no such agent"
     assert app.backend.get("celery-task-meta-some-task") is None
+
+
+def test_answers_that_wait_for_a_relay_that_was_away_are_all_read_before_anybody_is_given_up(monkeypatch):
+    monkeypatch.setattr(answers, "BATCH", 2)
+    subscribed(max_attempts=1, timeout_sec=1)
+    publish("agent.a", "agent.b", "agent.c")
+    relay_round()
+    for row in under_way():
+        client().rpop("l03")
+        client().lpush(answers.QUEUE, made(delivery_id=str(row.pk)))
+    Delivery.objects.update(due_at=now(minutes=-1))
+
+    back = Relay()
+    back.round(block_ms=0)
+    back.round(block_ms=0)
+
+    assert set(Delivery.objects.values_list("status", flat=True)) == {"delivered"}
 
 
 @pytest.mark.parametrize("said", ["a\x00b", "no file 'x\udcff'"])
