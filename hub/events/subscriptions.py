@@ -117,11 +117,11 @@ def target_of(subscription: Subscription) -> Target:
 
 def _update(name: str, values: dict[str, Any]) -> Subscription | None:
     row = Subscription.objects.filter(name=name).first()
-    changed = {column: value for column, value in values.items() if getattr(row, column, value) != value}
-    if row is not None and changed:
-        for column, value in changed.items():
+    # Each start of a saga that waits for an event asks for the same again, and each write makes every relay load all of them.
+    if row is not None and any(getattr(row, column) != value for column, value in values.items()):
+        for column, value in values.items():
             setattr(row, column, value)
-        row.save(update_fields=[*changed, "updated_at"])
+        row.save(update_fields=[*values, "updated_at"])
     return row
 
 

@@ -96,6 +96,17 @@ def test_a_subscription_gets_what_is_published_right_after_it_was_made_by_a_rela
     assert Delivery.objects.count() == 1
 
 
+def test_to_subscribe_again_in_the_same_way_changes_nothing():
+    before = subscribed()
+
+    again = subscribed()
+
+    assert Subscription.objects.get().updated_at == before.updated_at
+    assert again == before
+    subscribed(max_attempts=9)
+    assert Subscription.objects.get().updated_at > before.updated_at
+
+
 def test_a_change_counts_whatever_the_time_of_its_writers_clock():
     subscribed("made-by-a-fast-clock", "other.*")
     Subscription.objects.update(updated_at=now(seconds=90))
