@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -63,7 +64,8 @@ def _advance(run: ReplayRun, *, now: datetime) -> int:
             _end(run.pk, Run.DONE, "", now=now)
         return 0
     allowed = 1 + int((now - run.started_at).total_seconds() * run.rate_per_sec)
-    return _release(run, min(allowed, run.limit) - run.released, now=now)
+    # A second's worth at most: what relays that were away did not release would go out before the first can fail again.
+    return _release(run, min(min(allowed, run.limit) - run.released, ceil(run.rate_per_sec)), now=now)
 
 
 def _release(run: ReplayRun, number: int, *, now: datetime) -> int:

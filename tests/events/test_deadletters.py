@@ -1,6 +1,6 @@
 import json
 import threading
-from datetime import datetime
+from datetime import datetime, timedelta
 from io import StringIO
 
 import pytest
@@ -119,8 +119,6 @@ def test_a_group_is_replayed_at_its_rate(letters):
     run = replays.start(letters[0].fingerprint, by="ann", rate_per_sec=1)
     begun = run.started_at
 
-    from datetime import timedelta
-
     assert replays.advance(now=begun) == 1
     assert replays.advance(now=begun + timedelta(seconds=0.5)) == 0
     assert replays.advance(now=begun + timedelta(seconds=1.1)) == 1
@@ -132,6 +130,13 @@ def test_a_group_is_replayed_at_its_rate(letters):
     run.refresh_from_db()
     assert (run.status, run.released) == ("done", 3)
     assert set(DeadLetter.objects.values_list("status", flat=True)) == {"resolved"}
+
+
+def test_what_was_not_released_while_the_relays_were_away_does_not_go_out_at_once(letters):
+    run = replays.start(letters[0].fingerprint, by="ann", rate_per_sec=1)
+    assert replays.advance(now=run.started_at) == 1
+
+    assert replays.advance(now=run.started_at + timedelta(hours=1)) == 1
 
 
 def test_a_group_stops_at_the_first_that_fails_again(letters):
