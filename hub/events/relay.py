@@ -67,6 +67,8 @@ class Relay:
         """Take over what is new, send what is due; waits up to `block_ms` for events when there is nothing to do."""
         now = datetime.now(UTC)
         from_outbox = outbox.send_left(now=now) if self._is_due("outbox", OUTBOX_EVERY_SEC) else 0
+        if from_outbox == outbox.BATCH:
+            self._due["outbox"] = 0.0  # there is more: what gathered while Redis was away would take as long again
         left = self._take_left() if self._is_due("claim", CLAIM_EVERY_SEC) else 0
         fresh = self._take_new(block_ms=block_ms)
         answered, sent = self._deliver(datetime.now(UTC))

@@ -6,12 +6,12 @@ import threading
 import time
 
 import pytest
-from django.db import DatabaseError, IntegrityError, connection
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from hub import prepared
-from hub.events import bus, deliveries, dispatch, relay, retention, stream, subscriptions, topic_counts
-from hub.events.models import DeadLetter, Delivery, Event, Subscription, Topic
+from hub.events import bus, deliveries, dispatch, outbox, relay, retention, stream, subscriptions, topic_counts
+from hub.events.models import DeadLetter, Delivery, Event, OutboxEvent, Subscription, Topic
 from hub.events.relay import Relay
 from hub.redis_client import client
 from hub.telemetry import metric_store, metrics
@@ -57,6 +57,18 @@ def test_an_event_that_counts_its_hops_below_zero_does_not_hold_up_those_behind_
 
     assert len(queued()) == 2
     assert {row.hops for row in Event.objects.all()} == {0}
+
+
+def test_what_gathered_in_the_outbox_while_redis_was_away_goes_out_round_after_round(monkeypatch):
+    monkeypatch.setattr(outbox, "BATCH", 2)
+    with transaction.atomic():
+        publish(*["agent.a"] * 5)
+        connection.run_on_commit.clear()
+    OutboxEvent.objects.update(created_at=now(minutes=-1))
+
+    running = Relay()
+
+    assert [running.round(block_ms=0).outbox for _ in range(4)] == [2, 2, 1, 0]
 
 
 def test_an_event_that_this_version_cannot_read_is_a_dead_letter_and_holds_up_no_other():
