@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import redis
 from django.db import DatabaseError
 
-from hub.aio import in_thread, in_waiting_thread
+from hub.aio import in_thread
 from hub.errors import IntegrationError
 from hub.events import answers, causes, deliveries, dispatch, stream, subscriptions
 from hub.events.live import Handler, call
@@ -54,7 +54,8 @@ class DurableConsumer:
 
     async def _fetch(self) -> list[Delivery]:
         """Claim what is due; when closed meanwhile, give it back at once: its lease would hold it for a minute."""
-        claiming = asyncio.ensure_future(in_waiting_thread(fetch, self.id))
+        # Not where handlers run: those that hang would hold the last thread, and nothing would say so.
+        claiming = asyncio.ensure_future(in_thread(fetch, self.id))
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
@@ -81,15 +82,17 @@ class DurableConsumer:
 
     async def _succeeds(self, row: Delivery) -> bool:
         self.received += 1
+        limit = asyncio.timeout(row.subscription.timeout_sec)
         try:
-            async with asyncio.timeout(row.subscription.timeout_sec):
+            async with limit:
                 await self._handle(EventMessage.from_wire(row.event.body))
         except Exception as exc:
             # Whatever a handler raises is an answer: it decides between another attempt and the dead letters.
             self.failed += 1
             log.warning("a durable handler failed", extra={"subscription": self.id, "delivery": row.pk, "error": type(exc).__name__})
             code = exc.code if isinstance(exc, IntegrationError) else None
-            await in_thread(dispatch.answer_failed, row.pk, row.attempts, error=answers.describe(exc), code=code)
+            error = f"TimeoutError: not handled within {row.subscription.timeout_sec:g} s" if limit.expired() else answers.describe(exc)
+            await in_thread(dispatch.answer_failed, row.pk, row.attempts, error=error, code=code)
             return False
         return True
 

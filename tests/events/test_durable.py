@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hub import aio
 from hub.aio import in_thread
 from hub.embedded import free_port, start_redis
 from hub.errors import IntegrationError
@@ -203,6 +204,28 @@ def test_no_event_is_begun_that_may_take_longer_than_its_claim_lasts(monkeypatch
     asyncio.run(asyncio.wait_for(scenario(), 20))
 
     assert max(times[-1] - times[0] for times in begun.values()) < deliveries.GRACE_SEC
+
+
+def test_a_handler_that_hangs_ends_in_dead_letters_however_many_threads_it_holds(monkeypatch):
+    monkeypatch.setattr(aio, "WAITING_THREADS", 2)
+    policy = Policy(max_attempts=1, timeout_sec=0.5)
+    subscriptions.subscribe("l05.agents", "agent.*", HandlerTarget(handler="l05.agents"), policy=policy)
+    bus.publish_many([EventMessage.create("agent.created", "created", {}) for _ in range(4)])
+    relay_round()
+    end = threading.Event()
+
+    async def scenario():
+        consumer = DurableConsumer("l05.agents", lambda _: end.wait(60))
+        while await in_thread(DeadLetter.objects.count) < 4:
+            await asyncio.sleep(0.05)
+        await consumer.close()
+
+    try:
+        asyncio.run(asyncio.wait_for(scenario(), 15))
+    finally:
+        end.set()
+
+    assert {letter.error for letter in DeadLetter.objects.all()} == {"TimeoutError: not handled within 0.5 s"}
 
 
 def test_what_was_handled_is_written_down_before_close_returns(monkeypatch):
