@@ -59,6 +59,12 @@ def fail_all(error: str = "ValueError: no", **later: float) -> None:
         deliveries.failed(row.pk, row.attempts, error=error, code=code_in(error), now=now(**later))
 
 
+def deliver_all() -> None:
+    """Let every delivery that is under way succeed."""
+    for row in under_way():
+        dispatch.answer_delivered(row.pk)
+
+
 def fail_until_dead(error: str = "ValueError: no") -> None:
     while under_way():
         fail_all(error)
