@@ -92,7 +92,14 @@ def _message(subscription: Subscription, row: Delivery) -> TaskMessage:
     if subscription.kind == Subscription.Kind.HANDLER:
         kwargs = {"delivery_id": row.pk, "attempt": row.attempts}
         return TaskMessage(
-            task="hub.events.deliver", queue=EVENTS, task_id=message_id(row), kwargs=kwargs, ignore_result=True, kwargsrepr=repr(kwargs)
+            task="hub.events.deliver",
+            queue=EVENTS,
+            task_id=message_id(row),
+            kwargs=kwargs,
+            ignore_result=True,
+            # As long as the claim: a handler that hangs would otherwise hold a worker's process for ever, at each attempt another.
+            time_limit=subscription.timeout_sec + deliveries.GRACE_SEC,
+            kwargsrepr=repr(kwargs),
         )
     task, queue, kwargs = subscription.task, subscription.queue, {"event": row.event.body}
     if subscription.kind == Subscription.Kind.HTTP:

@@ -9,7 +9,9 @@ from hub.events.models import DeadLetter, Delivery
 from hub.events.relay import Relay
 from hub.events.targets import HandlerTarget, HttpTarget
 from hub.redis_client import client
+from tests.events.hanging import HANDLER, event_handlers
 from tests.events.helpers import fail_all, fail_until_dead, now, publish, queued, relay_round, send_again, subscribed, under_way
+from tests.processes import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -174,6 +176,18 @@ def test_an_http_subscription_is_a_routed_request_with_one_key_for_all_attempts(
     assert kwargs["data"]["topic"] == "agent.created"
     assert kwargs["idempotency_key"].startswith(f"event:{Delivery.objects.get().pk}:")
     assert [one["task"] for one in embed["callbacks"] + embed["errbacks"]] == ["hub.events.delivered", "hub.events.failed"]
+
+
+def test_a_handler_that_hangs_does_not_keep_its_worker_for_ever(start_worker, monkeypatch):
+    monkeypatch.setattr(handlers, "_handlers", {HANDLER: event_handlers.hang})  # of the relay
+    start_worker(concurrency=1, env={"DJANGO_SETTINGS_MODULE": "tests.events.hanging.settings"})
+    subscribed(target=HandlerTarget(handler=HANDLER), max_attempts=1, timeout_sec=0.5)
+    publish(payload={"hangs": True})
+    relay_round()
+    publish(payload={"hangs": False})
+    relay_round()
+
+    wait_until(lambda: Delivery.objects.filter(status="delivered").exists(), timeout_sec=30, what="the event behind the one that hangs")
 
 
 def test_a_handler_by_name_runs_on_a_worker_and_what_it_publishes_is_caused_by_the_event(monkeypatch):
