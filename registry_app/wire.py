@@ -28,6 +28,8 @@ from registry_app import addresses
 POOLED_HOSTS = 64
 POOLED_PER_HOST = 64
 """All services of a broadcast may stand behind one gateway."""
+CONNECT_SEC = 5.0
+"""How long an address may take to accept, and then to shake hands: a machine that is gone says nothing, and another may be well."""
 _NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
@@ -181,8 +183,11 @@ def _connect(host: str, port: int) -> GuardedSocket:
         try:
             sock = _open(address, port)
         except OSError as exc:
-            call.time_left()
+            if call.cancelled:
+                raise
             problems.append(f"{address}: {exc.strerror or exc}")
+            if call.is_over:
+                break
             continue
         call.connect_sec = time.monotonic() - started
         return sock
@@ -195,10 +200,10 @@ def _open(address: str, port: int) -> GuardedSocket:
     sock = GuardedSocket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(*_NODELAY)
-        sock.settimeout(call.time_left())
+        sock.settimeout(min(CONNECT_SEC, call.time_left()))
         call.uses(sock)
         sock.connect((address, port))
-        sock.settimeout(call.time_left())  # for the handshake, should there be one
+        sock.settimeout(min(CONNECT_SEC, call.time_left()))  # for the handshake, should there be one
     except OSError:
         sock.close()
         raise

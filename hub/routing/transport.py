@@ -155,7 +155,7 @@ def _failure(exc: Exception, call: Call, url: str) -> RequestFailed:
     if any(isinstance(cause, ExceedsLimit) for cause in causes):
         return _too_large(None)
     if any(_is_timeout(cause) for cause in causes) or call.is_over:
-        code = ErrorCode.TIMED_OUT_AFTER_SEND if call.sent else ErrorCode.TIMED_OUT_BEFORE_SEND
+        code = _late(call)
         return RequestFailed(code, f"{place}: {code.text}", outcome=_outcome(call))
     if not call.sent and any(isinstance(cause, ssl.SSLError | ssl.CertificateError) for cause in causes):
         return RequestFailed(ErrorCode.TLS_FAILED, f"TLS with {place} failed: {causes[-1]}", outcome="nothing_sent")
@@ -163,6 +163,13 @@ def _failure(exc: Exception, call: Call, url: str) -> RequestFailed:
         return _malformed(f"{type(causes[-1]).__name__}: {causes[-1]!s:.120}")
     code = ErrorCode.CONNECTION_BROKE_AFTER_SEND if call.sent else ErrorCode.CONNECT_FAILED
     return RequestFailed(code, f"{place}: {code.text} ({causes[-1]!s:.120})", outcome=_outcome(call))
+
+
+def _late(call: Call) -> ErrorCode:
+    if call.sent:
+        return ErrorCode.TIMED_OUT_AFTER_SEND
+    # Who accepted and then was silent to the handshake is as little there as who did not accept.
+    return ErrorCode.CONNECT_FAILED if call.connect_sec else ErrorCode.TIMED_OUT_BEFORE_SEND
 
 
 def _outcome(call: Call) -> Any:

@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 import zlib
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -33,6 +34,17 @@ class Target:
     def stop(self):
         self._server.shutdown()
         self._server.server_close()
+
+
+@contextmanager
+def silent_address():
+    """Give the URL of an address that takes no connection and refuses none, as that of a machine that has lost its power."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as waiting:
+        for _ in range(4):  # more than its queue holds
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 class _Server(http.server.ThreadingHTTPServer):

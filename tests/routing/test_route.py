@@ -12,7 +12,8 @@ from hub.errors import CircuitOpen, IntegrationError, RequestFailed
 from hub.routing import services
 from hub.routing.context import RequestContext
 from hub.routing.models import RoutedRequest
-from tests.routing.targets import Target
+from registry_app import lookup, wire
+from tests.routing.targets import Target, silent_address
 from tests.routing.test_request import HOSTILE_HEADERS, HOSTILE_PATHS
 
 GRACE_SEC = 3.0  # for a machine that has other things to do; `tests.routing.measure` takes the true figures
@@ -113,6 +114,27 @@ def test_where_nothing_listens_nothing_was_sent(dead_url, register):
 
     assert (error.code, error.outcome) == ("E11340", "nothing_sent")
     assert RoutedRequest.objects.get().attempts == 3
+
+
+def test_an_address_that_says_nothing_counts_against_the_breaker(register):
+    with silent_address() as url:
+        service = register(url)
+
+        error = failure(service, "/x", timeout=0.3)
+
+    assert (error.code, error.outcome) == ("E11340", "nothing_sent")
+    assert breaker.look(service).failure_count == 1
+
+
+def test_an_address_that_says_nothing_is_given_up_for_another_instance(register, target, monkeypatch):
+    monkeypatch.setattr(wire, "CONNECT_SEC", 0.2)
+    with silent_address() as url:
+        service = register(url, target.url)
+        silent = next(one.service_id for one in lookup.find(service) if one.endpoint == url)
+
+        result = services.route(service, "POST", "/x", timeout=20, prefer_service_id=silent)
+
+    assert (result.attempts, len(target.requests)) == (2, 1)
 
 
 def test_a_name_that_cannot_be_resolved(register):

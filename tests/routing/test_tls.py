@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.circuits import breaker
 from hub.errors import RequestFailed
 from hub.routing import services
 from tests.routing.targets import Target
@@ -64,7 +65,8 @@ def test_a_handshake_that_never_ends_is_left_at_the_deadline_with_nothing_sent(r
             services.route(name, "POST", "/x", timeout=0.5)
 
         assert time.monotonic() - started < 0.5 + GRACE_SEC
-        assert (caught.value.code, caught.value.outcome) == ("E11341", "nothing_sent")
+        assert (caught.value.code, caught.value.outcome) == ("E11340", "nothing_sent")
+        assert breaker.look(name).failure_count == 1
 
 
 def _drip(server):
