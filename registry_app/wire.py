@@ -9,6 +9,7 @@ is resolved here, each address is checked, and the connection is made to that ve
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import ssl
 import threading
@@ -135,12 +136,24 @@ class GuardedTlsSocket(GuardedSocket, ssl.SSLSocket):
         return super().send(*args, **kwargs)
 
 
+class _Response(http.client.HTTPResponse):
+    """Passes over every interim answer (102, 103): the library knows 100 alone, and leaves the final answer to the next call."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # not in the types
+        return version, http.client.CONTINUE if status < http.client.OK else status, reason
+
+
 class _Connection(HTTPConnection):
+    response_class = _Response
+
     def _new_conn(self) -> socket.socket:
         return _connect(self.host.strip("[]"), self.port)
 
 
 class _TlsConnection(HTTPSConnection):
+    response_class = _Response
+
     def _new_conn(self) -> socket.socket:
         return _connect(self.host.strip("[]"), self.port)
 

@@ -136,6 +136,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_redirect(self, body):
         self.answer(b"", status=302, Location="http://127.0.0.1:6379/")
 
+    def do_hints(self, body):
+        """Say early what the answer will link to, and answer when the caller had time to take that for the answer."""
+        self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
+        self.wfile.flush()
+        time.sleep(0.2)
+        self.do_echo(body)
+
     def do_text(self, body):
         self.answer("grüße".encode(), content_type="text/plain; charset=utf-8")
 

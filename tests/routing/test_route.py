@@ -71,6 +71,12 @@ def test_connections_are_kept(service, target):
     assert (len(target.requests), target.connections) == (5, 1)
 
 
+def test_an_interim_answer_is_none_and_leaves_no_answer_for_the_next_call(service, target):
+    answers = [services.route(service, "POST", path).body["path"] for path in ("/hints/1", "/hints/2")]
+
+    assert (answers, target.connections) == (["/hints/1", "/hints/2"], 1)
+
+
 def test_a_base_path_stays_in_front(target, register):
     name = register(target.url + "/base/v1")
 
