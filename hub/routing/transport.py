@@ -75,7 +75,7 @@ def _prepared(method: str, url: str, headers: dict[str, str], body: bytes | None
     prepared = requests.PreparedRequest()
     prepared.method, prepared.url, prepared.body = method, url, body
     prepared.headers = requests.structures.CaseInsensitiveDict(headers)
-    prepared.headers["accept-encoding"] = "gzip, deflate"
+    prepared.headers["accept-encoding"] = "gzip"  # what "deflate" means is not agreed on
     prepared.headers.setdefault("accept", "application/json, */*;q=0.5")
     prepared.headers.setdefault("user-agent", "l11-hub")
     if body is not None or method in ("POST", "PUT", "PATCH"):
@@ -103,18 +103,24 @@ def _collect(pieces: Iterator[bytes], limit: int, too_large: ErrorCode) -> bytes
 
 
 def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Decompress in bounded pieces, so that 300 kB that unfold to 300 MB never lie in memory."""
-    inflater = zlib.decompressobj(wbits=47)  # 32 + 15: gzip or zlib, by its header
+    """Decompress in bounded pieces, so that 300 kB that unfold to 300 MB never lie in memory.
+
+    Nothing at all is what HEAD and 304 bring; several members, one behind the other, are one answer (RFC 1952).
+    """
+    inflater = None
     try:
         for piece in pieces:
             pending = piece
             while pending:
+                if inflater is None or inflater.eof:
+                    inflater = zlib.decompressobj(wbits=47)  # 32 + 15: gzip or zlib, by its header
                 yield inflater.decompress(pending, READ_BYTES)
-                pending = inflater.unconsumed_tail
-        yield inflater.flush(READ_BYTES)
+                pending = inflater.unconsumed_tail or inflater.unused_data
+        if inflater is not None:
+            yield inflater.flush(READ_BYTES)
     except zlib.error as exc:
         raise _malformed(f"broken compression: {exc}") from None
-    if not inflater.eof:
+    if inflater is not None and not inflater.eof:
         raise _malformed("compressed data end too early")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import json
 import socket
@@ -154,9 +155,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_gzip(self, body):
-        packed = zlib.compressobj(wbits=31)
-        raw = packed.compress(json.dumps({"packed": True}).encode()) + packed.flush()
-        self.answer(raw, Content_Encoding="gzip")
+        self.answer(gzip.compress(json.dumps({"packed": True}).encode()), Content_Encoding="gzip")
+
+    def do_members(self, body):
+        self.answer(gzip.compress(b"one, ") + gzip.compress(b"two"), content_type="text/plain", Content_Encoding="gzip")
+
+    def do_deflate(self, body):
+        """Send without a header what is asked for as "deflate", as many servers do."""
+        packed = zlib.compressobj(wbits=-15)
+        raw = packed.compress(b"packed") + packed.flush()
+        if "deflate" in self.headers["accept-encoding"]:
+            self.answer(raw, content_type="text/plain", Content_Encoding="deflate")
+        else:
+            self.answer(b"plain", content_type="text/plain")
 
     def do_bomb(self, body):
         self.answer(_bomb(), Content_Encoding="gzip")

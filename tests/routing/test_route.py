@@ -58,10 +58,19 @@ def test_every_method_is_routed(service, target, method):
         ("/binary", {"$base64": base64.b64encode(bytes(range(256))).decode()}),
         ("/empty", None),
         ("/gzip", {"packed": True}),
+        ("/members", "one, two"),
+        ("/deflate", "plain"),
     ],
 )
 def test_answers_of_every_kind(service, path, body):
     assert services.route(service, "GET", path).body == body
+
+
+@pytest.mark.parametrize("path", ["/gzip", "/text"])
+def test_an_answer_to_head_has_the_headers_and_no_body(service, path):
+    result = services.route(service, "HEAD", path)
+
+    assert (result.body, "content-length" in result.headers) == (None, True)
 
 
 def test_connections_are_kept(service, target):
