@@ -93,7 +93,9 @@ def _take(run: Run) -> KeptAnswer | None:
             recovery_suggestion="use a new key for a new request",
         )
     free = Q(status=Status.FAILED) | Q(status=Status.CLAIMED, lease_until__lt=now)
-    won = row.status != Status.ANSWERED and _rows(request).filter(free).update(status=Status.CLAIMED, lease_until=run.claimed_until) == 1
+    # Its retention begins anew: a row that ends while its request is under way lets another one be sent beside it.
+    mine = {"status": Status.CLAIMED, "lease_until": run.claimed_until, "created_at": now}
+    won = row.status != Status.ANSWERED and _rows(request).filter(free).update(**mine) == 1
     return None if won else row
 
 

@@ -115,3 +115,13 @@ def test_history_and_answers_end_with_their_retention(service):
 
     assert (idempotency.prune(), history.prune()) == (1, 1)
     assert KeptAnswer.objects.get().key == "k-2"
+
+
+def test_an_answer_is_kept_for_a_day_from_when_it_was_asked_for_not_from_the_first_try(service, target):
+    ask(service)
+    KeptAnswer.objects.update(status="failed", answer=None, created_at=timezone.now() - timedelta(days=2))
+
+    ask(service)
+    pruned = idempotency.prune()
+
+    assert (pruned, ask(service).decision["kept"], len(target.requests)) == (0, True, 2)
