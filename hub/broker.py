@@ -21,7 +21,7 @@ from celery import Signature, signals, uuid
 from celery.utils.nodenames import anon_nodename
 
 from hub.celery import app
-from hub.redis_client import client
+from hub.redis_client import sender
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,7 +192,7 @@ def post(letters: Sequence[Letter]) -> None:
     for queue in by_queue:
         _declare(queue)
     if len(by_queue) == 1:
-        client().lpush(queue, *by_queue[queue])
+        sender().lpush(queue, *by_queue[queue])
     else:
         _post_to_many(by_queue)
     for one in letters:
@@ -200,7 +200,7 @@ def post(letters: Sequence[Letter]) -> None:
 
 
 def _post_to_many(by_queue: Mapping[str, Sequence[str]]) -> None:
-    with client().pipeline(transaction=False) as pipe:
+    with sender().pipeline(transaction=False) as pipe:
         for queue, texts in by_queue.items():
             pipe.lpush(queue, *texts)
         pipe.execute()

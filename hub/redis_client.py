@@ -13,11 +13,16 @@ from redis.retry import Retry
 
 def client() -> redis.Redis:
     """Return this process's client; every command has a time limit. A fork gets its own."""
-    return _client(os.getpid(), settings.REDIS_URL)
+    return _client(os.getpid(), settings.REDIS_URL, 1)
 
 
-@lru_cache(maxsize=2)
-def _client(pid: int, url: str) -> redis.Redis:
+def sender() -> redis.Redis:
+    """Return the client that messages are sent by: it repeats nothing, for a message that is sent again is carried out again."""
+    return _client(os.getpid(), settings.REDIS_URL, 0)
+
+
+@lru_cache(maxsize=4)
+def _client(pid: int, url: str, retries: int) -> redis.Redis:
     limits = {"socket_timeout": 5, "socket_connect_timeout": 2, "health_check_interval": 10}
     # One more try for a connection that went stale; who waits for Redis decides itself how long.
-    return redis.Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), 1), **limits)
+    return redis.Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), retries), **limits)

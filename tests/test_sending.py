@@ -2,6 +2,7 @@
 
 import base64
 import json
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -10,6 +11,7 @@ from hub import IntegrationError, submit, submit_many
 from hub.celery import app
 from hub.redis_client import client
 from hub.telemetry import tracing
+from tests.chaos.faultproxy import in_between
 
 QUEUE = "submitted"
 
@@ -130,3 +132,14 @@ def test_a_broker_that_is_away_is_said(settings):
 
     assert refused.value.__cause__ is not None
     assert isinstance(refused.value.__cause__, redis.RedisError)
+
+
+def test_a_message_whose_answer_is_lost_is_not_sent_again(settings):
+    with in_between(urlsplit(settings.REDIS_URL).port) as (proxy, port):
+        settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
+        proxy.obey({"mode": "lose_answer", "command": "LPUSH", "count": 1})
+
+        with pytest.raises(IntegrationError, match=r"^E11941: "):
+            submit("l03.charge", {"sum": 7}, queue=QUEUE)
+
+        assert len(messages()) == 1

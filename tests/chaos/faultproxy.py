@@ -16,6 +16,9 @@ import json
 import socket
 import struct
 import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,6 +126,27 @@ class Remote:
             connection.sendall(json.dumps(order).encode() + b"\n")
             answer: int = json.loads(connection.makefile().readline())["faults"]
             return answer
+
+
+@contextlib.contextmanager
+def in_between(target_port: int) -> Iterator[tuple[Proxy, int]]:
+    """Run a proxy in a thread of this process, and give it and its port."""
+    proxy, begun, ended = Proxy(target_port), Future[tuple[asyncio.AbstractEventLoop, int]](), asyncio.Event()
+
+    async def serve() -> None:
+        async with await asyncio.start_server(proxy.serve, HOST, 0) as server:
+            begun.set_result((asyncio.get_running_loop(), server.sockets[0].getsockname()[1]))
+            await ended.wait()
+            proxy.obey({"mode": "cut"})
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
+    thread.start()
+    loop, port = begun.result(10)
+    try:
+        yield proxy, port
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(10)
 
 
 async def main() -> None:
