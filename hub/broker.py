@@ -57,6 +57,14 @@ class Letter:
     body: tuple[Any, ...] = field(repr=False)
 
 
+def family() -> dict[str, Any]:
+    """Return of which task those are children that are sent now, as ``send_task`` tells it."""
+    if (parent := app.current_worker_task) is None:
+        return {}
+    request = parent.request
+    return {"root_id": request.root_id or request.id, "parent_id": request.id}
+
+
 def letter(message: TaskMessage) -> Letter:
     """Return `message` as it will lie in the queue, with the current trace in its headers."""
     return _letter(_made(message), message)

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from hub import broker
 from hub.broker import TaskMessage
-from hub.celery import PUBLIC, app
+from hub.celery import PUBLIC
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
 
@@ -58,17 +58,9 @@ def _letters(task: str, queue: str, each: Sequence[tuple[str, Mapping[str, Any]]
     (task_id, kwargs), *others = each
     shown = None if kwargs else "{}"
     first = TaskMessage(
-        task=task, queue=queue, task_id=task_id, kwargs=kwargs, ignore_result=True, argsrepr="[]", kwargsrepr=shown, **_family()
+        task=task, queue=queue, task_id=task_id, kwargs=kwargs, ignore_result=True, argsrepr="[]", kwargsrepr=shown, **broker.family()
     )
     return broker.letters(first, others)
-
-
-def _family() -> dict[str, Any]:
-    """Return of which task these are children, as ``send_task`` tells it."""
-    if (parent := app.current_worker_task) is None:
-        return {}
-    request = parent.request
-    return {"root_id": request.root_id or request.id, "parent_id": request.id}
 
 
 def _check(task: object, many: object, queue: object) -> None:

@@ -7,6 +7,8 @@ task needs nothing of the hub; what the hub knows travels in the message's heade
 
 from __future__ import annotations
 
+import logging
+import socket
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,8 +18,10 @@ import redis
 from celery import states
 from kombu.exceptions import KombuError, OperationalError
 
+from hub import broker
+from hub.broker import TaskMessage
 from hub.celery import app
-from hub.errors import ErrorCode, IntegrationError, RequestFailed
+from hub.errors import ErrorCode, IntegrationError, Outcome, RequestFailed
 from hub.events.targets import PRIVATE
 from hub.json_values import check_json
 from hub.routing.request import BINARY_KEY, Request
@@ -25,6 +29,8 @@ from hub.routing.values import Answer
 from registry_app.addresses import is_own_queue
 from registry_app.endpoints import parse_endpoint
 from registry_app.wire import Call
+
+log = logging.getLogger(__name__)
 
 FIRST_LOOK_SEC, LONGEST_LOOK_SEC = 0.01, 0.2
 REFUSAL_STATUS = 409
@@ -83,12 +89,25 @@ def _time_to_send(call: Call, queue: str) -> float:
 
 
 def _publish(task: str, task_id: str, queue: str, kwargs: dict[str, Any], headers: dict[str, str]) -> None:
+    # Not by `send_task`, which also subscribes to the result, and waits 20 s for a Redis that is away.
+    message = TaskMessage(
+        task=task, queue=queue, task_id=task_id, kwargs=kwargs, headers=headers, kwargsrepr="(not shown)", **broker.family()
+    )
     try:
-        app.send_task(task, kwargs=kwargs, queue=queue, task_id=task_id, headers=headers, retry=False, kwargsrepr="(not shown)")
-    except OperationalError as exc:
-        sent = isinstance(exc.__cause__, redis.TimeoutError)
-        code = ErrorCode.TIMED_OUT_AFTER_SEND if sent else ErrorCode.CONNECT_FAILED
-        raise RequestFailed(code, f"queue {queue}: {exc!s:.120}", outcome="unknown" if sent else "nothing_sent") from exc
+        broker.post([broker.letter(message)])
+    except (OperationalError, redis.RedisError, OSError) as exc:
+        code, outcome = _how_far(exc)
+        raise RequestFailed(code, f"queue {queue}: {exc!s:.120}", outcome=outcome) from exc
+
+
+def _how_far(exc: Exception) -> tuple[ErrorCode, Outcome]:
+    """Tell whether a message may lie in its queue all the same: that its receipt was lost may be all that failed."""
+    if isinstance(exc, redis.TimeoutError):
+        return ErrorCode.TIMED_OUT_AFTER_SEND, "unknown"
+    was_refused = isinstance(exc, OperationalError | redis.ResponseError | redis.AuthenticationError)
+    if was_refused or isinstance(exc.__context__, ConnectionRefusedError | socket.gaierror):
+        return ErrorCode.CONNECT_FAILED, "nothing_sent"
+    return ErrorCode.CONNECTION_BROKE_AFTER_SEND, "unknown"
 
 
 def _wait(call: Call, task_id: str, what: str) -> dict[str, Any]:
@@ -101,10 +120,18 @@ def _wait(call: Call, task_id: str, what: str) -> dict[str, Any]:
                 ErrorCode.CONNECTION_BROKE_AFTER_SEND, f"the result of {what} is lost: {exc!s:.120}", outcome="unknown"
             ) from exc
         if meta["status"] in states.READY_STATES:
-            app.backend.forget(task_id)
+            _forget(task_id)
             return meta
         _pause(call, look_sec, what)
         look_sec = min(look_sec * 1.5, LONGEST_LOOK_SEC)
+
+
+def _forget(task_id: str) -> None:
+    try:
+        app.backend.delete(app.backend.get_key_for_task(task_id))
+    except _STORE_ERRORS as exc:
+        # The answer is there; what stays in Redis ends by itself.
+        log.warning("a result could not be taken off", extra={"task_id": task_id, "error": type(exc).__name__})
 
 
 def _pause(call: Call, seconds: float, what: str) -> None:

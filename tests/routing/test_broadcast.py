@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from hub.celery import app
+from hub import broker
 from hub.errors import IntegrationError
 from hub.routing.broadcast import broadcast
 from hub.routing.face import RequestOrchestrator
@@ -111,7 +111,7 @@ def test_what_nobody_thought_of_is_the_outcome_of_its_service_alone(register, se
     def break_down(*args, **kwargs):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(app, "send_task", break_down)
+    monkeypatch.setattr(broker, "post", break_down)
     odd = register("celery://l03.odd")
 
     outcomes = broadcast([service, odd], "POST", "/x")

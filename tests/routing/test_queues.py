@@ -1,15 +1,18 @@
 """A layer that is a Celery worker is called as one that speaks HTTP."""
 
 import json
+import threading
 import time
+from urllib.parse import urlsplit
 
 import pytest
+from celery import Celery
 from django.conf import settings
 
 from hub.circuits import breaker
 from hub.errors import IntegrationError, RequestFailed
 from hub.redis_client import client
-from hub.routing import services
+from hub.routing import queues, services
 from hub.routing.attempts import Run, perform
 from hub.routing.context import RequestContext
 from hub.routing.queues import exchange, task_name
@@ -17,6 +20,7 @@ from registry_app import lookup
 from registry_app import services as registry
 from registry_app.models import Service
 from registry_app.wire import Call
+from tests.chaos.faultproxy import in_between
 from tests.registry.samples import describe
 
 pytestmark = pytest.mark.django_db
@@ -96,6 +100,59 @@ def test_a_deadline_that_has_just_passed_sends_nothing(register):
 
     assert (caught.value.code, caught.value.outcome) == ("E11341", "nothing_sent")
     assert client().llen("l03.idle") == 0
+
+
+@pytest.fixture
+def redis_between(settings, monkeypatch):
+    """What is told to a proxy between the calls of queues and the run's Redis."""
+    with in_between(urlsplit(settings.REDIS_URL).port) as (proxy, port):
+        url = settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
+        monkeypatch.setattr(queues, "app", Celery(backend=url, set_as_current=False))
+        yield proxy
+
+
+@pytest.mark.parametrize("losses", [1, 9])
+def test_a_task_whose_receipt_is_lost_is_not_sent_again_and_may_have_been_carried_out(register, redis_between, losses):
+    client().delete("l03.idle")
+    name = register("celery://l03.idle")
+    redis_between.obey({"mode": "lose_answer", "command": "LPUSH", "count": losses})
+
+    with pytest.raises(RequestFailed) as caught:
+        services.route(name, "POST", "/l03/reserve", timeout=1)
+
+    assert (caught.value.code, caught.value.outcome) == ("E11343", "unknown")
+    assert client().llen("l03.idle") == 1
+
+
+def test_a_broker_that_is_away_was_sent_nothing_and_holds_nobody(register, settings):
+    name, settings.REDIS_URL = register("celery://l03.idle"), "redis://127.0.0.1:1/0"
+    started = time.monotonic()
+
+    with pytest.raises(RequestFailed) as caught:
+        services.route(name, "POST", "/l03/reserve", timeout=1)
+
+    assert (caught.value.code, caught.value.outcome) == ("E11340", "nothing_sent")
+    assert time.monotonic() - started < 5
+
+
+def test_an_answer_that_cannot_be_taken_off_is_an_answer_all_the_same(register, redis_between):
+    name = register("celery://l03.idle")
+    client().delete("l03.idle")
+    redis_between.obey({"mode": "lose_answer", "command": "DEL", "count": 9})
+    layer = threading.Thread(target=_answer_one, args=("l03.idle",))
+    layer.start()
+
+    result = services.route(name, "POST", "/l03/reserve", timeout=10)
+
+    layer.join(10)
+    assert result.body == {"reserved": True}
+
+
+def _answer_one(queue):
+    _, text = client().brpop(queue, timeout=4)
+    task_id = json.loads(text)["headers"]["id"]
+    meta = {"task_id": task_id, "status": "SUCCESS", "result": {"reserved": True}, "traceback": None, "children": []}
+    client().set(f"celery-task-meta-{task_id}", json.dumps(meta), ex=60)
 
 
 @pytest.mark.parametrize(("path", "task"), [("/l03/reserve", "l03.reserve"), ("/l03.reserve", "l03.reserve"), ("/a//b/", "a.b")])
