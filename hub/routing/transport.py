@@ -18,7 +18,7 @@ from requests.hooks import default_hooks
 from urllib3.exceptions import HTTPError, InvalidChunkLength, InvalidHeader, ProtocolError
 
 from hub.errors import ErrorCode, IntegrationError, RequestFailed
-from hub.json_values import check_json
+from hub.json_values import check_json, storable
 from hub.routing.request import BINARY_KEY, is_json_type
 from hub.routing.values import Answer
 from registry_app.wire import Call, ExceedsLimit, new_session, working_for
@@ -150,7 +150,7 @@ def _from_json(raw: bytes) -> Any:
 
 
 def _answer_headers(response: requests.Response) -> dict[str, str]:
-    return {name.lower(): value for name, value in response.headers.items() if name.lower() not in _HOP_HEADERS}
+    return {name.lower(): storable(value) for name, value in response.headers.items() if name.lower() not in _HOP_HEADERS}
 
 
 def _failure(exc: Exception, call: Call, url: str) -> RequestFailed:

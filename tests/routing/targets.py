@@ -147,6 +147,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_text(self, body):
         self.answer("grüße".encode(), content_type="text/plain; charset=utf-8")
 
+    def do_nul_in_header(self, body):
+        self.answer({}, X_Odd="a\x00b")
+
     def do_binary(self, body):
         self.answer(bytes(range(256)), content_type="application/octet-stream")
 

@@ -125,3 +125,10 @@ def test_an_answer_is_kept_for_a_day_from_when_it_was_asked_for_not_from_the_fir
     pruned = idempotency.prune()
 
     assert (pruned, ask(service).decision["kept"], len(target.requests)) == (0, True, 2)
+
+
+def test_an_answer_with_a_header_that_no_database_takes_is_kept(service, target):
+    first = ask(service, "/nul-in-header")
+
+    assert ask(service, "/nul-in-header").headers == first.headers
+    assert (first.headers["x-odd"], len(target.requests)) == ("a\ufffdb", 1)
