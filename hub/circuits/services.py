@@ -17,6 +17,7 @@ from hub.circuits.models import CircuitSetting
 from hub.circuits.policy import MANUAL, CircuitState
 from hub.circuits.snapshots import CircuitSnapshot
 from hub.errors import ErrorCode, IntegrationError
+from hub.json_values import storable
 
 DEFAULT_FORCE_SEC = 3_600.0
 MAX_FORCE_SEC = 7 * 86_400.0
@@ -33,7 +34,7 @@ def force(service_name: str, mode: CircuitState, *, by: str, why: str, for_sec: 
     breaker.check_name(service_name)
     if mode not in MANUAL:
         raise IntegrationError(ErrorCode.BREAKER_TRANSITION_ILLEGAL, f"{mode} is not a manual state")
-    _check_reason(by, why)
+    by, why = _signed(by, why)
     if not 0 < for_sec <= MAX_FORCE_SEC:
         raise IntegrationError(ErrorCode.BREAKER_TIMEOUT_INVALID, f"a manual state lasts up to {MAX_FORCE_SEC:g} s, not {for_sec:g}")
     until = timezone.now() + timedelta(seconds=for_sec)
@@ -44,7 +45,7 @@ def force(service_name: str, mode: CircuitState, *, by: str, why: str, for_sec: 
 def reset(service_name: str, *, by: str, why: str = "reset") -> CircuitSnapshot:
     """Close a breaker and forget what it counted, a manual state included. Errors: E11204, E11240, E11901."""
     breaker.check_name(service_name)
-    _check_reason(by, why)
+    by, why = _signed(by, why)
     CircuitSetting.objects.filter(service_name=service_name).update(mode="", mode_by="", mode_why="", mode_until=None)
     return _tell(service_name, "reset", why="reset", by=by, reason=why)
 
@@ -142,8 +143,10 @@ def _tell(service_name: str, operation: str, **args: Any) -> CircuitSnapshot:
     return snapshots.from_redis(service_name, found["circuit"])
 
 
-def _check_reason(by: str, why: str) -> None:
+def _signed(by: str, why: str) -> tuple[str, str]:
+    """Return name and reason as every store takes them: one that a table refuses would be held against all transitions behind it."""
     if not by.strip() or not why.strip():
         raise IntegrationError(
             ErrorCode.ARGUMENT_MISSING, "a manual change needs a name and a reason", recovery_suggestion="say who asks, and why"
         )
+    return storable(by), storable(why)

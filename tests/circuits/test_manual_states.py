@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from hub.circuits import breaker, services, store
+from hub.circuits import breaker, history, services, store
 from hub.circuits.config import CircuitBreakerConfig
+from hub.circuits.models import CircuitTransition
 from hub.circuits.policy import CircuitState
 from hub.errors import CircuitOpen, ErrorCode, IntegrationError
 from tests.circuits.failing import fail, opened
@@ -76,3 +77,13 @@ class TestOperators:
         services.reset(service, by="anna", why="fixed")
 
         assert breaker.execute(service, lambda: "fine") == "fine"
+
+    @pytest.mark.parametrize("why", ["a\x00b", "a\udcffb"])
+    def test_a_reason_that_no_table_takes_holds_up_no_transition(self, service, why):
+        services.reset(service, by="anna", why=why)
+        services.force(service, CircuitState.FORCED_OPEN, by=why, why=why, for_sec=600)
+
+        history.record_transitions()
+
+        reasons = CircuitTransition.objects.filter(service_name=service).values_list("reason", flat=True)
+        assert [reason.replace("?", "\ufffd") for reason in reasons] == ["a\ufffdb"] * 2
