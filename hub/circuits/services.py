@@ -25,6 +25,10 @@ CLOCK_SKEW_SEC = 5.0
 """A manual state that ends within this is left to end: two clocks may disagree about when."""
 
 
+_UNTOLD = "what was decided is kept and reaches it when Redis is back; or try again"
+_UNTOLD_RESET = "try again when Redis is back: until then nothing but the end of a manual state is kept"
+
+
 def force(service_name: str, mode: CircuitState, *, by: str, why: str, for_sec: float = DEFAULT_FORCE_SEC) -> CircuitSnapshot:
     """Put a manual state over a breaker, for the whole fleet and for a time; every process sees it at its next call.
 
@@ -138,7 +142,7 @@ def _tell(service_name: str, operation: str, **args: Any) -> CircuitSnapshot:
         raise IntegrationError(
             ErrorCode.BREAKER_STORE_UNAVAILABLE,
             f"Redis does not answer; {operation} of {service_name} has not reached the fleet",
-            recovery_suggestion="what was decided is kept and reaches it when Redis is back; or try again",
+            recovery_suggestion=_UNTOLD_RESET if operation == "reset" else _UNTOLD,
         )
     return snapshots.from_redis(service_name, found["circuit"])
 

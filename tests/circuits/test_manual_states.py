@@ -87,3 +87,10 @@ class TestOperators:
 
         reasons = CircuitTransition.objects.filter(service_name=service).values_list("reason", flat=True)
         assert [reason.replace("?", "\ufffd") for reason in reasons] == ["a\ufffdb"] * 2
+
+    def test_a_reset_without_redis_does_not_say_that_it_is_kept(self, service, own_redis):
+        opened(service, CircuitBreakerConfig())
+        own_redis.stop()
+
+        with pytest.raises(IntegrationError, match=r"^E11240: .*try again when Redis is back"):
+            services.reset(service, by="anna", why="fixed")
