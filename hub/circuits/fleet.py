@@ -138,6 +138,8 @@ class Fleet:
 
     def _lost(self, exc: Exception) -> None:
         if self._alone_since is None:
+            # Now, not when Redis is back: a call that began alone may report after that, and would leave its state here.
+            self.local.forget()
             self._alone_since = time.time()
             log.error("breakers are this process' own: Redis does not answer", extra={"error": type(exc).__name__})
             metrics.increment("hub_circuit_store_lost_total")
@@ -150,7 +152,6 @@ class Fleet:
         log.warning("breakers are the fleet's again: Redis answers")
         metrics.set_gauge("hub_circuit_store_shared", 1)
         self._alone_since, self._pause_sec = None, FIRST_PAUSE_SEC
-        self.local.forget()
         self._missed()
 
     def _answered(self, service_name: str, circuit: dict[str, Any], asked_at: float) -> None:

@@ -50,7 +50,7 @@ class LocalCircuits:
         return snapshots.from_circuit(service_name, circuit, ok=seen.ok, failed=seen.failed, slow=seen.slow, now_ms=now_ms)
 
     def forget(self) -> None:
-        """Drop everything: the fleet's state counts again."""
+        """Drop everything: what is known of the fleet's state counts."""
         with self._lock:
             self._circuits.clear()
 

@@ -45,15 +45,27 @@ class TestWithoutRedis:
         own_redis.stop()
         fail(service, 5)
         own_redis.start()
-        deadline = time.monotonic() + 8
 
-        while not breaker.store_status()["shared"] and time.monotonic() < deadline:
-            time.sleep(0.05)
+        _wait_until(shared=True)
 
         assert breaker.store_status() == {"shared": True, "alone_since": None}
         assert breaker.execute(service, lambda: "fine") == "fine"
         assert breaker.look(service).shared is True
         assert sum("fleet's again" in record.message for record in caplog.records) == 1
+
+    def test_each_time_alone_begins_from_what_was_last_known(self, service, own_redis):
+        own_redis.stop()
+        permit = breaker.admit(service)
+        own_redis.start()
+        _wait_until(shared=True)
+        breaker.report(permit, ok=False)
+        opened(service, CircuitBreakerConfig())
+
+        own_redis.stop()
+        _wait_until(shared=False)
+
+        with pytest.raises(CircuitOpen):
+            breaker.admit(service)
 
     def test_state_survives_a_restart_of_redis(self, service, own_redis):
         opened(service, CircuitBreakerConfig())
@@ -85,3 +97,10 @@ class TestWithoutRedis:
             breaker.execute(service, lambda: None)
 
         assert time.monotonic() - started < 2 * store.TIMEOUT_SEC + 0.3
+
+
+def _wait_until(*, shared):
+    deadline = time.monotonic() + 8
+    while breaker.store_status()["shared"] is not shared and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert breaker.store_status()["shared"] is shared
