@@ -233,9 +233,17 @@ class _Notes:
             waited_ms=self.waited_ms,
             breaker=self.breaker,
             task_id=self.task_id,
-            outcome="ok" if error is None else getattr(error, "outcome", "unknown"),
+            outcome=_outcome(error),
             code=str(getattr(error, "code", "")),
             status_code=answer.status_code if answer else None,
             connect_ms=round(answer.connect_sec * 1000, 1) if answer else 0.0,
             server_ms=round(answer.server_sec * 1000, 1) if answer else 0.0,
         )
+
+
+def _outcome(error: BaseException | None) -> str:
+    if isinstance(error, RequestFailed):
+        return error.outcome
+    if isinstance(error, IntegrationError):
+        return "nothing_sent"  # a refusal of the hub's own, before it sent
+    return "ok" if error is None else "unknown"

@@ -188,6 +188,18 @@ def test_the_hubs_own_tasks_and_queues_are_no_service(register, queue, path):
     assert client().llen(queue) == before
 
 
+def test_a_refusal_after_a_failed_connect_leaves_no_doubt_that_nothing_was_sent(register, dead_url):
+    name = register(dead_url, "celery://l03")
+    dead = next(one.service_id for one in lookup.find(name) if one.endpoint == dead_url)
+
+    with pytest.raises(RequestFailed) as caught:
+        services.route(name, "POST", "/hub/sagas/cancel", prefer_service_id=dead)
+
+    tries = [(one["code"], one["outcome"]) for one in caught.value.details["decision"]["attempts"]]
+    assert tries == [("E11340", "nothing_sent"), ("E11080", "nothing_sent")]
+    assert caught.value.outcome == "nothing_sent"
+
+
 @pytest.mark.parametrize("endpoint", ["celery://hub", "celery://hub/worker@host", "celery://hub.sagas", "celery://hub.reply.events"])
 def test_a_queue_of_the_hub_cannot_be_registered(endpoint):
     with pytest.raises(IntegrationError) as caught:
