@@ -113,6 +113,7 @@ class ErrorCode(str, Enum):
     REQUEST_IN_PROGRESS = "E11322", 409, "later", "a request with this key is in progress"
     REQUEST_FINISHED = "E11323", 409, "never", "request is finished already"
     REQUEST_CANCELLED = "E11324", 409, "never", "request was cancelled, its answer was no longer needed"
+    KEPT_ANSWER_UNREADABLE = "E11325", 409, "human", "answer kept under this key was sealed by another secret key"
     CONNECT_FAILED = "E11340", 502, "same_key", "could not connect, nothing was sent"
     TIMED_OUT_BEFORE_SEND = "E11341", 504, "same_key", "time ran out before anything was sent"
     TIMED_OUT_AFTER_SEND = "E11342", 504, "same_key", "time ran out after sending, outcome unknown"

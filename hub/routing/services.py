@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,7 +10,8 @@ from typing import Any
 
 from django.conf import settings
 
-from hub.errors import ErrorCode, IntegrationError
+from hub.errors import ErrorCode, IntegrationError, RequestFailed
+from hub.json_values import SEALED
 from hub.routing import endings, history, idempotency
 from hub.routing import request as requests
 from hub.routing.attempts import Run
@@ -75,7 +77,7 @@ def _send(run: Run) -> RouteResult:
 def _once(run: Run) -> RouteResult:
     kept = idempotency.claim(run)
     if kept is not None:
-        return _from_kept(kept.answer or {})
+        return _from_kept(run, kept.answer or {})
     answer = None
     try:
         result = _send(run)
@@ -85,8 +87,15 @@ def _once(run: Run) -> RouteResult:
     return result
 
 
-def _from_kept(answer: dict[str, Any]) -> RouteResult:
-    """Return the first answer, with the trace and the decision of the request that brought it."""
+def _from_kept(run: Run, answer: dict[str, Any]) -> RouteResult:
+    """Return the first answer, with the trace and the decision of the request that brought it; E11325 if it cannot be opened."""
+    if f'"{SEALED}":' in json.dumps(answer):
+        raise RequestFailed(
+            ErrorCode.KEPT_ANSWER_UNREADABLE,
+            f"{run.request.service_name} gave a good answer under this key, which cannot be opened any more",
+            recovery_suggestion="ask the service what became of it, or set HUB_SECRET_KEY to what it was",
+            outcome="unknown",
+        )
     return RouteResult(**answer | {"decision": {**answer["decision"], "kept": True}})
 
 

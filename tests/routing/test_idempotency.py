@@ -8,7 +8,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from hub.errors import IntegrationError
+from hub.errors import IntegrationError, RequestFailed
 from hub.routing import history, idempotency, services
 from hub.routing.models import KeptAnswer, RoutedRequest
 
@@ -132,3 +132,13 @@ def test_an_answer_with_a_header_that_no_database_takes_is_kept(service, target)
 
     assert ask(service, "/nul-in-header").headers == first.headers
     assert (first.headers["x-odd"], len(target.requests)) == ("a\ufffdb", 1)
+
+
+def test_an_answer_that_another_secret_key_sealed_is_not_given_as_a_good_one(service, target, settings):
+    ask(service, "/secret")
+    settings.SECRET_KEY = "another-key-of-the-same-hub-after-a-rotation-of-keys"
+
+    with pytest.raises(RequestFailed) as caught:
+        ask(service, "/secret")
+
+    assert (caught.value.code, caught.value.outcome, len(target.requests)) == ("E11325", "unknown", 1)
