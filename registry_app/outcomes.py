@@ -14,6 +14,8 @@ from collections import Counter
 import redis
 
 from hub import redis_client
+from hub.circuits import store
+from hub.circuits.fleet import fleet
 from registry_app.rules import SILENCE, Finding, outcome_finding
 
 log = logging.getLogger(__name__)
@@ -67,16 +69,17 @@ def witness(service_id: str) -> Finding:
 
 
 def _send(batch: dict[tuple[str, bool], int]) -> None:
-    if not batch:
-        return
+    # A request waits for this: as for a breaker, a Redis that does not answer at once is gone, and is left alone for a while.
+    # Lost counts make a witness quieter, never wrong.
+    if batch:
+        fleet().reach(lambda: _add(batch))
+
+
+def _add(batch: dict[tuple[str, bool], int]) -> None:
     slice_number = int(time.time()) // SLICE_SEC
-    try:
-        pipe = redis_client.client().pipeline(transaction=False)
-        for (service_id, ok), count in batch.items():
-            key = f"{_PREFIX}:{service_id}:{slice_number}"
-            pipe.hincrby(key, "ok" if ok else "failed", count)
-            pipe.expire(key, SLICE_SEC * (SLICES + 1))
-        pipe.execute()
-    except redis.RedisError as exc:
-        # Lost counts make a witness quieter, never wrong.
-        log.warning("outcomes of requests cannot be sent", extra={"error": type(exc).__name__})
+    pipe = store.client().pipeline(transaction=False)
+    for (service_id, ok), count in batch.items():
+        key = f"{_PREFIX}:{service_id}:{slice_number}"
+        pipe.hincrby(key, "ok" if ok else "failed", count)
+        pipe.expire(key, SLICE_SEC * (SLICES + 1))
+    pipe.execute()

@@ -22,6 +22,7 @@ from django.test import TransactionTestCase
 from pytest_django.plugin import blocking_manager_key
 
 from hub.telemetry import tracing
+from tests.own_redis import OwnRedis
 from tests.processes import SESSION, Worker, be_alone, hub_environment
 
 ALL_QUEUES = "hub,hub.sagas,hub.events,hub.control"
@@ -160,3 +161,12 @@ def layer_worker() -> Iterator[Callable[..., Worker]]:
     yield start
     for one in started:
         one.kill()
+
+
+@pytest.fixture
+def own_redis(tmp_path, settings):
+    """A Redis that the test may `stop()`, `start()`, `restart()`, `freeze()` and `thaw()`."""
+    server = OwnRedis(tmp_path / "redis")
+    settings.REDIS_URL = f"redis://127.0.0.1:{server.port}/0"
+    yield server
+    server.stop()

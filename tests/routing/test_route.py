@@ -12,7 +12,7 @@ from hub.errors import CircuitOpen, IntegrationError, RequestFailed
 from hub.routing import services
 from hub.routing.context import RequestContext
 from hub.routing.models import RoutedRequest
-from registry_app import lookup, wire
+from registry_app import lookup, outcomes, wire
 from tests.routing.targets import Target, silent_address
 from tests.routing.test_request import HOSTILE_HEADERS, HOSTILE_PATHS
 
@@ -213,6 +213,18 @@ def test_a_flood_is_cut_and_memory_stays_flat(service, path, code):
     assert (error.code, error.outcome) == (code, "unknown")
     assert time.monotonic() - started < 10 + GRACE_SEC
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000
+
+
+def test_a_frozen_redis_holds_no_answer_for_longer_than_a_breaker_waits(service, own_redis, monkeypatch):
+    monkeypatch.setattr(outcomes, "FLUSH_SEC", 0)  # it is time to tell what the instances answered
+    services.route(service, "GET", "/x")
+    own_redis.freeze()
+    started = time.monotonic()
+
+    for _ in range(3):
+        services.route(service, "GET", "/x", timeout=5)
+
+    assert time.monotonic() - started < GRACE_SEC
 
 
 def test_environment_proxies_are_ignored(service, target, monkeypatch):
