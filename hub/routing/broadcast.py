@@ -72,7 +72,8 @@ def broadcast(
         ]
         endings_ = _side_by_side(runs, enough)
     history.record(list(endings_.values()), breaker_moved=any(run.breaker_moved for run in runs))
-    return {name: _outcome(name, endings_.get(name)) for name in names}
+    has_enough = sum(ending.error is None for ending in endings_.values()) >= enough
+    return {name: _outcome(name, endings_.get(name), has_enough=has_enough) for name in names}
 
 
 def _check_names(service_names: object) -> list[str]:
@@ -142,11 +143,16 @@ def _performed(run: Run) -> Ending:
         connections.close_all()
 
 
-def _outcome(name: str, ending: Ending | None) -> BroadcastOutcome:
-    if ending is None:
-        error = RequestFailed(ErrorCode.REQUEST_CANCELLED, f"{name} had not answered when enough others had", outcome="unknown")
-        return BroadcastOutcome(service_name=name, kind="cancelled", error=error)
-    return BroadcastOutcome(service_name=name, kind=_kind(ending.error), result=ending.result, error=ending.error)
+def _outcome(name: str, ending: Ending | None, *, has_enough: bool) -> BroadcastOutcome:
+    error = _unheard(name, has_enough=has_enough) if ending is None else ending.error
+    return BroadcastOutcome(service_name=name, kind=_kind(error), result=ending.result if ending else None, error=error)
+
+
+def _unheard(name: str, *, has_enough: bool) -> RequestFailed:
+    """Say of a request that did not even notice its end why nobody waits for it."""
+    if has_enough:
+        return RequestFailed(ErrorCode.REQUEST_CANCELLED, f"{name} had not answered when enough others had", outcome="unknown")
+    return RequestFailed(ErrorCode.TIMED_OUT_AFTER_SEND, f"{name} had not answered at the deadline", outcome="unknown")
 
 
 def _kind(error: IntegrationError | None) -> str:

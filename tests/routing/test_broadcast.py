@@ -121,6 +121,17 @@ def test_what_nobody_thought_of_is_the_outcome_of_its_service_alone(register, se
     assert RoutedRequest.objects.filter(service_name=odd, code="E11900").exists()
 
 
+def test_whoever_hangs_past_the_deadline_is_late_and_not_cancelled(register, service, own_redis):
+    late = register("celery://l03.late")
+    broadcast([late], "POST", "/l03/reserve", timeout=0.2)
+    own_redis.freeze()
+
+    outcomes = broadcast([service, late], "POST", "/x", timeout=2)
+
+    assert kinds(outcomes) == ["ok", "timeout"]
+    assert (outcomes[late].error.code, outcomes[late].error.outcome) == ("E11342", "unknown")
+
+
 def test_one_deadline_holds_for_all(five):
     started = time.monotonic()
 
