@@ -9,13 +9,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
+from django.db import Error as DatabaseError
 
 from hub.errors import ErrorCode, IntegrationError, RequestFailed
 from hub.json_values import SEALED
+from hub.outages import outage
 from hub.routing import endings, history, idempotency
 from hub.routing import request as requests
 from hub.routing.attempts import Run
 from hub.routing.context import RequestContext
+from hub.routing.models import KeptAnswer
 from hub.routing.request import Limits, Request
 from hub.routing.values import RouteResult
 from hub.telemetry import tracing
@@ -75,7 +78,7 @@ def _send(run: Run) -> RouteResult:
 
 
 def _once(run: Run) -> RouteResult:
-    kept = idempotency.claim(run)
+    kept = _claim(run)
     if kept is not None:
         return _from_kept(run, kept.answer or {})
     answer = None
@@ -85,6 +88,16 @@ def _once(run: Run) -> RouteResult:
     finally:
         idempotency.keep(run, answer)
     return result
+
+
+def _claim(run: Run) -> KeptAnswer | None:
+    """Claim the key; without the database that tells whether it was sent before, nothing is sent (E11940, or what else is wrong)."""
+    try:
+        return idempotency.claim(run)
+    except DatabaseError as exc:
+        if (known := outage(exc)) is None:
+            raise
+        raise known from exc
 
 
 def _from_kept(run: Run, answer: dict[str, Any]) -> RouteResult:

@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.utils import timezone
 
 from hub.errors import IntegrationError, RequestFailed
@@ -142,3 +142,13 @@ def test_an_answer_that_another_secret_key_sealed_is_not_given_as_a_good_one(ser
         ask(service, "/secret")
 
     assert (caught.value.code, caught.value.outcome, len(target.requests)) == ("E11325", "unknown", 1)
+
+
+def test_without_the_table_of_keys_nothing_is_sent_and_a_code_says_why(service, target):
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE routing_keptanswer RENAME TO elsewhere")
+
+    with pytest.raises(IntegrationError, match=r"^E11933: "):
+        ask(service)
+
+    assert target.requests == []
