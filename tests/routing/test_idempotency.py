@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.db import connection, connections
 from django.utils import timezone
 
@@ -71,6 +72,16 @@ def test_a_claim_whose_holder_died_goes_to_the_next_when_its_lease_ends(service,
 
     assert result.status_code == 200
     assert len(target.requests) == 2
+
+
+def test_a_machine_whose_clock_is_ahead_takes_no_claim_that_is_alive(service, target):
+    ask(service)
+    KeptAnswer.objects.update(status="claimed", answer=None, lease_until=timezone.now() + timedelta(seconds=60))
+
+    with time_machine.travel(timezone.now() + timedelta(seconds=120)), pytest.raises(IntegrationError, match=r"^E11322: "):
+        ask(service, timeout=0.3)
+
+    assert len(target.requests) == 1
 
 
 def test_while_the_first_is_under_way_the_second_ends_with_its_own_deadline(service, target):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from django.conf import settings
 
+from hub import database_clock
 from hub.redis_client import client
 from registry_app.values import ServiceStatus
 from sagas import accept, catalog, claims, clock, handover, lease, store
@@ -70,7 +71,7 @@ def test_a_clock_that_is_set_back_does_not_end_the_renewals(settings, monkeypatc
     settings.HUB = settings.HUB.model_copy(update={"saga_lease_sec": 0.6})
     monkeypatch.setattr(lease, "_keeper", None)
     attempt = claim("chaos_patient")
-    monkeypatch.setattr(clock, "_synced", (time.monotonic(), clock.now() - 1))
+    monkeypatch.setattr(database_clock, "_synced", (time.monotonic(), clock.now() - 1))
 
     with lease.kept(attempt):
         wait_until(lambda: until(attempt) > attempt.lease_until + 0.1, what="a renewal")
