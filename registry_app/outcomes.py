@@ -7,6 +7,7 @@ raises: a witness that cannot be heard is silent.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -83,3 +84,13 @@ def _add(batch: dict[tuple[str, bool], int]) -> None:
         pipe.hincrby(key, "ok" if ok else "failed", count)
         pipe.expire(key, SLICE_SEC * (SLICES + 1))
     pipe.execute()
+
+
+def _begin_anew() -> None:
+    """A child of a fork gets a fresh lock, as the parent's may be held, and leaves what the parent gathered to the parent."""
+    global _lock
+    _lock = threading.Lock()
+    _gathered.clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew)

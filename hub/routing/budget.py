@@ -6,6 +6,7 @@ earn and retries spend. What this process earned is told to Redis with its next 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
@@ -45,6 +46,10 @@ class Budget:
     """What this process earned and has not told yet, and its own buckets for the time that Redis is gone."""
 
     def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget everything: a child of a fork earned nothing, and the lock may be held by a thread that does not exist there."""
         self._earned: Counter[str] = Counter()
         self._buckets: dict[str, _Bucket] = {}
         self._lock = threading.Lock()
@@ -80,3 +85,5 @@ def _ask(service_name: str, earned: float) -> Any:
 
 budget = Budget()
 """This process' part of the budgets."""
+
+os.register_at_fork(after_in_child=budget.begin_anew)

@@ -7,6 +7,8 @@ from concurrent.futures import wait
 import pytest
 
 from hub.routing import threads
+from hub.routing.budget import budget
+from registry_app import outcomes
 
 
 @pytest.fixture(autouse=True)
@@ -65,5 +67,15 @@ def test_a_fork_starts_its_own():
     pid = os.fork()
     if not pid:
         os._exit(len(threads._idle))
+
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_fork_in_the_middle_of_a_count_lets_its_child_count():
+    with budget._lock, outcomes._lock:
+        pid = os.fork()
+        if not pid:
+            is_free = budget._lock.acquire(timeout=1) and outcomes._lock.acquire(timeout=1)
+            os._exit(0 if is_free else 1)
 
     assert os.waitpid(pid, 0)[1] == 0
