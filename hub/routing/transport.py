@@ -129,7 +129,7 @@ def _decoded_body(raw: bytes, content_type: str) -> Any:
         return None
     if is_json_type(content_type):
         return _from_json(raw)
-    if content_type.startswith("text/") or not content_type:
+    if content_type.lower().startswith("text/") or not content_type:
         try:
             text = raw.decode()
         except UnicodeDecodeError:

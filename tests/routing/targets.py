@@ -147,6 +147,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_text(self, body):
         self.answer("grüße".encode(), content_type="text/plain; charset=utf-8")
 
+    def do_loud_text(self, body):
+        self.answer(b"hello", content_type="Text/Plain")
+
     def do_secret(self, body):
         self.answer({"session_token": "abc-123-def-456"})
 

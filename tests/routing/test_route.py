@@ -58,6 +58,7 @@ def test_every_method_is_routed(service, target, method):
         ("/binary", {"$base64": base64.b64encode(bytes(range(256))).decode()}),
         ("/empty", None),
         ("/gzip", {"packed": True}),
+        ("/loud-text", "hello"),
         ("/members", "one, two"),
         ("/deflate", "plain"),
     ],
