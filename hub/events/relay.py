@@ -213,6 +213,12 @@ def behind() -> tuple[int, str | None]:
     return sum(counts), first[0][0]
 
 
+def make_room() -> None:
+    """Give up what was taken over, as a full stream does, when Redis has no memory left: trimming is what it still takes then."""
+    given_up = client().xtrim(stream.STREAM, minid=taken_over(), approximate=False)
+    log.error("Redis is full: events that were taken over are given up and cannot be replayed; give it memory", extra={"count": given_up})
+
+
 def drop_dead_consumers(*, idle_ms: int = 3_600_000) -> int:
     """Forget members of the group that have been away for an hour and hold nothing."""
     found: Any = client().xinfo_consumers(stream.STREAM, GROUP)
@@ -224,19 +230,22 @@ def drop_dead_consumers(*, idle_ms: int = 3_600_000) -> int:
 
 def run(stop: threading.Event) -> None:
     """Do rounds until `stop` is set; while Redis or the database is away, wait for it, at most 5 s at a time."""
-    relay, pause_sec, block_ms = Relay(), FIRST_PAUSE_SEC, 0
+    relay, pause_sec, block_ms, is_full = Relay(), FIRST_PAUSE_SEC, 0, False
     while not stop.is_set():
         try:
             close_old_connections()
+            if is_full:
+                make_room()
             done = relay.round(block_ms=block_ms)
             done_by_now = done.taken + done.sent + done.answered
             # An answer does not wake it, so it looks often while something happens and seldom when nothing does.
             block_ms = 0 if done_by_now else min(max(2 * block_ms, 2), BLOCK_MS)
             if 0 < done_by_now < FEW:
                 stop.wait(GATHER_SEC)
-            pause_sec = FIRST_PAUSE_SEC
+            pause_sec, is_full = FIRST_PAUSE_SEC, False
         except (redis.RedisError, DatabaseError, OperationalError, OSError) as exc:
             log.warning("the relay waits", extra={"error": type(exc).__name__, "pause_sec": pause_sec})
+            is_full = isinstance(exc, redis.OutOfMemoryError)
             stop.wait(pause_sec * random.uniform(0.5, 1))  # noqa: S311  (jitter)
             pause_sec = min(pause_sec * 2, LONGEST_PAUSE_SEC)
     connections.close_all()  # of this thread: nobody else would

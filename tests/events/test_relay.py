@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from hub import prepared
+from hub.errors import IntegrationError
 from hub.events import bus, deliveries, dispatch, outbox, relay, retention, stream, subscriptions, topic_counts
 from hub.events.models import DeadLetter, Delivery, Event, OutboxEvent, Topic
 from hub.events.relay import Relay
 from hub.redis_client import client
 from hub.telemetry import metric_store, metrics
 from tests.events.helpers import event, now, publish, queued, relay_round, send_again, subscribed, under_way
+from tests.processes import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -257,3 +260,34 @@ def test_what_was_delivered_before_makes_no_round_slower(ordering):
             plan = " ".join(str(row[3]) for row in cursor.fetchall())
             assert "SCAN events_delivery" not in plan, plan
             assert "sqlite_autoindex_events_delivery" not in plan, plan
+
+
+def test_a_redis_that_is_full_of_events_gives_up_those_that_were_taken_over(own_redis):
+    subscribed()
+    subscriptions.pause("l03")
+    relay_round()
+    client().config_set("maxmemory", client().info("memory")["used_memory"] + 2_000_000)
+    with pytest.raises(IntegrationError, match=r"^E11140: .*OutOfMemoryError"):
+        fill()
+
+    stop = threading.Event()
+    running = threading.Thread(target=relay.run, args=[stop])
+    running.start()
+    try:
+        [event_id] = wait_until(published, timeout_sec=20, what="an event taken again")
+    finally:
+        stop.set()
+        running.join(20)
+
+    wait_until(lambda: Event.objects.filter(event_id=event_id).exists() or relay_round(), timeout_sec=20, what="the event as a row")
+
+
+def fill():
+    for _ in range(100):
+        publish(payload={"text": "x" * 200_000})
+
+
+def published():
+    with suppress(IntegrationError):
+        return publish(payload={"text": "x" * 200_000})
+    return None
