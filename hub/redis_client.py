@@ -24,5 +24,7 @@ def sender() -> redis.Redis:
 @lru_cache(maxsize=4)
 def _client(pid: int, url: str, retries: int) -> redis.Redis:
     limits = {"socket_timeout": 5, "socket_connect_timeout": 2, "health_check_interval": 10}
-    # One more try for a connection that went stale; who waits for Redis decides itself how long.
-    return redis.Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), retries), **limits)
+    # One more try for a connection that went stale, at once. After a timeout it would double the wait, and do twice what Redis
+    # did late: who waits for Redis decides itself how long.
+    stale = Retry(NoBackoff(), retries, supported_errors=(redis.ConnectionError,))
+    return redis.Redis.from_url(url, decode_responses=True, retry=stale, **limits)

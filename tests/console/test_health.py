@@ -3,12 +3,15 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import redis
 from django.core.management import call_command
+from django.urls import reverse
 
 from hub.celery import QUEUES
 from hub.circuits import fleet
@@ -33,6 +36,20 @@ def own_redis(tmp_path, settings):
     settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
     workers.connection.cache_clear()
     yield redis.Redis(port=port)
+    workers.connection.cache_clear()
+    server.kill()
+    server.wait()
+
+
+@pytest.fixture
+def hanging_redis(tmp_path, settings):
+    """A Redis that takes connections and never answers."""
+    port = free_port()
+    server = start_redis(tmp_path / "redis", port)
+    settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
+    workers.connection.cache_clear()
+    server.send_signal(signal.SIGSTOP)
+    yield
     workers.connection.cache_clear()
     server.kill()
     server.wait()
@@ -198,6 +215,16 @@ def test_doctor_names_a_redis_that_would_lose_tasks(own_redis):
     assert "WRONG  redis eviction: E11931" in words
     assert "to do: set maxmemory-policy noeviction" in words
     assert "WRONG  redis persistence: E11931" in words
+
+
+@pytest.mark.django_db
+def test_the_overview_waits_for_a_redis_that_hangs_for_a_few_seconds_only(hanging_redis, admin_client):
+    began = time.monotonic()
+
+    html = admin_client.get(reverse("admin:index")).content.decode()
+
+    assert time.monotonic() - began < 8
+    assert "Redis does not answer" in html
 
 
 @pytest.mark.django_db
