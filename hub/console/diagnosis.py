@@ -91,16 +91,25 @@ def sagas() -> str:
     return f"{len(catalog.specs())} defined"
 
 
-ALL: dict[str, health.Check] = {
-    **health.READINESS,
+OF_REDIS: dict[str, health.Check] = {
     "redis version": redis_version,
     "redis eviction": redis_eviction,
     "redis persistence": redis_persistence,
     "beat": beat,
     "clock": clock,
-    "settings": settings,
-    "sagas": sagas,
 }
+OF_THIS_PROCESS: dict[str, health.Check] = {"settings": settings, "sagas": sagas}
+
+
+def examine() -> list[health.Finding]:
+    """Run every check. A Redis that did not answer the first ones is not asked the rest: each would wait for it in vain."""
+    found = health.examine(health.READINESS)
+    is_there = all(finding.is_ok for finding in found if finding.name == "redis")
+    return [*found, *health.examine(OF_REDIS if is_there else dict.fromkeys(OF_REDIS, _not_asked)), *health.examine(OF_THIS_PROCESS)]
+
+
+def _not_asked() -> str:
+    raise IntegrationError(ErrorCode.BROKER_UNAVAILABLE, "not asked, since Redis does not answer")
 
 
 def _info(section: str) -> dict[str, Any]:

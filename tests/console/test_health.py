@@ -218,6 +218,19 @@ def test_doctor_names_a_redis_that_would_lose_tasks(own_redis):
 
 
 @pytest.mark.django_db
+def test_doctor_does_not_ask_a_redis_that_hangs_again_and_again(hanging_redis):
+    began = time.monotonic()
+
+    code, words = doctor()
+
+    assert time.monotonic() - began < 5, words
+    assert code == 1
+    assert "WRONG  redis: E11941: Redis does not answer" in words
+    assert "WRONG  beat: E11941: not asked, since Redis does not answer" in words
+    assert "ok     settings" in words
+
+
+@pytest.mark.django_db
 def test_the_overview_waits_for_a_redis_that_hangs_for_a_few_seconds_only(hanging_redis, admin_client):
     began = time.monotonic()
 
