@@ -79,6 +79,7 @@ class HubSettings(BaseSettings):
     broadcast_max_targets: int = Field(default=50, ge=1)
 
     saga_modules: str = ""
+    """Modules that define sagas, comma-separated. When unset: those of a running `manage.py up`."""
     saga_default_timeout_sec: float = Field(default=DEFAULT_CONFIG["saga"]["default_timeout_sec"], gt=0)
     saga_auto_compensate: bool = DEFAULT_CONFIG["saga"]["auto_compensate"]
     saga_sweep_sec: float = Field(default=2, gt=0)
@@ -147,6 +148,12 @@ class HubSettings(BaseSettings):
     def resolved_database_url(self) -> str:
         """Return the database to use: ``DATABASE_URL``, else that of a running ``up``, else the SQLite file in ``var/``."""
         return self.database_url or self.run_record().get("database_url") or f"sqlite:///{self.var_dir / 'hub.sqlite3'}"
+
+    def resolved_saga_modules(self) -> list[str]:
+        """Return the modules that define sagas: ``HUB_SAGA_MODULES``, also an empty one, else those of a running ``up``."""
+        is_given = "saga_modules" in self.model_fields_set
+        named: str = self.saga_modules if is_given else self.run_record().get("saga_modules", "")
+        return [name.strip() for name in named.split(",") if name.strip()]
 
 
 def _is_alive(pid: Any) -> bool:

@@ -58,8 +58,7 @@ def definition_of(spec: SagaSpec) -> SagaDefinition:
 
 def _modules() -> list[ModuleType]:
     names = [f"{config.name}.sagas" for config in apps.get_app_configs() if module_has_submodule(config.module, "sagas")]
-    names += [name.strip() for name in settings.HUB.saga_modules.split(",") if name.strip()]
-    return [_import(name) for name in dict.fromkeys(names)]
+    return [_import(name) for name in dict.fromkeys([*names, *settings.HUB.resolved_saga_modules()])]
 
 
 def _import(name: str) -> ModuleType:

@@ -38,6 +38,34 @@ def test_what_runs_here_is_asked_for_its_redis_and_database_where_none_is_named(
     assert HubSettings(var_dir=tmp_path).resolved_database_url() == "postgres://here/hub"
 
 
+def test_a_command_beside_up_knows_its_sagas_unless_it_is_told_others(tmp_path, monkeypatch):
+    monkeypatch.delenv("HUB_SAGA_MODULES", raising=False)
+    run_record.write(tmp_path / "run.json", {"pid": os.getpid(), "saga_modules": "l05.sagas,demo.sagas"})
+    assert HubSettings(var_dir=tmp_path).resolved_saga_modules() == ["l05.sagas", "demo.sagas"]
+
+    monkeypatch.setenv("HUB_SAGA_MODULES", " l06.sagas ,")
+    assert HubSettings(var_dir=tmp_path).resolved_saga_modules() == ["l06.sagas"]
+
+    monkeypatch.setenv("HUB_SAGA_MODULES", "")
+    assert HubSettings(var_dir=tmp_path).resolved_saga_modules() == []
+
+
+def test_doctor_beside_up_finds_the_sagas_of_up(tmp_path):
+    run_record.write(tmp_path / "run.json", {"pid": os.getpid(), "saga_modules": "demo.sagas"})
+    env = {name: value for name, value in os.environ.items() if name != "HUB_SAGA_MODULES"}
+
+    ended = subprocess.run(
+        [sys.executable, "manage.py", "doctor"],
+        env=env | {"HUB_NO_BOOTSTRAP": "1", "DJANGO_SETTINGS_MODULE": "hub.settings", "HUB_VAR_DIR": str(tmp_path)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert "ok     sagas: 2 defined" in ended.stdout
+
+
 @pytest.mark.parametrize("value", ['{"L02_runtime": "Bearer sk-live-4711"', '["Bearer sk-live-4711"]', '{"L02_runtime": ["sk-live-4711"]}'])
 def test_a_wrong_setting_is_named_and_its_value_not_shown(value):
     env = {**os.environ, "HUB_REQUEST_CREDENTIALS": value}

@@ -56,7 +56,7 @@ def test_the_record_has_what_scripts_look_for(site):
     assert record["web_url"] == "http://127.0.0.1:8000/"
     assert record["admin_url"] == "http://127.0.0.1:8000/admin/"
     assert record["processes"] == {"web": 8}
-    assert {"flower_url", "redis_url", "database_url", "admin_user", "demo"} <= set(record)
+    assert {"flower_url", "redis_url", "database_url", "saga_modules", "admin_user", "demo"} <= set(record)
 
 
 @pytest.mark.parametrize(
