@@ -249,13 +249,19 @@ def _check_operable(loaded: store.Loaded) -> None:
             f"saga {row.pk} was driven by a process with its own functions; no worker has them",
             recovery_suggestion="put right by hand what its steps left, and define the saga in a module of HUB_SAGA_MODULES",
         )
-    rerun = SagaExecution.objects.filter(rerun_of=row).exclude(status=SagaStatus.COMPENSATED.value).first()
-    if rerun is not None:
+    rerun_id = stands_on(row)
+    if rerun_id is not None:
         raise IntegrationError(
             ErrorCode.TRANSITION_ILLEGAL,
-            f"saga {row.pk} was run again as {rerun.pk}, which stands on what it did",
+            f"saga {row.pk} was run again as {rerun_id}, which stands on what it did",
             recovery_suggestion="see to that one; this one can be resolved",
         )
+
+
+def stands_on(row: SagaExecution) -> uuid.UUID | None:
+    """Return the run that was begun from this one again and needs what it did; None when there is none, or it was undone."""
+    rows = SagaExecution.objects.filter(rerun_of=row).exclude(status=SagaStatus.COMPENSATED.value)
+    return rows.values_list("pk", flat=True).first()
 
 
 def ask(execution_id: str, event: events.Event, actor: str = "", loaded: store.Loaded | None = None) -> dict[str, Any]:

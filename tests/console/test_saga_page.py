@@ -8,6 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from hub.console.models import OperatorAction
+from sagas import services
 from sagas.models import SagaExecution, SagaTransition
 from tests.console import pages
 from tests.console.pages import failed_saga, parked_saga, person, saga, step_done, token
@@ -240,3 +241,25 @@ def test_the_page_makes_as_many_queries_for_a_long_history_as_for_a_short_one(op
         return min(counts)
 
     assert fewest(short) == fewest(long) <= 25
+
+
+@pytest.mark.parametrize("before", [failed_saga, parked_saga])
+def test_a_saga_that_was_run_again_is_offered_nothing_that_the_new_run_forbids(operator, before):
+    run = before()
+    again = services.rerun(str(run.pk), "a", reason="a smaller image")["execution_id"]
+
+    html = text_of(operator, run)
+    offered = {name for name in ("compensate", "retry", "retry-undo", "skip") if f"/{run.pk}/{name}/" in html}
+
+    assert offered == set()
+    assert f"/{run.pk}/resolve/" in html
+    assert f"See to {again}: this saga was run again as that one" in html
+    assert "What would compensate do now?" not in html
+
+
+def test_a_saga_whose_second_run_was_undone_may_be_sent_on(operator):
+    run = failed_saga()
+    again = services.rerun(str(run.pk), "a", reason="a smaller image")["execution_id"]
+    SagaExecution.objects.filter(pk=again).update(status="compensated")
+
+    assert f"/{run.pk}/retry/" in text_of(operator, run)

@@ -110,6 +110,11 @@ def _when(accepts: Callable[[SagaSpec, RunState], bool]) -> Callable[[Loaded], b
     return lambda loaded: accepts(loaded.spec, loaded.run)
 
 
+def _unless_run_again(accepts: Callable[[SagaSpec, RunState], bool]) -> Callable[[Loaded], bool]:
+    """Offer nothing that would take away, or do beside it, what a run begun from this one stands on."""
+    return lambda loaded: accepts(loaded.spec, loaded.run) and services.stands_on(loaded.row) is None
+
+
 def _step_field(label: str, steps: Callable[[SagaSpec, RunState], list[str]]) -> Callable[[Loaded], Sequence[Field]]:
     return lambda loaded: [Field(name="step", label=label, kind="choice", choices=steps(loaded.spec, loaded.run))]
 
@@ -122,7 +127,7 @@ _COMPENSATE = Action(
     permission="compensate_saga",
     explains="Undoes everything that happened or may have happened, the last started first.",
     call=_while(services.compensate, undoing=False),
-    is_offered=_when(_may_compensate),
+    is_offered=_unless_run_again(_may_compensate),
 )
 _RETRY_UNDO = Action(
     name="retry-undo",
@@ -130,7 +135,7 @@ _RETRY_UNDO = Action(
     permission="retry_saga_undo",
     explains="Tries the undos that failed again, with all their attempts, then goes on with those still owed.",
     call=_while(services.retry, undoing=True),
-    is_offered=_when(_may_retry_undo),
+    is_offered=_unless_run_again(_may_retry_undo),
 )
 _RETRY = Action(
     name="retry",
@@ -138,7 +143,7 @@ _RETRY = Action(
     permission="retry_saga",
     explains="Goes forward again from the step that failed; steps that stand are not repeated. The time limit starts anew.",
     call=_while(services.retry, undoing=False),
-    is_offered=_when(_may_retry),
+    is_offered=_unless_run_again(_may_retry),
 )
 _SKIP = Action(
     name="skip",
@@ -146,7 +151,7 @@ _SKIP = Action(
     permission="skip_saga_step",
     explains="Goes on without a step, or without an undo, that you have dealt with by hand.",
     call=lambda given: _call(services.skip, given, step_id=given.values["step"]),
-    is_offered=_when(lambda spec, run: not spec.needs_its_caller and bool(_skippable(spec, run))),
+    is_offered=_unless_run_again(lambda spec, run: not spec.needs_its_caller and bool(_skippable(spec, run))),
     fields=_step_field("Step", _skippable),
 )
 _CANCEL = Action(

@@ -14,6 +14,7 @@ from hub.telemetry.secrets import known_secrets
 from hub.telemetry.text import as_json
 from registry_app.models import Service
 from sagas import clock
+from sagas import services as sagas
 from sagas.models import SagaExecution, SagaTransition
 from sagas.states import ACTIVE, FINAL, SagaStatus
 from sagas.store import Loaded
@@ -73,14 +74,15 @@ def turning_back(status: SagaStatus) -> str:
 def build(loaded: Loaded) -> SagaPage:
     """Read what belongs to a run."""
     row, redactor = loaded.row, Redactor(known_secrets())
+    run_again_as = sagas.stands_on(row)
     newest = list(SagaTransition.objects.filter(execution=row.pk).order_by("-id")[: MAX_MOVES + 1])
     moves = newest[:MAX_MOVES][::-1]
     return SagaPage(
         row=row,
         version=loaded.spec.version,
         is_active=loaded.run.status in ACTIVE,
-        dry_run=turning_back(loaded.run.status),
-        story=_redacted_story(loaded, redactor),
+        dry_run=turning_back(loaded.run.status) if run_again_as is None else "",
+        story=story.redacted(story.tell(loaded.spec, loaded.run, run_again_as=run_again_as), redactor.text),
         since=_since(row, moves),
         drawing=_drawing(loaded, moves),
         steps=_steps(loaded, redactor),
@@ -96,11 +98,6 @@ def build(loaded: Loaded) -> SagaPage:
 
 def _related(**of: Any) -> list[SagaExecution]:
     return list(SagaExecution.objects.filter(**of).only("id", "saga_name", "status").order_by("created_at")[:MAX_RELATED])
-
-
-def _redacted_story(loaded: Loaded, redactor: Redactor) -> story.Story:
-    told = story.tell(loaded.spec, loaded.run)
-    return story.redacted(told, redactor.text)
 
 
 def _redacted(move: SagaTransition, redactor: Redactor) -> SagaTransition:

@@ -49,8 +49,8 @@ class Story:
     what_next: str
 
 
-def tell(spec: SagaSpec, run: RunState) -> Story:
-    """Return what a person wants to know first."""
+def tell(spec: SagaSpec, run: RunState, *, run_again_as: object = None) -> Story:
+    """Return what a person wants to know first; `run_again_as` is the run that stands on what this one did."""
     error = _error_to_show(run)
 
     def named(holds: Callable[[StepState], bool]) -> tuple[str, ...]:
@@ -66,8 +66,14 @@ def tell(spec: SagaSpec, run: RunState) -> Story:
         in_doubt=named(lambda state: state.status is _T.UNKNOWN or (state.status is _T.SKIPPED and state.may_have_happened)),
         not_undone=named(lambda state: state.status is _T.COMPENSATION_FAILED),
         under_way=named(lambda state: state.status in (_T.RUNNING, _T.WAITING, _T.COMPENSATING)),
-        what_next=_NEXT[run.status],
+        what_next=_what_next(run.status, run_again_as),
     )
+
+
+def _what_next(status: SagaStatus, run_again_as: object) -> str:
+    if run_again_as is None or status not in (_S.FAILED, _S.NEEDS_OPERATOR):
+        return _NEXT[status]
+    return f"See to {run_again_as}: this saga was run again as that one, which stands on what it did, so it goes neither on nor back."
 
 
 def _error_to_show(run: RunState) -> Any:

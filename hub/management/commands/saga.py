@@ -182,7 +182,7 @@ def in_words(loaded: Loaded) -> Iterator[str]:
 
 
 def _told(loaded: Loaded) -> story.Story:
-    return story.tell(loaded.spec, loaded.run)
+    return story.tell(loaded.spec, loaded.run, run_again_as=services.stands_on(loaded.row))
 
 
 VERBS = {"retry-undo": "retry"}
