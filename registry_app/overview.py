@@ -13,6 +13,7 @@ from registry_app.models import Service
 from registry_app.rules import penalty_now
 
 MAX_PAGE = 1_000
+LEAST_OF_ID = 4
 SEVERITY = ("unhealthy", "degraded", "unknown", "healthy")
 by_severity = Case(*(When(status=status, then=Value(place)) for place, status in enumerate(SEVERITY)), output_field=IntegerField())
 
@@ -30,6 +31,18 @@ def instances_of(service_name: str) -> list[Service]:
     if not rows:
         raise IntegrationError(ErrorCode.SERVICE_NOT_FOUND, f"no service {service_name!r:.80} is registered")
     return rows
+
+
+def completed(beginning: str) -> str:
+    """Return the id of a registered instance for its first four characters or more; E11908 when several begin so.
+
+    What is the beginning of none comes back as it was.
+    """
+    rows = Service.objects.filter(service_id__startswith=beginning, deregistered_at=None)
+    found = list(rows.values_list("service_id", flat=True)[:2]) if len(beginning) >= LEAST_OF_ID else []
+    if len(found) > 1 and beginning not in found:
+        raise IntegrationError(ErrorCode.IDENTIFIER_MALFORMED, f"several instances begin with {beginning!r}: give more of the id")
+    return found[0] if len(found) == 1 else beginning
 
 
 def standing(row: Service) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 
 from hub.diagnosis import requests, sagas
 from hub.diagnosis.rules import Why
 from hub.errors import ErrorCode, IntegrationError
+from sagas import beginnings
 from sagas.models import SagaExecution, SagaVersion
 
 MAX_ID = 128
-_BEGINNING = re.compile("[0-9a-fA-F]{4,31}")
 
 
 def why(identifier: str) -> Why:
@@ -34,21 +33,10 @@ def _saga(identifier: str) -> str:
     except ValueError:
         found = None
     found = found or rows.filter(trace_id=identifier).first() or rows.filter(correlation_id=identifier).first()
-    return str(found or _by_key(identifier) or _by_beginning(identifier) or "")
+    return str(found or _by_key(identifier) or beginnings.only(identifier) or "")
 
 
 def _by_key(identifier: str) -> uuid.UUID | None:
     names = SagaVersion.objects.values("saga_name")  # keys are unique per name, and so is their index
     found = SagaExecution.objects.filter(saga_name__in=names, idempotency_key=identifier).order_by()
     return max(found.values_list("created_at", "pk"), default=(None, None))[1]
-
-
-def _by_beginning(identifier: str) -> uuid.UUID | None:
-    given = identifier.replace("-", "")
-    if not _BEGINNING.fullmatch(given):
-        return None
-    first, last = uuid.UUID(given.ljust(32, "0")), uuid.UUID(given.ljust(32, "f"))
-    found = list(SagaExecution.objects.filter(pk__range=(first, last)).values_list("pk", flat=True)[:2])
-    if len(found) > 1:
-        raise IntegrationError(ErrorCode.IDENTIFIER_MALFORMED, f"several sagas begin with {identifier!r}: give more of the id")
-    return found[0] if found else None

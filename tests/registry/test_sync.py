@@ -190,3 +190,14 @@ def test_an_operator_can_act(capsys):
     assert run("deregister", info.service_id, "--reason", "gone", capsys=capsys) == "deregistered\n"
     with pytest.raises(CommandError, match="E11022"):
         run("probe", info.service_id, capsys=capsys)
+
+
+def test_an_operator_may_give_the_beginning_of_an_id(capsys):
+    info, other = register("well", "http://127.0.0.1:1"), register("well", "http://127.0.0.1:2")
+    Service.objects.filter(service_id=other.service_id).update(service_id=f"{info.service_id[:8]}-another")
+
+    assert run("probe", info.service_id[:14], capsys=capsys) == "unknown\n"
+    with pytest.raises(CommandError, match=r"^E11908: several instances begin with "):
+        run("probe", info.service_id[:8], capsys=capsys)
+    with pytest.raises(CommandError, match=r"^E11022: "):
+        run("deregister", info.service_id[:3], "--reason", "gone", capsys=capsys)

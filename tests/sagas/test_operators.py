@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import uuid
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -210,3 +211,25 @@ def test_the_shell_shows_and_acts(worker, sweeper, capsys):
     ended(found["execution_id"])
     with pytest.raises(CommandError, match=r"^E11425: "):
         call_command("saga", "retry", found["execution_id"], "--reason", "again")
+
+
+def test_the_shell_takes_the_beginning_of_an_id(worker, sweeper, capsys):
+    found = run("no_undo", b="fail")
+
+    call_command("saga", "show", found["execution_id"][:8])
+    assert found["execution_id"] in capsys.readouterr().out
+    call_command("saga", "resolve", found["execution_id"][:10], "--outcome", "completed", "--reason", "done by hand")
+    assert f"{found['execution_id']} is completed" in capsys.readouterr().out
+
+
+def test_the_shell_refuses_the_beginning_of_several_ids_and_of_none(worker, sweeper):
+    found = run("no_undo", b="fail")
+    row = SagaExecution.objects.get(pk=found["execution_id"])
+    for tail in ("1", "2"):
+        row.pk = uuid.UUID("01ab".ljust(31, "0") + tail)
+        row.save(force_insert=True)
+
+    with pytest.raises(CommandError, match=r"^E11908: several sagas begin with '01ab'"):
+        call_command("saga", "show", "01ab")
+    with pytest.raises(CommandError, match=r"^E11423: no saga begins with '01ac'"):
+        call_command("saga", "show", "01ac")

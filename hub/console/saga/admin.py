@@ -19,6 +19,7 @@ from hub.console.saga import views
 from hub.console.saga.presets import PRESETS
 from hub.history_admin import LargeTable
 from hub.partial import MOST_FOUND
+from sagas import beginnings
 from sagas.models import SagaExecution, SagaVersion
 
 COLOURS = {
@@ -72,7 +73,7 @@ class SagaExecutionAdmin(ActsOnMany, LargeTable, PageOfItsOwn, ModelAdmin):
     list_filter = (PresetFilter, "status", NameFilter)
     list_before_template = "console/saga_presets.html"
     search_fields = ("correlation_id",)  # shows the field; `get_search_results` says what is searched
-    search_help_text = "execution id, correlation id, trace id or idempotency key, in full"
+    search_help_text = "correlation id, trace id or idempotency key, in full; execution id, or its first four characters or more"
     ordering = ("-created_at",)
 
     def show(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -111,4 +112,5 @@ def _known_as(text: str) -> set[UUID]:
     with suppress(ValueError):
         known.append(Q(pk=UUID(text)))  # a trace id may be read as a UUID too
     rows = SagaExecution.objects.order_by().values_list("pk", flat=True)
-    return {pk for condition in known for pk in rows.filter(condition)[:MOST_FOUND]}
+    found = {pk for condition in known for pk in rows.filter(condition)[:MOST_FOUND]}
+    return found | set(beginnings.beginning_with(text, most=MOST_FOUND))

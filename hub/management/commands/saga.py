@@ -19,7 +19,7 @@ from hub.console.saga import story
 from hub.console.saga.actions import SAGA
 from hub.management.arguments import PAGE, json_text, whole
 from hub.management.command import HubCommand
-from sagas import deploys, services, signals, store
+from sagas import beginnings, deploys, services, signals, store
 from sagas.models import SagaLock, SagaTransition
 from sagas.states import SagaStatus
 from sagas.store import Loaded
@@ -38,7 +38,7 @@ class Command(HubCommand):
         listing.add_argument("--limit", type=whole(1, PAGE), default=20)
         listing.add_argument("--json", action="store_true")
         show = verbs.add_parser("show", help="one saga with its steps and history")
-        show.add_argument("execution_id")
+        _add_id(show)
         show.add_argument("--json", action="store_true")
         for verb, help in (
             ("retry", "send a failed saga on from the step, or the undo, that failed"),
@@ -49,19 +49,21 @@ class Command(HubCommand):
             ("rerun", "run an ended saga again from a step, as a new one"),
         ):
             action = verbs.add_parser(verb, help=help)
-            action.add_argument("execution_id")
+            _add_id(action)
             action.add_argument("--reason", required=True)
             _add_extras(action, verb)
         plan = verbs.add_parser("plan", help="what cancelling it now would undo")
-        plan.add_argument("execution_id")
+        _add_id(plan)
         signal = verbs.add_parser("signal", help="give a saga the signal that a step waits for")
-        signal.add_argument("execution_id")
+        _add_id(signal)
         signal.add_argument("name")
         signal.add_argument("--payload", type=json_text("payload"), default=None, help="JSON")
         check = verbs.add_parser("check", help="would this code strand sagas in flight? exits 1 and names them if so")
         check.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if "execution_id" in options:
+            options["execution_id"] = beginnings.completed(options["execution_id"])
         getattr(self, f"_{options['verb']}")(options)
 
     def _list(self, options: dict[str, Any]) -> None:
@@ -144,6 +146,10 @@ class Command(HubCommand):
         with console.capture() as captured:
             console.print(table)
         self.stdout.write(captured.get())
+
+
+def _add_id(verb: ArgumentParser) -> None:
+    verb.add_argument("execution_id", help="or its first four characters or more, where no other saga begins so")
 
 
 def _add_extras(action: ArgumentParser, verb: str) -> None:

@@ -43,17 +43,17 @@ class Command(HubCommand):
         at = verbs.add_parser("at", help="the registry as it was at a moment")
         at.add_argument("moment", help="ISO 8601; without a zone it is UTC")
         at.add_argument("--json", action="store_true")
-        verbs.add_parser("probe", help="probe an instance now").add_argument("service_id")
+        _add_id(verbs.add_parser("probe", help="probe an instance now"))
         self._add_changing_verbs(verbs)
 
     def _add_changing_verbs(self, verbs: Any) -> None:
         begin = verbs.add_parser("maintenance", help="take an instance out of routing for a while, or with --end back in")
-        begin.add_argument("service_id")
+        _add_id(begin)
         begin.add_argument("--minutes", type=float, default=30)
         begin.add_argument("--end", action="store_true")
         begin.add_argument("--reason", default="maintenance")
         leave = verbs.add_parser("deregister", help="take an instance out of the registry")
-        leave.add_argument("service_id")
+        _add_id(leave)
         leave.add_argument("--reason", required=True)
         same = verbs.add_parser("sync", help="make the registry as a TOML or YAML file says; shows the difference first")
         same.add_argument("file", type=Path)
@@ -63,6 +63,8 @@ class Command(HubCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the verb."""
+        if "service_id" in options:
+            options["service_id"] = overview.completed(options["service_id"])
         getattr(self, f"_{options['verb']}")(options)
 
     def _list(self, options: dict[str, Any]) -> None:
@@ -138,6 +140,10 @@ class Command(HubCommand):
         with console.capture() as captured:
             console.print(table)
         self.stdout.write(captured.get())
+
+
+def _add_id(verb: ArgumentParser) -> None:
+    verb.add_argument("service_id", help="or its first four characters or more, where no other instance begins so")
 
 
 def _in_words(one: Difference) -> str:
