@@ -104,7 +104,7 @@ class SagaOrchestrator:
     async def list_executions(
         self, status: SagaStatus | str | None = None, saga_name: str | None = None, limit: int = 100
     ) -> list[dict[str, Any]]:
-        """Return the newest runs (at most 100): execution_id, saga_name, status, cause, created_at."""
+        """Return the newest runs (at most 1,000): execution_id, saga_name, status, cause, created_at."""
         return await in_thread(services.executions, status=status, saga_name=saga_name, limit=limit)
 
     async def signal(self, execution_id: str, name: str, payload: Any = None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sagas.models import SagaExecution, SagaVersion
 from sagas.spec import SagaSpec
 from sagas.states import ACTIVE, DONE, FINAL, RunState, SagaStatus, StepStatus
 
-PAGE = 100
+PAGE, LONGEST_PAGE = 100, 1_000
 MAX_REASON_BYTES = 65_536
 Operation = events.Retry | events.Compensate | events.Skip
 _FINAL = [status.value for status in FINAL]
@@ -277,7 +277,7 @@ def _follow(applied: store.Applied) -> dict[str, Any]:
 
 
 def executions(*, status: SagaStatus | str | None = None, saga_name: str | None = None, limit: int = PAGE) -> list[dict[str, Any]]:
-    """Return the newest runs, at most 100, each as ``{execution_id, saga_name, status, cause, created_at}``.
+    """Return the newest runs, at most 1,000, each as ``{execution_id, saga_name, status, cause, created_at}``.
 
     Errors: E11902 for a status that there is not.
     """
@@ -289,7 +289,7 @@ def executions(*, status: SagaStatus | str | None = None, saga_name: str | None 
     if saga_name:
         rows = rows.filter(saga_name=saga_name)
     names = ("id", "saga_name", "status", "cause", "created_at")
-    found = rows.order_by("-created_at").values(*names)[: min(limit, PAGE)]
+    found = rows.order_by("-created_at").values(*names)[: min(limit, LONGEST_PAGE)]
     return [{"execution_id": str(row.pop("id")), **row, "created_at": row["created_at"].isoformat()} for row in found]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -108,3 +110,12 @@ def test_a_thousand_rows_are_counted_and_no_more(viewer):
     answer = viewer.get(reverse(LIST))
 
     assert answer.context["cl"].result_count == 1_000
+
+
+def test_a_list_is_as_long_as_it_was_asked_to_be(capsys):
+    run = failed_saga()
+    copies(run, 150)
+
+    call_command("saga", "list", "--json", "--limit", "1000")
+
+    assert len(json.loads(capsys.readouterr().out)) == 151
