@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -34,6 +35,8 @@ def test_a_deploy_that_strands_nobody_passes(capsys):
     call_command("saga", "check")
 
     assert "no saga in flight would be stranded" in capsys.readouterr().out
+    call_command("saga", "check", "--json")
+    assert json.loads(capsys.readouterr().out) == []
 
 
 def test_fifty_runs_on_a_task_that_was_renamed_are_named_and_the_exit_code_says_so(capsys):

@@ -136,7 +136,8 @@ class Command(HubCommand):
             raise CommandError(
                 f"{sum(found['runs'] for found in stranded)} sagas in flight would park; deploy their version beside the new one"
             )
-        self.stdout.write("no saga in flight would be stranded by this code")
+        if not options["json"]:
+            self.stdout.write("no saga in flight would be stranded by this code")
 
     def _say(self, answer: dict[str, Any]) -> None:
         self.stdout.write(f"{answer['execution_id']} is {answer['status']}")
