@@ -216,6 +216,7 @@ def call(*arguments):
 def test_the_command_lists_shows_and_decides(letters):
     listed = json.loads(call("--json", "list"))
     assert [row["topic"] for row in listed] == ["agent.c", "agent.b", "agent.a"]
+    assert json.loads(call("list", "--json")) == listed
     assert json.loads(call("--json", "groups"))[0]["count"] == 3
     shown = json.loads(call("--json", "show", str(letters[0].pk)))
     assert shown["attempts"][0]["error"] == "KeyError: 'name'"

@@ -32,7 +32,7 @@ def late():
 
 def command(*arguments):
     out = StringIO()
-    call_command("events", "--json", *arguments, stdout=out)
+    call_command("events", *arguments, "--json", stdout=out)
     return json.loads(out.getvalue())
 
 

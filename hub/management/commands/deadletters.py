@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
@@ -38,6 +38,8 @@ class Command(HubCommand):
         group.add_argument("fingerprint")
         group.add_argument("--rate", type=float, default=5.0, help="letters per second")
         group.add_argument("--dry-run", action="store_true", help="really replay one, the oldest, to see what happens")
+        for verb in commands.choices.values():
+            verb.add_argument("--json", action="store_true", default=SUPPRESS, help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = getattr(self, f"_{options['command'].replace('-', '_')}")(options)

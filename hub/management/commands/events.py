@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -42,6 +42,8 @@ class Command(HubCommand):
         replay.add_argument("name")
         replay.add_argument("--since", required=True, help="ISO 8601 with a zone, such as 2026-11-01T00:00:00Z")
         replay.add_argument("--again", action="store_true", help="also those it has already")
+        for verb in commands.choices.values():
+            verb.add_argument("--json", action="store_true", default=SUPPRESS, help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = getattr(self, f"_{options['command']}")(options)
