@@ -190,6 +190,8 @@ def test_the_command_refuses_a_name_that_no_service_and_no_breaker_has(service):
         run("force-open", "L05_planing", "--why", "x")
     with pytest.raises(CommandError, match=r"^E11222: "):
         run("reset", "L05_planing", "--why", "x")
+    with pytest.raises(CommandError, match=r"^E11222: .*alike are L05_planning"):
+        run("show", "L05_planing")
     assert not CircuitSetting.objects.filter(service_name="L05_planing").exists()
     assert "forced_open" in run("force-open", "L05_planning", "--why", "x")
 

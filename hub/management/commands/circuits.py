@@ -88,7 +88,7 @@ def _add_who(parser: Any) -> None:
 def _change(action: str, options: dict[str, Any]) -> CircuitSnapshot:
     name, by, why = options["service_name"], options["by"], options["why"]
     if not options["unseen"]:
-        _check_known(breaker.check_name(name))
+        _check_known(breaker.check_name(name), todo="give --unseen if it is to hold before the first call")
     if action == "reset":
         seen = services.reset(name, by=by, why=why)
     else:
@@ -97,8 +97,8 @@ def _change(action: str, options: dict[str, Any]) -> CircuitSnapshot:
     return seen
 
 
-def _check_known(name: str) -> None:
-    """Refuse a name that nothing has: whoever forced a mistyped breaker would believe that calls are refused."""
+def _check_known(name: str, *, todo: str) -> None:
+    """Refuse a name that nothing has: a mistyped breaker would be called closed, and whoever forced it believe that calls are refused."""
     registered = Service.objects.filter(deregistered_at=None).values_list("service_name", flat=True).distinct()
     if registered.filter(service_name=name).exists():
         return
@@ -110,7 +110,7 @@ def _check_known(name: str) -> None:
         raise IntegrationError(
             ErrorCode.BREAKER_NOT_FOUND,
             f"no service and no breaker has the name {name!r}{alike}",
-            recovery_suggestion="give --unseen if it is to hold before the first call",
+            recovery_suggestion=todo,
         )
 
 
@@ -121,6 +121,7 @@ def _as_decided(row: CircuitSetting) -> dict[str, Any]:
 
 
 def _details(service_name: str, last: int) -> dict[str, Any]:
+    _check_known(breaker.check_name(service_name), todo="see `circuits list`")
     history.record_transitions()
     columns = ("at", "old_state", "new_state", "why", "by", "reason", "until", "trace_id", "case")
     rows = CircuitTransition.objects.filter(service_name=service_name).values(*columns)
