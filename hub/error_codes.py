@@ -283,6 +283,7 @@ class ErrorCode(str, Enum):
     HOST_REFUSED = "E11985", 400, "never", "host header refused"
     TLS_REQUIRED = "E11986", 403, "never", "TLS required"
     LOCKED_OUT = "E11987", 429, "later", "too many failed attempts"
+    OPERATOR_NOT_PERMITTED = "E11988", 403, "never", "person may not do this, or not any more"
     INVARIANT_BROKEN = "E11990", 500, "human", "an invariant of the hub is broken"
 
 

@@ -6,6 +6,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
@@ -174,6 +175,24 @@ def test_who_may_not_do_it_to_one_may_not_do_it_to_many(operator):
     assert act(viewer, "batch", operation.pk, "start").status_code == 403
 
 
+@pytest.mark.parametrize("loss", [lambda who: who.groups.clear(), lambda who: User.objects.filter(pk=who.pk).update(is_active=False)])
+def test_who_loses_the_right_in_the_middle_acts_on_no_more(operator, monkeypatch, loss):
+    monkeypatch.setattr(operations, "STEP_ITEMS", 1)
+    first, second = dead_letters(2)
+    operation = draw_up(operator, LETTERS, "discard", [first, second])
+    act(operator, "batch", operation.pk, "start")
+    run_all(operation)
+
+    loss(User.objects.get(username="ann"))
+    run_all(operation)
+
+    letters = [DeadLetter.objects.get(pk=one.pk).status for one in (first, second)]
+    assert sorted(letters) == ["discarded", "open"]
+    refused = BatchItem.objects.get(operation=operation, status="refused")
+    assert (refused.code, refused.message) == ("E11988", "E11988: ann may not do this any more")
+    assert BatchOperation.objects.get(pk=operation.pk).status == "done"
+
+
 def test_old_operations_and_forgotten_drafts_are_pruned(db):
     for status, age in (("done", operations.KEEP), ("draft", operations.KEEP_DRAFT)):
         for factor in (1.01, 0.99):
@@ -187,6 +206,7 @@ def test_old_operations_and_forgotten_drafts_are_pruned(db):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_killed_worker_loses_nothing_and_doubles_nothing(start_worker):
+    person("hub operator")
     letters = dead_letters(60)
     chosen = [(str(letter.pk), str(letter), letter.status) for letter in letters]
     operation = operations.draw_up(CHOICES["dead-letter", "discard"], chosen, by="ann")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import DatabaseError, transaction
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
@@ -21,7 +22,7 @@ from redis import RedisError
 from hub.celery import CONTROL, app
 from hub.console import audit
 from hub.console.acting import shape
-from hub.console.acting.shape import Given
+from hub.console.acting.shape import Given, May
 from hub.console.bulk.choices import CHOICES, Choice
 from hub.console.models import BatchItem, BatchOperation, OperatorAction
 from hub.errors import ErrorCode, IntegrationError
@@ -124,19 +125,26 @@ def step(operation_id: str) -> None:
 
 def _work_on(operation: BatchOperation) -> None:
     choice, give_up_at = CHOICES[operation.subject, operation.action], time.monotonic() + STEP_SEC
+    may = _rights_of(operation.by)
     for item in _waiting(operation.pk).order_by("position")[:STEP_ITEMS]:
         runs = BatchOperation.objects.filter(pk=operation.pk, status=Status.RUNNING).exists()
         if not runs or time.monotonic() > give_up_at:
             return
-        status, code, message = _outcome(choice, operation, item)
+        status, code, message = _outcome(choice, operation, item, may=may)
         BatchItem.objects.filter(pk=item.pk).update(status=status, code=code, message=message[:1000], at=timezone.now())
 
 
-def _outcome(choice: Choice, operation: BatchOperation, item: BatchItem) -> tuple[str, str, str]:
+def _rights_of(name: str) -> May:
+    """Return what a person may do now; nothing, when there is no such person any more or nobody may log in as that one."""
+    person = get_user_model().objects.filter(username=name).first()
+    return person.has_perm if person else lambda permission: False
+
+
+def _outcome(choice: Choice, operation: BatchOperation, item: BatchItem, *, may: May) -> tuple[str, str, str]:
     given = Given(subject_id=item.subject_id, reason=operation.reason, by=operation.by)
     try:
         if audit.sent(item.token) is None:
-            _check_offered(choice, item)
+            _check_possible(choice, item, operation.by, may)
         done = shape.do(choice.subject, choice.action, given, token=item.token, again=True)
     except IntegrationError as exc:
         return Item.REFUSED, str(exc.code), str(exc)
@@ -148,8 +156,11 @@ def _outcome(choice: Choice, operation: BatchOperation, item: BatchItem) -> tupl
     return (Item.DONE if done.outcome == OperatorAction.Outcome.DONE else Item.REFUSED), done.code, done.message
 
 
-def _check_offered(choice: Choice, item: BatchItem) -> None:
-    if not choice.action.is_offered(choice.subject.find(item.subject_id)):
+def _check_possible(choice: Choice, item: BatchItem, by: str, may: May) -> None:
+    thing = choice.subject.find(item.subject_id)
+    if not choice.subject.may(choice.action, thing, may):
+        raise IntegrationError(ErrorCode.OPERATOR_NOT_PERMITTED, f"{by} may not do this any more")
+    if not choice.action.is_offered(thing):
         raise IntegrationError(ErrorCode.CONFLICT, f"{choice.action.label!r} is not possible as it stands now")
 
 
