@@ -136,6 +136,7 @@ SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HUB.https else 0
 # Only a proxy that sets it itself may be believed: without one, any caller could write this header.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HUB.https else None
 SECURE_CONTENT_TYPE_NOSNIFF = True
+CSRF_FAILURE_VIEW = "hub.console.failures.csrf_failed"
 X_FRAME_OPTIONS = "DENY"
 
 UNFOLD = {

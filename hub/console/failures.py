@@ -30,6 +30,15 @@ def page_refused(told: IntegrationError) -> HttpResponse:
     return _page("refused.html", told)
 
 
+def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer a form without the token of this browser's log-in (E11984); the log of Django has the reason."""
+    todo = (
+        "nothing was done: go back, load the page again and send the form once more; a log-in in another tab makes older forms void. "
+        "If none is ever taken, HUB_CSRF_TRUSTED_ORIGINS lacks the address in your browser"
+    )
+    return page_refused(IntegrationError(ErrorCode.CSRF_FAILED, recovery_suggestion=todo))
+
+
 def _page(template: str, told: IntegrationError) -> HttpResponse:
     context = {"error": told, "todo": told.recovery_suggestion or advice.on(told.code).todo, "at": timezone.now()}
     return HttpResponse(render_to_string(template, context), status=told.code.http)

@@ -189,7 +189,8 @@ def test_without_a_reason_its_permission_or_a_csrf_token_it_changes_nothing(subj
     assert post(other, subject, thing, name, **form).status_code == 403
     assert post(strict, subject, thing, name, **form).status_code == 403
     assert post(Client(), subject, thing, name, **form).status_code == 302  # to the log-in
-    assert admin.get(address(subject, thing, name)).status_code == 405
+    assert admin.get(address(subject, thing, name)).status_code == 302
+    assert admin.put(address(subject, thing, name)).status_code == 405
 
     assert not holds(thing)
     assert OperatorAction.objects.count() == 0

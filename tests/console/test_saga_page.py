@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import User
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
@@ -166,13 +169,43 @@ def test_changes_that_are_not_json_are_refused(operator):
     assert SagaExecution.objects.count() == 1
 
 
+def test_who_was_logged_out_reads_after_the_log_in_that_nothing_was_done(operator):
+    run = failed_saga()
+    User.objects.filter(username="ann").update(password=make_password("a long word"))
+    browser = Client()
+    url = reverse("console:act", args=["saga", run.pk, "compensate"])
+    to_log_in = browser.post(url, {"reason": "because", "token": token()})
+
+    html = browser.post(to_log_in["Location"], {"username": "ann", "password": "a long word", "next": url}, follow=True).content.decode()
+
+    assert "Compensate now was not done: you were logged out" in html
+    assert "Failed, and nothing was undone" in html
+    assert status_of(run) == "failed"
+
+
+def test_a_form_of_an_earlier_log_in_says_what_to_do():
+    person("hub operator")
+    browser, run = Client(enforce_csrf_checks=True), failed_saga()
+    browser.force_login(User.objects.get(username="ann"))
+    old_form = browser.get(page_of(run)).context["csrf_token"]
+    browser.cookies["csrftoken"] = "x" * 32  # as a log-in in another tab leaves it
+
+    answer = browser.post(
+        reverse("console:act", args=["saga", run.pk, "retry"]), {"csrfmiddlewaretoken": str(old_form), "reason": "x", "token": token()}
+    )
+
+    assert answer.status_code == 403
+    assert "E11984" in answer.content.decode()
+    assert "go back, load the page again and send the form once more" in answer.content.decode()
+
+
 def test_get_changes_nothing(operator):
     run = failed_saga()
     before = SagaTransition.objects.count()
 
     for url in (page_of(run), reverse("console:saga-plan", args=[run.pk])):
         assert operator.get(url).status_code == 200
-    assert operator.get(reverse("console:act", args=["saga", run.pk, "compensate"])).status_code == 405
+    assert operator.get(reverse("console:act", args=["saga", run.pk, "compensate"])).status_code == 302
     assert operator.post(page_of(run), {"status": "completed"}).status_code == 405
 
     assert (status_of(run), SagaTransition.objects.count()) == ("failed", before)

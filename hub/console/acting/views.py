@@ -1,4 +1,4 @@
-"""The one address at which operators act: POST only, once for each form shown, and back to the thing with what came of it."""
+"""The one address at which operators act: by POST, once for each form shown, and back to the thing with what came of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods
 
 from hub.console import audit
 from hub.console.acting import shape
@@ -17,7 +17,7 @@ from hub.console.models import OperatorAction
 from hub.errors import ErrorCode, IntegrationError
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def act(request: HttpRequest, subject: str, subject_id: str, name: str) -> HttpResponse:
     """Do one action to one thing."""
     kind = SUBJECTS.get(subject)
@@ -28,6 +28,10 @@ def act(request: HttpRequest, subject: str, subject_id: str, name: str) -> HttpR
     thing_id = kind.id_of(thing)
     if not kind.may(action, thing, request.user.has_perm):
         raise PermissionDenied(action.permission)
+    if request.method != "POST":
+        # Whoever was logged out when they sent the form is led here once they have logged in: their form is lost.
+        messages.warning(request, f"{action.label} was not done: you were logged out when you sent it. Send the form again.")
+        return HttpResponseRedirect(kind.page(thing_id))
     try:
         token = _token(request)
         # A form that was sent before is answered with what came of it: the thing may not offer its choices any more.
