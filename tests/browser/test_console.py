@@ -65,6 +65,7 @@ def pages(run):
         "subscriptions": reverse("admin:events_subscription_changelist"),
         "subscription": reverse("admin:events_subscription_change", args=[letter.subscription_id]),
         "events": reverse("admin:events_event_changelist"),
+        "event": reverse("admin:events_event_change", args=[letter.event_id]),
         "requests": reverse("admin:routing_routedrequest_changelist"),
         "operation": reverse("admin:console_batchoperation_change", args=[operation.pk]),
     }
