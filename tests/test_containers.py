@@ -89,6 +89,11 @@ def test_every_variable_is_a_setting(name):
     assert {"DATABASE_URL", "REDIS_URL", "HUB_SECRET_KEY"} <= variables
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_every_setting_of_the_file_env_reaches_the_processes(name):
+    assert OURS[name]["env_file"] == [{"path": ".env", "required": False}]
+
+
 def test_every_variable_of_the_compose_file_is_explained():
     used = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
 
