@@ -143,6 +143,32 @@ def test_behind_https_cookies_are_secure_and_browsers_stay_with_it(https, compla
     assert set(re.findall(r"security\.(W\d+)", ended.stderr)) & {"W004", "W012", "W016"} == complaints
 
 
+def test_with_the_settings_of_production_the_check_finds_nothing():
+    given = {
+        "HUB_HTTPS": "true",
+        "HUB_SECRET_KEY": "".join(map(chr, range(48, 112))),
+        "HUB_TELEMETRY_TOKEN": "t" * 32,
+        "HUB_ALLOWED_HOSTS": "hub.example.org",
+        "DATABASE_URL": "postgres://hub@127.0.0.1:1/hub",
+    }
+    env = {**os.environ, "HUB_NO_BOOTSTRAP": "1", "DJANGO_SETTINGS_MODULE": "hub.settings", **given}
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+
+    ended = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(("host", "status"), [("127.0.0.1:8000", 200), ("hub.example.org", 200), ("evil.example.org", 400)])
+def test_the_hub_answers_its_own_health_check_under_whatever_names_it_is_reached(host, status):
+    env = {**os.environ, "HUB_NO_BOOTSTRAP": "1", "DJANGO_SETTINGS_MODULE": "hub.settings", "HUB_ALLOWED_HOSTS": "hub.example.org"}
+    ask = "import django; django.setup(); from django.test import Client; print(Client().get('/healthz', headers={'Host': '%s'}).status_code)"
+
+    ended = subprocess.run([sys.executable, "-c", ask % host], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert ended.stdout.split() == [str(status)], ended.stderr
+
+
 ASK = """
 import django
 django.setup()
