@@ -162,9 +162,14 @@ def test_with_the_settings_of_production_the_check_finds_nothing():
 @pytest.mark.parametrize(("host", "status"), [("127.0.0.1:8000", 200), ("hub.example.org", 200), ("evil.example.org", 400)])
 def test_the_hub_answers_its_own_health_check_under_whatever_names_it_is_reached(host, status):
     env = {**os.environ, "HUB_NO_BOOTSTRAP": "1", "DJANGO_SETTINGS_MODULE": "hub.settings", "HUB_ALLOWED_HOSTS": "hub.example.org"}
-    ask = "import django; django.setup(); from django.test import Client; print(Client().get('/healthz', headers={'Host': '%s'}).status_code)"
+    ask = f"""
+import django
+django.setup()
+from django.test import Client
+print(Client().get("/healthz", headers={{"Host": "{host}"}}).status_code)
+"""
 
-    ended = subprocess.run([sys.executable, "-c", ask % host], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", ask], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
     assert ended.stdout.split() == [str(status)], ended.stderr
 

@@ -3,12 +3,13 @@
 import logging
 
 import pytest
+import redis
 from django.db import OperationalError, ProgrammingError
 from django.urls import reverse
 
 from hub.console.queues import board
 from hub.errors import IntegrationError
-from tests.console.pages import person
+from tests.console.pages import act, person
 
 pytestmark = pytest.mark.django_db
 
@@ -43,6 +44,21 @@ def test_a_page_whose_view_fails_says_what_is_away(viewer, monkeypatch, caplog, 
     assert "db.internal" not in answer.content.decode()
     assert "page /admin/console/queues/ failed" in caplog.text
     assert str(error) in caplog.text
+
+
+def test_an_action_on_what_cannot_be_asked_for_says_what_is_away(monkeypatch):
+    def away():
+        raise redis.ConnectionError("no route to redis.internal")
+
+    monkeypatch.setattr(board, "look", away)
+    admin = person("hub admin")
+    admin.raise_request_exception = False
+
+    answer = act(admin, "queue", "hub", "purge", confirm="yes")
+
+    assert answer.status_code == 503
+    assert "E11941" in answer.content.decode()
+    assert "redis.internal" not in answer.content.decode()
 
 
 def test_a_page_that_is_not_there_says_why_that_may_be(viewer):

@@ -9,9 +9,9 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.views.decorators.http import require_http_methods
 
-from hub.console import audit
+from hub.console import audit, pages
 from hub.console.acting import shape
-from hub.console.acting.shape import Action, Given, Subject
+from hub.console.acting.shape import Action, Given
 from hub.console.acting.subjects import SUBJECTS
 from hub.console.models import OperatorAction
 from hub.errors import ErrorCode, IntegrationError
@@ -24,7 +24,7 @@ def act(request: HttpRequest, subject: str, subject_id: str, name: str) -> HttpR
     action = kind.action(name) if kind else None
     if kind is None or action is None:
         raise Http404(f"{subject} {name}")
-    thing = _found(kind, subject_id)
+    thing = pages.look_up(kind, subject_id)
     thing_id = kind.id_of(thing)
     if not kind.may(action, thing, request.user.has_perm):
         raise PermissionDenied(action.permission)
@@ -41,13 +41,6 @@ def act(request: HttpRequest, subject: str, subject_id: str, name: str) -> HttpR
     else:
         _say(request, done)
     return HttpResponseRedirect(kind.page(thing_id))
-
-
-def _found(kind: Subject, subject_id: str) -> object:
-    try:
-        return kind.find(subject_id)
-    except IntegrationError as exc:
-        raise Http404(str(exc)) from exc
 
 
 def _given(request: HttpRequest, action: Action, thing: object, thing_id: str) -> Given:
