@@ -56,7 +56,7 @@ def _driven_by_caller(facts: SagaFacts) -> Found:
     if facts.owner_until is None:
         return None
     if facts.owner_until > facts.now:
-        return "its caller drives it and is alive", f"counts as dead at {_clock(facts.owner_until)} unless it says otherwise"
+        return "its caller drives it and is alive", f"counts as dead at {_clock(facts.owner_until, facts.now)} unless it says otherwise"
     return "the process that drove it is gone", _look("parks it", facts)
 
 
@@ -65,12 +65,14 @@ def _running(facts: SagaFacts) -> Found:
     if step is None or step.lease_until is None:
         return None
     if step.lease_until <= facts.now:
-        return f"nothing was heard of {_named(step)} before its lease ended at {_clock(step.lease_until)}", _look("gives it up", facts)
-    given_up = f"it is given up at {_clock(step.lease_until)}"
+        return f"nothing was heard of {_named(step)} before its lease ended at {_clock(step.lease_until, facts.now)}", _look(
+            "gives it up", facts
+        )
+    given_up = f"it is given up at {_clock(step.lease_until, facts.now)}"
     if step.child:
         return f"{_named(step)} waits for the child saga {step.child}", "the child's end is taken up when it comes"
     if step.queue is not None and step.queue.is_unread:
-        return _unread(step.queue), given_up
+        return _unread(step.queue, facts.now), given_up
     if step.queue is not None and step.queue.ready:
         return f"{_named(step)} was sent to queue {step.queue.name}, in which {step.queue.ready} messages wait", given_up
     renewed = "" if step.queue else " unless its worker says before that it is alive"
@@ -81,10 +83,10 @@ def _blocked(facts: SagaFacts) -> Found:
     if facts.blocked_at is None:
         return None
     queue = facts.step.queue if facts.step else None
-    because = _unread(queue) if queue is not None and queue.is_unread else facts.blocked_reason
+    because = _unread(queue, facts.now) if queue is not None and queue.is_unread else facts.blocked_reason
     if facts.patience_sec is None:
         return because, _next_look(facts)
-    return because, f"the sweeper parks it at {_clock(facts.blocked_at + facts.patience_sec)}"
+    return because, f"the sweeper parks it at {_clock(facts.blocked_at + facts.patience_sec, facts.now)}"
 
 
 def _for_a_word(facts: SagaFacts) -> Found:
@@ -92,8 +94,8 @@ def _for_a_word(facts: SagaFacts) -> Found:
     if step is None or not step.waiting_for or step.due_at is None:
         return None
     if step.waiting_for == "timer":
-        return f"{_named(step)} is a timer", f"it ends at {_clock(step.due_at)}"
-    return f"{_named(step)} waits for {step.waiting_for}", f"it is given up at {_clock(step.due_at)}"
+        return f"{_named(step)} is a timer", f"it ends at {_clock(step.due_at, facts.now)}"
+    return f"{_named(step)} waits for {step.waiting_for}", f"it is given up at {_clock(step.due_at, facts.now)}"
 
 
 def _for_its_next_try(facts: SagaFacts) -> Found:
@@ -101,8 +103,8 @@ def _for_its_next_try(facts: SagaFacts) -> Found:
     if step is None or step.due_at is None or step.due_at <= facts.now:
         return None
     if step.circuit is not None:
-        return _open(step.circuit), f"{_named(step)} is tried again at {_clock(step.due_at)}"
-    then = f"try {step.tries + 1} of {step.most_tries} is at {_clock(step.due_at)}"
+        return _open(step.circuit, facts.now), f"{_named(step)} is tried again at {_clock(step.due_at, facts.now)}"
+    then = f"try {step.tries + 1} of {step.most_tries} is at {_clock(step.due_at, facts.now)}"
     return f"{_named(step)} failed ({step.error})" if step.error else f"{_named(step)} is not due yet", then
 
 
@@ -111,7 +113,7 @@ def _not_picked_up(facts: SagaFacts) -> Found:
     if queue is None:
         return None
     if queue.is_unread:
-        return _unread(queue), "it goes on when a worker of the hub reads it"
+        return _unread(queue, facts.now), "it goes on when a worker of the hub reads it"
     if queue.ready:
         return f"its message is one of {queue.ready} in queue {queue.name}", _next_look(facts)
     return None
@@ -143,24 +145,24 @@ def why_request(facts: RequestFacts) -> Why | None:
 def _queued_request(facts: RequestFacts, queue: QueueFacts, place: int) -> Why:
     headline = "waiting" if facts.sent_at is None else f"waiting {_lasting(facts.now - facts.sent_at)}"
     if queue.is_unread:
-        return Why(headline=headline, because=_unread(queue), then="it goes on when a worker reads that queue")
+        return Why(headline=headline, because=_unread(queue, facts.now), then="it goes on when a worker reads that queue")
     return Why(headline=headline, because=f"its message is number {place} of {queue.ready} in queue {queue.name}")
 
 
 def _claimed_request(facts: RequestFacts, until: float) -> Why:
     if until <= facts.now:
-        because = f"the process that sent it was lost; its claim ended at {_clock(until)}"
+        because = f"the process that sent it was lost; its claim ended at {_clock(until, facts.now)}"
         return Why(headline="not under way any more", because=because, then="asked for again under its key, it is sent again")
-    return Why(headline="under way", because="a worker has it", then=f"its key is free again at {_clock(until)} at the latest")
+    return Why(headline="under way", because="a worker has it", then=f"its key is free again at {_clock(until, facts.now)} at the latest")
 
 
-def _unread(queue: QueueFacts) -> str:
-    since = f" since {_clock(queue.last_read_at)}" if queue.last_read_at is not None else " and had none in the last 30 days"
+def _unread(queue: QueueFacts, now: float) -> str:
+    since = f" since {_clock(queue.last_read_at, now)}" if queue.last_read_at is not None else " and had none in the last 30 days"
     return f"queue {queue.name} has no consumer{since}"
 
 
-def _open(circuit: CircuitFacts) -> str:
-    until = f" until {_clock(circuit.until)}" if circuit.until else ""
+def _open(circuit: CircuitFacts, now: float) -> str:
+    until = f" until {_clock(circuit.until, now)}" if circuit.until else ""
     why = f" ({circuit.why})" if circuit.why else ""
     return f"the circuit of {circuit.service} is {circuit.state.replace('_', ' ')}{until}{why}"
 
@@ -179,13 +181,14 @@ def _look(does: str, facts: SagaFacts) -> str:
     late_sec = facts.now - (facts.next_wake_at or facts.now)
     if late_sec > LATE_LOOKS * facts.sweep_sec:
         return f"the sweeper should have looked {_lasting(late_sec)} ago: is `manage.py relay` running?"
-    deadline = "" if facts.deadline_at is None else f" (the saga's time is over at {_clock(facts.deadline_at)})"
-    return f"the sweeper {does} at {_clock(at)}{deadline}"
+    deadline = "" if facts.deadline_at is None else f" (the saga's time is over at {_clock(facts.deadline_at, facts.now)})"
+    return f"the sweeper {does} at {_clock(at, facts.now)}{deadline}"
 
 
-def _clock(moment: float) -> str:
-    """Return a moment as a person reads it: the time of day in UTC."""
-    return f"{datetime.fromtimestamp(moment, UTC):%H:%M:%S}"
+def _clock(moment: float, now: float) -> str:
+    """Return a moment as a person reads it, in UTC: the time of day, with its date where that is not today's."""
+    at, today = datetime.fromtimestamp(moment, UTC), datetime.fromtimestamp(now, UTC).date()
+    return f"{at:%H:%M:%S}" if at.date() == today else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def _lasting(seconds: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
@@ -296,3 +298,10 @@ def test_a_saga_whose_second_run_was_undone_may_be_sent_on(operator):
     SagaExecution.objects.filter(pk=again).update(status="compensated")
 
     assert f"/{run.pk}/retry/" in text_of(operator, run)
+
+
+def test_the_history_of_a_saga_that_waits_for_days_names_the_days(operator):
+    run = failed_saga()
+    SagaTransition.objects.filter(execution=run).update(at=datetime(2026, 3, 1, 3, 1, 19, tzinfo=UTC))
+
+    assert "2026-03-01 03:01:19.000000" in text_of(operator, run)

@@ -85,6 +85,7 @@ def step(**changes):
             "waiting 41 s: step tools waits for signal:approved; it is given up at 13:00:00",
         ),
         (step(due_at=NOON + 3, waiting_for="timer"), "waiting 41 s: step tools is a timer; it ends at 12:00:03"),
+        (step(due_at=NOON + 3 * 86_400, waiting_for="timer"), "waiting 41 s: step tools is a timer; it ends at 2023-11-18 12:00:00"),
         (
             run(messages=replace(HUB, readers=0, ready=4)),
             "waiting 41 s: queue hub.sagas has no consumer and had none in the last 30 days; it goes on when a worker of the hub reads it",
