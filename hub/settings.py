@@ -104,6 +104,11 @@ TEMPLATES = [
 ]
 
 
+# A server whose machine or network is gone without a word: the kernel's own patience is a quarter of an hour, in which no sweep,
+# worker or page would try another connection. What DATABASE_URL says of these goes before.
+_SILENCE = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+
+
 def _database() -> dict[str, Any]:
     config: dict[str, Any] = dict(dj_database_url.parse(HUB.resolved_database_url(), conn_max_age=600))
     options: dict[str, Any] = config.setdefault("OPTIONS", {})
@@ -113,7 +118,7 @@ def _database() -> dict[str, Any]:
         # A file, so that worker processes of a test run see the same rows.
         config["TEST"] = {"NAME": str(HUB.var_dir / "test.sqlite3")}
     else:
-        options |= {"connect_timeout": 5}
+        config["OPTIONS"] = _SILENCE | options
         config["CONN_HEALTH_CHECKS"] = True
     return config
 

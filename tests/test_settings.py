@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -205,3 +206,15 @@ def test_readers_of_sqlite_do_not_wait_for_its_writer_and_a_commit_not_for_the_d
         cursor.execute(f"PRAGMA {name}")
 
         assert cursor.fetchone() == (value,)
+
+
+def test_a_postgres_that_falls_silent_is_given_up_within_seconds(db):
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no network")
+    connection.ensure_connection()
+
+    with socket.socket(fileno=os.dup(connection.connection.fileno())) as line:
+        patience_ms, probes = (line.getsockopt(socket.IPPROTO_TCP, one) for one in (socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE))
+        is_probed = line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+    assert (patience_ms, probes, bool(is_probed)) == (10_000, 5, True)
