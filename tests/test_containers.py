@@ -76,6 +76,11 @@ def test_every_command_exists(command):
             pytest.fail(f"unknown kind of command: {command}")
 
 
+@pytest.mark.parametrize("before", [PROCFILE["release"], DOCKERFILE])
+def test_styles_and_scripts_are_gathered_before_the_web_process_serves_them(before):
+    assert "manage.py collectstatic --noinput" in before
+
+
 @pytest.mark.parametrize("command", [SERVICES["worker"]["command"], PROCFILE["worker"].split()])
 def test_the_worker_reads_every_queue(command):
     assert queues_of(command) == QUEUES
