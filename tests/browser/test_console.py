@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import expect
@@ -298,6 +299,15 @@ def test_the_overview_follows_what_happens_and_pauses_while_hidden(visit):
     tab.page.on("request", lambda request: asked.append(request.url))
     tab.page.wait_for_timeout(6_500)
     assert asked == []
+
+
+def test_a_page_of_somebody_who_was_logged_out_says_that_it_is_old(visit):
+    tab = visit()
+    tab.open(reverse("admin:sagas_sagaexecution_change", args=[saga().pk]))
+    expect(tab.page.get_by_text("Accepted, no step has begun")).to_be_visible()
+
+    Session.objects.all().delete()
+    expect(tab.page.get_by_role("status").filter(has_text="or you are logged out")).to_be_visible()
 
 
 def test_what_somebody_types_is_not_swept_away_by_a_refresh(visit):

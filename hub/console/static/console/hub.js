@@ -20,8 +20,20 @@
     const freshPage = fresh.querySelector("[data-poll]");
     if (page !== null && freshPage !== null) {
       page.dataset.poll = freshPage.dataset.poll;
-      page.removeAttribute("data-stale");
+      markStale(page, false);
     }
+  }
+
+  // What stands on a page that nobody answers for any more may be long over: a run that still goes forward, a queue that is empty.
+  function markStale(page, isStale) {
+    const known = page.querySelector(":scope > .hub-stale-note");
+    if (!isStale) known?.remove();
+    if (!isStale || known !== null) return;
+    const note = document.createElement("p");
+    note.className = "hub-stale-note";
+    note.setAttribute("role", "status");
+    note.textContent = "The hub did not answer the last look, or you are logged out: what is shown may be old. Load the page again.";
+    page.prepend(note);
   }
 
   async function poll(page) {
@@ -29,9 +41,9 @@
       try {
         const answer = await fetch(window.location.href, { signal: AbortSignal.timeout(10000), redirect: "error" });
         if (answer.ok) refresh(await answer.text());
-        else page.dataset.stale = "";
+        else markStale(page, true);
       } catch {
-        page.dataset.stale = "";
+        markStale(page, true);
       }
     }
     window.setTimeout(poll, Number(page.dataset.poll), page);
