@@ -125,6 +125,18 @@ def test_a_paused_one_waits_and_a_stopped_one_leaves_the_rest_alone(operator):
 
     assert set(outcomes(operation).values()) == {"left"}
     assert DeadLetter.objects.filter(status="open").count() == 3
+    assert "Stopped: 0 of 3 acted on" in text_of(operator, operation)
+
+
+def test_who_drew_it_up_and_who_said_yes_are_not_taken_for_each_other(operator):
+    operation = draw_up(operator, LETTERS, "replay", dead_letters(1))
+    assert "UTC by ann" in text_of(operator, operation)
+
+    act(person("hub operator", "bob"), "batch", operation.pk, "start")
+
+    html = text_of(operator, operation)
+    assert "UTC by bob" in html.partition("<dt>Started</dt>")[2].partition("</div>")[0]
+    assert " by " not in html.partition("<dt>Drawn up</dt>")[2].partition("</div>")[0]
 
 
 def test_an_item_whose_worker_died_in_the_middle_acts_once(operator):

@@ -32,7 +32,7 @@ def show(request: HttpRequest, operation_id: str) -> HttpResponse:
         kind=row.subject.replace("-", " "),
         label=choice.action.label if choice else row.action,
         counts=[(BatchItem.Status(name).label, name, count) for name, count in counts.items() if count],
-        acted=row.total - counts["waiting"],
+        acted=counts["done"] + counts["refused"],
         status=status,
         items=shown[:PAGE],
         next_from=shown[PAGE].position if len(shown) > PAGE else None,
