@@ -196,6 +196,20 @@ def test_without_a_reason_its_permission_or_a_csrf_token_it_changes_nothing(subj
     assert OperatorAction.objects.count() == 0
 
 
+def test_of_two_who_set_thresholds_at_once_neither_takes_back_what_the_other_set():
+    admin, name = person("hub admin"), circuit()
+    post(admin, "circuit", name, "thresholds", token=token(), failure_threshold="9")
+    form = admin.get(reverse("console:circuit", args=[name])).content.decode()
+    assert 'name="was.timeout_sec" value=""' in form
+    assert 'name="was.failure_threshold" value="9"' in form
+    shown = {"failure_threshold": "9", "was.failure_threshold": "9", "timeout_sec": "", "was.timeout_sec": ""}
+
+    post(admin, "circuit", name, "thresholds", token=token(), **shown | {"timeout_sec": "30"})
+    post(admin, "circuit", name, "thresholds", token=token(), **shown | {"failure_threshold": ""})
+
+    assert breaker.look(name).overrides == {"timeout_sec": 30}
+
+
 def all_but(subject, name):
     """Return a browser of somebody who may do everything but this."""
     kind = SUBJECTS[subject]

@@ -116,8 +116,16 @@ def do(subject: Subject, action: Action, given: Given, *, token: UUID, again: bo
 
 
 def read(fields: Sequence[Field], sent: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values of a form; E11901 what is missing, E11902 what is no such value, E11904 what is not JSON."""
-    return {one.name: _value(one, sent.get(one.name, "").strip()) for one in fields}
+    """Return the values of a form; E11901 what is missing, E11902 what is no such value, E11904 what is not JSON.
+
+    A number that may stay empty and was left as the page showed it is not among them: somebody may have set it since.
+    """
+    return {one.name: _value(one, sent.get(one.name, "").strip()) for one in fields if not _is_as_shown(one, sent)}
+
+
+def _is_as_shown(wanted: Field, sent: Mapping[str, str]) -> bool:
+    shown = sent.get(f"was.{wanted.name}") if wanted.kind == "number" and not wanted.required else None
+    return shown is not None and shown == sent.get(wanted.name)
 
 
 def _value(wanted: Field, text: str) -> Any:

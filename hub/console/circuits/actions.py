@@ -42,7 +42,7 @@ def _reset(given: Given) -> str:
 
 
 def _configure(given: Given) -> str:
-    seen = services.configure(given.subject_id, {name: given.values[name] for name in CONFIG_FIELDS})
+    seen = services.configure(given.subject_id, {name: given.values[name] for name in CONFIG_FIELDS if name in given.values})
     return "all values are the defaults" if not seen.overrides else ", ".join(f"{name} {value}" for name, value in seen.overrides.items())
 
 
@@ -105,7 +105,7 @@ CIRCUIT = Subject(
             name="thresholds",
             label="Set thresholds",
             permission="set_circuit_thresholds",
-            explains="Replaces the values by which this breaker opens and closes, in the whole fleet.",
+            explains="Replaces the values that you change, by which this breaker opens and closes, in the whole fleet.",
             call=_configure,
             fields=_threshold_fields,
         ),
