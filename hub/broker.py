@@ -14,6 +14,7 @@ from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any
 
@@ -38,6 +39,7 @@ class TaskMessage:
     """What is linked behind it, as Celery carries it: the last one is the next."""
     ignore_result: bool = False
     time_limit: float | None = None
+    expires: datetime | None = None
     parent_id: str | None = None
     root_id: str | None = None
     reply_to: str | None = None
@@ -90,6 +92,7 @@ def _made(message: TaskMessage) -> Any:
         chain=message.chain,
         reply_to=message.reply_to or app.thread_oid,
         time_limit=message.time_limit,
+        expires=message.expires,
         parent_id=message.parent_id,
         root_id=message.root_id,
         argsrepr=message.argsrepr,

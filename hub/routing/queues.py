@@ -33,6 +33,8 @@ from registry_app.wire import Call
 log = logging.getLogger(__name__)
 
 FIRST_LOOK_SEC, LONGEST_LOOK_SEC = 0.01, 0.2
+CLOCKS_DIFFER_SEC = 5.0
+"""A layer whose clock is ahead by this much must not drop what is still waited for."""
 REFUSAL_STATUS = 409
 """What the exception ``Refused`` of a task stands for: an explicit no."""
 UNKNOWN_STATUS = 404
@@ -51,7 +53,19 @@ def exchange(call: Call, request: Request, *, endpoint: str, headers: dict[str, 
     _refuse_own(queue, task)
     started = time.monotonic()
     deadline = datetime.now(UTC) + timedelta(seconds=_time_to_send(call, queue))
-    _publish(task, task_id, queue, task_arguments(request), headers | {"x-request-deadline": deadline.isoformat()})
+    _publish(
+        TaskMessage(
+            task=task,
+            queue=queue,
+            task_id=task_id,
+            kwargs=task_arguments(request),
+            headers=headers | {"x-request-deadline": deadline.isoformat()},
+            # A layer that comes back does not carry out what was given up meanwhile.
+            expires=deadline + timedelta(seconds=CLOCKS_DIFFER_SEC),
+            kwargsrepr="(not shown)",
+            **broker.family(),
+        )
+    )
     call.sent, call.connect_sec = True, time.monotonic() - started
     meta = _wait(call, task_id, f"{task} in queue {queue}")
     return Answer(
@@ -88,16 +102,13 @@ def _time_to_send(call: Call, queue: str) -> float:
     raise RequestFailed(code, message, outcome="nothing_sent")
 
 
-def _publish(task: str, task_id: str, queue: str, kwargs: dict[str, Any], headers: dict[str, str]) -> None:
+def _publish(message: TaskMessage) -> None:
     # Not by `send_task`, which also subscribes to the result, and waits 20 s for a Redis that is away.
-    message = TaskMessage(
-        task=task, queue=queue, task_id=task_id, kwargs=kwargs, headers=headers, kwargsrepr="(not shown)", **broker.family()
-    )
     try:
         broker.post([broker.letter(message)])
     except (OperationalError, redis.RedisError, OSError) as exc:
         code, outcome = _how_far(exc)
-        raise RequestFailed(code, f"queue {queue}: {exc!s:.120}", outcome=outcome) from exc
+        raise RequestFailed(code, f"queue {message.queue}: {exc!s:.120}", outcome=outcome) from exc
 
 
 def _how_far(exc: Exception) -> tuple[ErrorCode, Outcome]:

@@ -17,6 +17,11 @@ def reserve(self, order, text="", **more):
     return {"order": order, "text": text, "more": more, "headers": self.request.headers}
 
 
+@app.task(name="l03.count")
+def count(key):
+    return app.backend.client.incr(key)
+
+
 @app.task(name="l03.fail")
 def fail():
     raise ValueError("no stock")

@@ -74,6 +74,18 @@ def test_a_task_that_nobody_knows_ends_with_the_deadline(register):
     assert [one["task_id"] for one in caught.value.details["decision"]["attempts"]] == [sent]
 
 
+def test_what_was_given_up_is_not_done_by_a_layer_that_comes_back(register, layer_worker, monkeypatch):
+    monkeypatch.setattr(queues, "CLOCKS_DIFFER_SEC", 0)
+    client().delete("l03.away", "done")
+    name = register("celery://l03.away")
+    with pytest.raises(IntegrationError, match=r"^E11342: "):
+        services.route(name, "POST", "/l03/count", data={"key": "done"}, timeout=0.3)
+
+    layer_worker("tests.routing.layer", "l03.away", env={"BROKER_URL": settings.REDIS_URL})
+
+    assert services.route(name, "POST", "/l03/count", data={"key": "done"}, timeout=20).body == 1
+
+
 def test_a_call_that_was_cancelled_before_it_was_sent_says_so_and_is_not_the_services_fault(register):
     client().delete("l03.idle")
     name = register("celery://l03.idle")
