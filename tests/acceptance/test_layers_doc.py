@@ -20,7 +20,8 @@ TOLD = dict(ROW.findall(LIST))
 
 def public_tasks():
     app.loader.import_default_modules()
-    return sorted(name for name in app.tasks if name.startswith("hub.") and app.amqp.router.route({}, name)["queue"].name == PUBLIC)
+    known = (name for name in app.tasks if name.startswith("hub.") and not name.startswith("hub.bench."))
+    return sorted(name for name in known if app.amqp.router.route({}, name)["queue"].name == PUBLIC)
 
 
 def told(name):
