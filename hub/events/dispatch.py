@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import redis
 from django.conf import settings
 from django.db.models import Count, Exists, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
@@ -25,6 +26,8 @@ from hub.telemetry import conventions, tracing
 log = logging.getLogger(__name__)
 BATCH = 100
 SCANNED_MESSAGES = 1_000
+WRONG_KIND = "WRONGTYPE"
+"""What Redis says of a name under which it keeps no list."""
 
 
 def send_due(*, now: datetime, floor: str) -> int:
@@ -61,9 +64,21 @@ def send_subscription(subscription: Subscription, *, now: datetime, floor: str) 
 def _send_all(subscription: Subscription, claimed: Sequence[Delivery]) -> int:
     """Send claimed deliveries in one round trip; when it fails, which of them arrived is not known, and their lease decides."""
     letters = [letter for row in claimed if (letter := _readable(subscription, row)) is not None]
-    if letters:
+    try:
         broker.post(letters)
+    except redis.ResponseError as exc:
+        if WRONG_KIND not in str(exc):
+            raise
+        _no_queue(subscription, claimed)  # or it would come first in each round, and those behind it would never be sent
     return len(letters)
+
+
+def _no_queue(subscription: Subscription, claimed: Sequence[Delivery]) -> None:
+    """Fail what cannot lie in its queue, whatever is tried, because Redis has something else under that name."""
+    code = ErrorCode.DELIVERY_TARGET_INVALID
+    error = f"{code}: {subscription.queue!r} is no queue, Redis keeps something else under this name (give the subscription another queue)"
+    for row in claimed:
+        deliveries.failed(row.pk, row.attempts, error=error, code=code, now=datetime.now(UTC))
 
 
 def _readable(subscription: Subscription, row: Delivery) -> Letter | None:

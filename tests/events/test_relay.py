@@ -15,6 +15,7 @@ from hub.errors import IntegrationError
 from hub.events import bus, deliveries, dispatch, outbox, relay, retention, stream, subscriptions, topic_counts
 from hub.events.models import DeadLetter, Delivery, Event, OutboxEvent, Topic
 from hub.events.relay import Relay
+from hub.events.targets import TaskTarget
 from hub.redis_client import client
 from hub.telemetry import metric_store, metrics
 from tests.events.helpers import event, now, publish, queued, relay_round, send_again, subscribed, under_way
@@ -35,6 +36,20 @@ def test_an_event_goes_to_every_subscription_that_matches_and_to_no_other():
     assert Event.objects.get().event_id == event_id
     assert len(queued()) == 2
     assert all("agent-123" not in str(headers) for headers in queued())
+
+
+def test_a_queue_name_that_is_something_else_in_redis_holds_up_nobody_else():
+    subscribed("wrong", target=TaskTarget(task="l04.on_event", queue="l04"))
+    subscribed("right")
+    client().set("l04", "no list")
+    publish()
+
+    relay_round()
+
+    assert [headers["task"] for headers in queued()] == ["l03.on_event"]
+    letter = DeadLetter.objects.get()
+    assert (letter.subscription.name, letter.error_code) == ("wrong", "E11106")
+    assert "'l04'" in letter.error
 
 
 def test_the_message_carries_the_trace_of_the_publisher():
