@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from hub.celery import PUBLIC
 from hub.conf import HubSettings
 from hub.errors import ErrorCode, IntegrationError
+from hub.events.targets import is_own_queue
 from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.endpoints import AddressPolicy, Endpoint, is_listed, parse_endpoint, parse_host_port, read_allow_list, why_refused
 
@@ -66,11 +66,6 @@ def check_endpoint(place: Endpoint, policy: AddressPolicy) -> None:
         check_place(place.host, place.port, policy)
     elif is_own_queue(place.host):
         raise IntegrationError(ErrorCode.ENDPOINT_ADDRESS_REFUSED, f"queue {place.host} is the hub's own")
-
-
-def is_own_queue(name: str) -> bool:
-    """Tell whether a queue is one of the hub: a route to it would be a loop or a way in."""
-    return name == PUBLIC or name.startswith(f"{PUBLIC}.")
 
 
 def check_target(check: HealthCheck) -> None:

@@ -66,6 +66,7 @@ def check_target(target: object) -> Target:
         _check(bool(_matches(_TASK, target.task)), f"task {_shown(target.task)} is malformed")
         _check(not target.task.startswith(PRIVATE), f"task {_shown(target.task)} belongs to the hub")
         _check(bool(_matches(_QUEUE, target.queue)), f"queue {_shown(target.queue)} is malformed")
+        _check(not is_own_queue(target.queue), f"queue {_shown(target.queue)} is the hub's own (name the one that the layer reads)")
     elif isinstance(target, HttpTarget):
         _check(bool(_matches(_SERVICE, target.service_name)), f"service name {_shown(target.service_name)} is malformed")
         _check(bool(_matches(_PATH, target.path)), f"path {_shown(target.path)} is malformed")
@@ -75,6 +76,11 @@ def check_target(target: object) -> Target:
     else:
         _check(False, "a durable subscription needs a task, a service's path or a handler")
     return target  # type: ignore[return-value]  # the last branch raises
+
+
+def is_own_queue(name: str) -> bool:
+    """Tell whether a queue, or what else Redis has under a name, is the hub's: what is sent there is a loop, a way in, or lost."""
+    return name == "hub" or name.startswith(("hub.", "hub:"))
 
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:

@@ -22,11 +22,10 @@ from hub import broker
 from hub.broker import TaskMessage
 from hub.celery import app
 from hub.errors import ErrorCode, IntegrationError, Outcome, RequestFailed
-from hub.events.targets import PRIVATE
+from hub.events.targets import PRIVATE, is_own_queue
 from hub.json_values import check_json
 from hub.routing.request import BINARY_KEY, Request
 from hub.routing.values import Answer
-from registry_app.addresses import is_own_queue
 from registry_app.endpoints import parse_endpoint
 from registry_app.wire import Call
 
