@@ -13,6 +13,7 @@ HOLDING = frozenset(
         ErrorCode.BREAKER_OPEN,
         ErrorCode.BREAKER_PROBES_TAKEN,
         ErrorCode.BREAKER_FORCED_OPEN,
+        ErrorCode.SERVICE_NOT_FOUND,  # a layer takes itself out at a clean stop
         ErrorCode.NO_HEALTHY_INSTANCE,
         ErrorCode.SERVICE_DISABLED,
         ErrorCode.ROUTE_RATE_LIMITED,

@@ -27,6 +27,19 @@ def test_an_open_breaker_holds_the_subscription_and_costs_no_attempt():
     assert "E11220" in Subscription.objects.get().held_reason
 
 
+def test_a_service_that_left_the_registry_is_waited_for_like_one_that_is_unwell():
+    subscribed(retry_delay_sec=5)
+    publish("agent.a")
+    relay_round()
+
+    fail_all("E11020: no service 'L03' is registered")
+
+    assert not DeadLetter.objects.exists()
+    assert "E11020" in Subscription.objects.get().held_reason
+    send_again(seconds=10)
+    assert len(under_way()) == 1
+
+
 def test_a_held_subscription_sends_nothing_before_its_time():
     subscribed(retry_delay_sec=60)
     publish("agent.a")
