@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -64,10 +65,23 @@ def _modules() -> list[ModuleType]:
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ImportError as exc:
+    except IntegrationError:
+        raise  # a definition that is wrong says so itself
+    except Exception as exc:  # the module is the site's own, whatever it raises
         raise IntegrationError(
-            ErrorCode.CONFIG_INVALID, f"saga module {name!r} cannot be imported: {exc}", recovery_suggestion="correct HUB_SAGA_MODULES"
+            ErrorCode.CONFIG_INVALID,
+            f"saga module {name!r} cannot be imported: {_why(exc)}",
+            recovery_suggestion="correct HUB_SAGA_MODULES or the module, or have PYTHONPATH name the directory it lies in",
         ) from exc
+
+
+def _why(exc: Exception) -> str:
+    if isinstance(exc, ModuleNotFoundError):
+        return str(exc)
+    if isinstance(exc, SyntaxError):  # it names the place itself
+        return f"SyntaxError: {exc}"
+    last = traceback.extract_tb(exc.__traceback__)[-1]
+    return f"{type(exc).__name__}: {exc} ({last.filename}, line {last.lineno})"
 
 
 def _add(found: dict[tuple[str, str], SagaSpec], spec: SagaSpec, where: str) -> None:

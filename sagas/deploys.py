@@ -20,7 +20,11 @@ _UNDOABLE = [SagaStatus.COMPLETED.value, SagaStatus.FAILED.value]
 
 
 def stranded() -> list[dict[str, Any]]:
-    """Return versions with runs in flight that would park: ``{saga_name, version, why, runs, execution_ids}`` (200 ids at most)."""
+    """Return versions with runs in flight that would park: ``{saga_name, version, why, runs, execution_ids}`` (200 ids at most).
+
+    E11931 when the definitions of this code cannot be loaded.
+    """
+    catalog.specs()  # what cannot be loaded is said also while nothing is in flight
     found = []
     under_way = SagaExecution.objects.filter(status__in=_IN_FLIGHT)
     # Two questions, each with an index of its own: most runs have ended and have no parent.

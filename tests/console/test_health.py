@@ -192,6 +192,19 @@ def test_doctor_names_a_saga_module_that_is_not_there(tmp_path):
     assert "to do: correct HUB_SAGA_MODULES" in done.stdout
 
 
+@pytest.mark.parametrize(("text", "why"), [("x = missing", "NameError: name 'missing'"), ("x = (", "SyntaxError: ")])
+def test_doctor_names_a_saga_module_that_does_not_load_and_its_line(tmp_path, text, why):
+    module = tmp_path / "own_sagas.py"
+    module.write_text(f"import hub\n{text}\n")
+
+    done = doctor_process(HUB_SAGA_MODULES="own_sagas", HUB_VAR_DIR=str(tmp_path), PYTHONPATH=str(tmp_path))
+
+    assert done.returncode == 1
+    assert f"WRONG  sagas: E11931: saga module 'own_sagas' cannot be imported: {why}" in done.stdout
+    assert "own_sagas.py, line 2)" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.django_db
 def test_doctor_misses_beat(own_redis):
     workers.beat("hub@somewhere", QUEUES)

@@ -29,6 +29,17 @@ def changed(spec, **step_changes):
     return dataclasses.replace(new, version=digest(new), hash=digest(new))
 
 
+def test_a_deploy_whose_sagas_cannot_be_loaded_does_not_pass_while_nothing_is_in_flight(settings):
+    settings.HUB = settings.HUB.model_copy(update={"saga_modules": "no.such"})
+    catalog.catalog.cache_clear()
+
+    try:
+        with pytest.raises(CommandError, match=r"^E11931: saga module 'no.such' cannot be imported"):
+            call_command("saga", "check")
+    finally:
+        catalog.catalog.cache_clear()
+
+
 def test_a_deploy_that_strands_nobody_passes(capsys):
     accept.accept(catalog.find("three_steps"), accept.Request())
 
