@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hub.testing", description="Kill a saga at every crash point of the hub.")
     parser.add_argument("saga", help="package.module:name of a SagaDefinition")
     parser.add_argument("--context", type=json.loads, default={}, help="the context it starts with, as JSON")
-    parser.add_argument("--database", default="", help="URL of an empty database; SQLite if left out")
+    parser.add_argument("--database", default="", help="URL of a database that nobody else uses; SQLite if left out")
     parser.add_argument("--scope", action="append", choices=["process", "group"], help="who dies; may be given twice (default: process)")
     parser.add_argument("--point", action="append", default=[], help="limit to crash points that begin so; may be given often")
     parser.add_argument("--signal", action="append", type=_name_and_json, default=[], help="NAME=JSON: given to runs that wait for it")
