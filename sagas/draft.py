@@ -70,6 +70,8 @@ def settle(draft: Draft) -> None:
     if run.status is SagaStatus.COMPENSATING:
         _end_compensation(draft)
     elif stalled is not None:
+        # For an operator: the hub must not send it on because a sibling that nobody could begin can be begun again.
+        draft.set(blocked_at=None, blocked_reason="")
         park(draft, _stall_error(draft, stalled))
     elif draft.run.cause is not None:
         draft.move_run(SagaStatus.COMPENSATING if draft.spec.auto_compensate else SagaStatus.FAILED, draft.run.cause)

@@ -134,3 +134,16 @@ def test_an_undo_that_is_held_for_an_hour_lets_the_others_go_on_and_comes_before
     assert story.now - START == 4_200
     assert story.undo_order() == ["a"]
     assert (story.status, story.run.blocked_at) == ("needs_operator", None)
+
+
+def test_a_run_that_stalls_while_a_sibling_is_blocked_was_not_parked_for_that():
+    """What was parked because nobody could begin it is sent on by the hub itself; a stall is for an operator."""
+    story = Story(step("p", undo=False, kind="pivot"), step("b", undo=False, group="g"), step("c", undo=False, group="g"))
+    story.does(0)
+    story.claims(1)
+    story.is_blocked()
+
+    story.fails(1, "unknown")
+
+    assert (story.status, story.run.error["code"]) == ("needs_operator", "E11433")
+    assert (story.run.blocked_at, story.run.blocked_reason) == (None, "")
