@@ -23,7 +23,7 @@ from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
 from hub.redis_client import client
 from hub.telemetry import conventions, metrics, tracing
-from sagas import aftermath, calls, chain, children, clock, engine, events, handover, plan, store
+from sagas import aftermath, calls, chain, children, clock, engine, events, handover, plan, services, store
 from sagas.models import SagaExecution
 from sagas.states import ACTIVE, SagaStatus, StepState
 from sagas.store import Applied, Loaded
@@ -173,17 +173,24 @@ def resume_parked(limit: int = 50) -> int:
 
 
 def _resume(execution_id: str) -> bool:
-    loaded = store.load(execution_id)
-    if loaded.run.status is not SagaStatus.NEEDS_OPERATOR or engine.hindrance(loaded) is not None:
+    seen = store.load(execution_id)
+    if seen.run.status is not SagaStatus.NEEDS_OPERATOR or engine.hindrance(seen) is not None:
         return False
-    now, reason = clock.now(), f"no longer so: {loaded.run.blocked_reason}"
-    # Only an operator gives it more time.
-    event: events.Event = events.Retry(now=now, reason=reason, deadline_at=loaded.run.deadline_at)
-    if loaded.run.cause is not None:
-        event = events.Compensate(now=now, reason=reason)
-    applied = store.dispatch(execution_id, event, loaded=loaded)
+    with transaction.atomic():
+        loaded = services.held(execution_id)
+        if loaded.row.revision != seen.row.revision or services.stands_on(loaded.row) is not None:
+            return False
+        applied = store.dispatch(execution_id, _sent_on(loaded), loaded=loaded)
     aftermath.moved(applied)
     return chain.send_rest(execution_id, applied.spec, applied.run, now=clock.now())
+
+
+def _sent_on(loaded: Loaded) -> events.Event:
+    now, reason = clock.now(), f"no longer so: {loaded.run.blocked_reason}"
+    if loaded.run.cause is not None:
+        return events.Compensate(now=now, reason=reason)
+    # Only an operator gives it more time.
+    return events.Retry(now=now, reason=reason, deadline_at=loaded.run.deadline_at)
 
 
 def link_failed(execution_id: str, task_id: str) -> None:

@@ -162,7 +162,7 @@ def rerun(execution_id: str, from_step: str, *, reason: str, changes: dict[str, 
     if not isinstance(changes, dict | None):
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"changes must be an object, not {type(changes).__name__}")
     with transaction.atomic():
-        loaded = _held(execution_id)
+        loaded = held(execution_id)
         index = _index(loaded.spec, from_step)
         _check_stands(loaded, index)
         context = plan.context(loaded.spec, loaded.run, before=index) | (changes or {})
@@ -226,7 +226,7 @@ def _check_reason(reason: str) -> None:
 
 def _operate(execution_id: str, event_of: Callable[[SagaSpec, float], Operation], actor: str) -> dict[str, Any]:
     with transaction.atomic():
-        loaded = _held(execution_id)
+        loaded = held(execution_id)
         event = event_of(loaded.spec, clock.now())
         _check_reason(event.reason)
         _check_operable(loaded)
@@ -234,7 +234,7 @@ def _operate(execution_id: str, event_of: Callable[[SagaSpec, float], Operation]
     return _follow(applied)
 
 
-def _held(execution_id: str) -> store.Loaded:
+def held(execution_id: str) -> store.Loaded:
     """Return a run that stays as it is until this transaction ends: of a rerun and an undo at one time, one comes first."""
     pk = identifier(execution_id)
     SagaExecution.objects.select_for_update(no_key=True).filter(pk=pk).values_list("pk").first()

@@ -15,7 +15,7 @@ from hub.diagnosis.rules import Why, why_saga
 from hub.errors import ErrorCode
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
-from sagas import children, clock, plan, store
+from sagas import children, clock, plan, services, store
 from sagas.models import SagaTransition
 from sagas.spec import Call
 from sagas.states import FINAL, Direction, SagaStatus, StepState, StepStatus
@@ -39,7 +39,7 @@ def facts_of(loaded: Loaded) -> SagaFacts:
         error=redactor.text(_words(error)),
         undo_failed=undo_failed,
         step=_step(loaded, redactor),
-        blocked_at=run.blocked_at,
+        blocked_at=_blocked_at(loaded),
         blocked_reason=redactor.text(run.blocked_reason),
         patience_sec=_patience(run.blocked_reason),
         next_wake_at=clock.to_seconds(row.next_wake_at),
@@ -63,6 +63,12 @@ def _standing_in_the_way(loaded: Loaded) -> tuple[str, object]:
             if state.status is StepStatus.COMPENSATION_FAILED and state.undo_error:
                 return step.step_id, state.undo_error
     return "", run.error
+
+
+def _blocked_at(loaded: Loaded) -> float | None:
+    """Return since when nobody can begin it; None for a run that was run again, which is not sent on when somebody can."""
+    is_parked = loaded.run.status is SagaStatus.NEEDS_OPERATOR
+    return None if is_parked and services.stands_on(loaded.row) is not None else loaded.run.blocked_at
 
 
 def _words(error: object) -> str:

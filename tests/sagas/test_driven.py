@@ -8,6 +8,7 @@ import pytest
 
 from hub import SagaDefinition, SagaStep
 from hub.circuits import fleet
+from hub.diagnosis.sagas import why_saga_of
 from hub.errors import CircuitOpen, ErrorCode, IntegrationError
 from hub.events import subscriptions
 from hub.events.messages import EventMessage
@@ -209,6 +210,18 @@ def test_a_group_is_resumed_when_all_its_open_steps_can_begin():
     assert recovery.resume_parked() == 0
 
     assert services.status(execution_id)["status"] == "needs_operator"
+
+
+@pytest.mark.usefixtures("layers_are_there")
+def test_a_run_that_was_run_again_is_not_resumed():
+    execution_id = started("to_a_layer")
+    park(execution_id)
+    services.rerun(execution_id, "tools", reason="the layer is back")
+
+    assert recovery.resume_parked() == 0
+
+    assert services.status(execution_id)["status"] == "needs_operator"
+    assert str(why_saga_of(execution_id)).endswith("nothing happens until somebody decides")
 
 
 @pytest.mark.usefixtures("layers_are_there")
