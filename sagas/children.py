@@ -6,9 +6,10 @@ import uuid
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 
 from hub.errors import ErrorCode, IntegrationError
-from sagas import accept, calls, catalog, chain, clock, engine, events, plan, store
+from sagas import accept, calls, catalog, chain, clock, engine, events, plan, services, store
 from sagas.calls import Ended
 from sagas.claimed import Attempt
 from sagas.models import SagaExecution, SagaTransition
@@ -66,12 +67,13 @@ def _accept(attempt: Attempt, saga_name: str, *, count: int) -> SagaExecution:
 
 def _send_on(child: SagaExecution, *, limit_sec: float) -> None:
     """Let a child go on that failed and undid nothing: a new one would do beside it what stands already."""
-    now = clock.now()
-    try:
-        store.dispatch(child.pk, events.Retry(now=now, reason="its parent was sent on", deadline_at=now + limit_sec))
-    except IntegrationError as exc:
-        if exc.code is not ErrorCode.TRANSITION_ILLEGAL:  # an operator was first
-            raise
+    with transaction.atomic():
+        loaded = services.held(child.pk)
+        if loaded.run.status is not SagaStatus.FAILED:
+            return  # an operator was first
+        services.check_not_run_again(loaded.row)
+        now = clock.now()
+        store.dispatch(child.pk, events.Retry(now=now, reason="its parent was sent on", deadline_at=now + limit_sec), loaded=loaded)
 
 
 def latest(parent: SagaExecution, index: int) -> SagaExecution | None:
@@ -108,7 +110,10 @@ def _turn_back(child: Loaded) -> Ended | None:
         event: events.Event = events.Compensate(now=clock.now(), reason="undone by its parent", by_parent=True)
         if child.run.status in ACTIVE:
             event = events.Cancel(now=clock.now(), reason="its parent turned back")
-        applied = store.dispatch(child.row.pk, event)
+        with transaction.atomic():
+            held = services.held(child.row.pk)
+            services.check_not_run_again(held.row)
+            applied = store.dispatch(child.row.pk, event, loaded=held)
         chain.send_rest(str(child.row.pk), applied.spec, applied.run, now=clock.now())
     return _backward(store.load(child.row.pk))
 

@@ -234,7 +234,7 @@ def _operate(execution_id: str, event_of: Callable[[SagaSpec, float], Operation]
     return _follow(applied)
 
 
-def held(execution_id: str) -> store.Loaded:
+def held(execution_id: uuid.UUID | str) -> store.Loaded:
     """Return a run that stays as it is until this transaction ends: of a rerun and an undo at one time, one comes first."""
     pk = identifier(execution_id)
     SagaExecution.objects.select_for_update(no_key=True).filter(pk=pk).values_list("pk").first()
@@ -249,6 +249,11 @@ def _check_operable(loaded: store.Loaded) -> None:
             f"saga {row.pk} was driven by a process with its own functions; no worker has them",
             recovery_suggestion="put right by hand what its steps left, and define the saga in a module of HUB_SAGA_MODULES",
         )
+    check_not_run_again(row)
+
+
+def check_not_run_again(row: SagaExecution) -> None:
+    """Refuse (E11425) to move a run that another one stands on."""
     rerun_id = stands_on(row)
     if rerun_id is not None:
         raise IntegrationError(

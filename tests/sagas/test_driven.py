@@ -126,6 +126,29 @@ def test_a_child_works_under_the_lock_of_its_parent():
     assert drive(children_of(execution_id)[0])["status"] == "completed"
 
 
+def failed_with_its_child():
+    """A run whose child failed and undid nothing, and that child."""
+    execution_id = started("outer_kept", {"plan": {"y": "fail"}})
+    turn(execution_id)
+    (child,) = children_of(execution_id)
+    drive(child), look(execution_id)
+    assert [services.status(run)["status"] for run in (execution_id, child)] == ["failed", "failed"]
+    return execution_id, child
+
+
+@pytest.mark.parametrize("operate", [services.retry, services.compensate])
+def test_a_child_that_was_run_again_is_neither_sent_on_nor_undone_with_its_parent(operate):
+    execution_id, child = failed_with_its_child()
+    drive(services.rerun(child, "y", reason="by itself", changes={"plan": {}})["execution_id"])
+
+    operate(execution_id, reason="see what comes")
+    drive(execution_id), drive(child), look(execution_id)
+
+    assert ledger.effects(child) == ["x.do", "y.do"]
+    assert services.status(child)["status"] == "failed"
+    assert "was run again as" in str(services.status(execution_id)["steps"][0])
+
+
 # --- events -------------------------------------------------------------------------------------------------------------
 
 
