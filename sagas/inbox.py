@@ -10,26 +10,22 @@ from typing import Any
 
 from sagas import events
 from sagas.draft import Draft
-from sagas.states import DONE, IllegalMove
-
-MAX_KEPT = 50
+from sagas.states import DONE
 
 
 def keep_signal(draft: Draft, event: events.Signal) -> str:
     """Keep a signal; the first of a name counts."""
     if event.name in draft.run.signals:
         return "that signal is here already"
-    if len(draft.run.signals) >= MAX_KEPT:
-        raise IllegalMove(f"a saga keeps at most {MAX_KEPT} signals")
     draft.set(signals={**draft.run.signals, event.name: event.payload})
     return ""
 
 
 def keep_event(draft: Draft, event: events.EventCame) -> str:
-    """Keep an event behind those of its topic that are here already."""
+    """Keep an event behind those of its topic that are here already: as many as there are waits for them to end."""
     kept = draft.run.signals.get(event.name, [])
-    if len(kept) >= MAX_KEPT:
-        raise IllegalMove(f"a saga keeps at most {MAX_KEPT} events of a topic")
+    if len(kept) >= waits_ahead(draft, event.name):
+        return "as many as will be waited for are here already"
     draft.set(signals={**draft.run.signals, event.name: [*kept, [event.event_id, event.payload]]})
     return ""
 
@@ -58,11 +54,11 @@ def knows(draft: Draft, event: events.EventCame) -> bool:
 
 def remember(draft: Draft, name: str, event_id: str) -> None:
     """Note that an event was taken, where another step will wait for its topic."""
-    if will_wait(draft, name):
+    if waits_ahead(draft, name):
         draft.set(signals={**draft.run.signals, f"taken:{event_id}": None})
 
 
-def will_wait(draft: Draft, name: str) -> bool:
-    """Tell whether a step waits for this, or may wait for it later."""
+def waits_ahead(draft: Draft, name: str) -> int:
+    """Return how many steps wait for this, or may wait for it later."""
     steps = zip(draft.spec.steps, draft.run.steps, strict=True)
-    return any(step.do.target == name and state.status not in DONE for step, state in steps)
+    return sum(step.do.target == name and state.status not in DONE for step, state in steps)

@@ -57,7 +57,7 @@ def event_came(draft: Draft, event: events.EventCame) -> str:
     waiting, is_parked = _waiting(draft, event.name), draft.run.status is SagaStatus.NEEDS_OPERATOR
     if inbox.knows(draft, event):
         return "that event is here already"
-    if not waiting and not (event.is_its_own and inbox.will_wait(draft, event.name)):
+    if not waiting and not (event.is_its_own and inbox.waits_ahead(draft, event.name)):
         return "nothing waits for it"
     if not waiting or is_parked:
         return inbox.keep_event(draft, event)
