@@ -53,7 +53,7 @@ def signal(draft: Draft, event: events.Signal) -> str:
 
 
 def event_came(draft: Draft, event: events.EventCame) -> str:
-    """End the wait for this event; keep one that is the run's own, or that comes while an operator is asked."""
+    """End one wait for this event; keep one that is the run's own, or that comes while an operator is asked."""
     waiting, is_parked = _waiting(draft, event.name), draft.run.status is SagaStatus.NEEDS_OPERATOR
     if inbox.knows(draft, event):
         return "that event is here already"
@@ -61,8 +61,7 @@ def event_came(draft: Draft, event: events.EventCame) -> str:
         return "nothing waits for it"
     if not waiting or is_parked:
         return inbox.keep_event(draft, event)
-    for index in waiting:
-        _end(draft, index, event.payload)
+    _end(draft, waiting[0], event.payload)
     inbox.remember(draft, event.name, event.event_id)
     return ""
 

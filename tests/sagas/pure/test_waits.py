@@ -173,6 +173,23 @@ def test_an_event_that_came_while_an_operator_was_asked_ends_one_wait():
     assert story.steps == "completed completed waiting"
 
 
+@pytest.mark.parametrize("come", ["early", "late"])
+def test_one_event_ends_one_of_two_waits_side_by_side_whenever_it_comes(come):
+    first, second = (replace(wait("event:paid", step_id=name), parallel_group="g") for name in ("first", "second"))
+    story = Story(step("a"), first, second, timeout_sec=1000)
+    if come == "late":
+        story.does(0)
+
+    story.learns("event:paid", event_id="e1", is_its_own=True)
+    if come == "early":
+        story.does(0)
+
+    assert story.steps == "completed completed waiting"
+    assert story.learns("event:paid", event_id="e1", is_its_own=True).ignored == "that event is here already"
+    story.learns("event:paid", event_id="e2", is_its_own=True)
+    assert story.status == "completed"
+
+
 def test_a_wait_that_takes_too_long_turns_the_saga_back():
     story = waiting_for("signal:approved")
 
