@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 
 from hub.crashpoints import crash_point
@@ -17,6 +19,8 @@ from sagas import clock, events, services, store
 from sagas.models import SagaExecution, SagaStepExecution, SagaVersion
 from sagas.spec import SagaSpec
 from sagas.states import ACTIVE, SagaStatus
+
+log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"^[A-Za-z0-9_.-]{1,100}$")
 TOLD_AT_ONCE = 1_000
@@ -70,7 +74,8 @@ def event_came(topic: str, payload: Any, *, event_id: str, correlation_id: str |
 
 
 def _tell(rows: QuerySet[Any], id_of: str, came: events.EventCame) -> int:
-    told, last, failure = 0, None, None
+    told, last = 0, None
+    failure: Exception | None = None
     while page := list(_after(rows, last).values_list("pk", id_of)[:TOLD_AT_ONCE]):
         for _, execution_id in page:
             failure = _told(str(execution_id), came) or failure
@@ -84,12 +89,17 @@ def _after(rows: QuerySet[Any], last: Any) -> QuerySet[Any]:
     return rows.order_by("pk") if last is None else rows.order_by("pk").filter(pk__gt=last)
 
 
-def _told(execution_id: str, came: events.EventCame) -> IntegrationError | None:
+def _told(execution_id: str, came: events.EventCame) -> Exception | None:
     try:
         _give(execution_id, came)
     except IntegrationError as exc:
         # The first two: it ended, or is gone, between the look and the word.
         return None if exc.code in (ErrorCode.TRANSITION_ILLEGAL, ErrorCode.EXECUTION_NOT_FOUND) else exc
+    except (OperationalError, InterfaceError):
+        raise  # the database is away: the others could not be told either
+    except Exception as exc:  # One broken run must keep no other from hearing of it.
+        log.exception("a run could not be told of an event", extra={"execution_id": execution_id})
+        return exc
     return None
 
 

@@ -163,6 +163,21 @@ def test_an_event_of_a_large_batch_wakes_no_run_of_others():
     assert [services.status(execution_id)["context"].get("agent_id") for execution_id in (mine, other)] == ["of batch-1", None]
 
 
+@pytest.mark.parametrize("correlation_id", [None, "batch-2"])
+def test_a_run_that_cannot_be_told_of_an_event_keeps_no_other_from_it(correlation_id, caplog):
+    """As one whose row another version of the code wrote."""
+    runs = [started("on_event", correlation_id="batch-2") for _ in range(3)]
+    assert [drive(execution_id)["status"] for execution_id in runs] == ["waiting"] * 3
+    first, *others = sorted(runs) if correlation_id else runs  # in the order in which they are told
+    SagaExecution.objects.filter(pk=first).update(signals={"event:agent.created": "of another version"})
+
+    with pytest.raises(ValueError, match="unpack"):
+        signals.event_came("agent.created", {"agent_id": "x"}, event_id="e1", correlation_id=correlation_id)
+
+    assert [services.status(execution_id)["context"].get("agent_id") for execution_id in others] == ["x", "x"]
+    assert [record.execution_id for record in caplog.records if record.name == "sagas.signals"] == [first]
+
+
 def test_an_event_of_a_run_that_comes_before_its_wait_is_not_lost():
     """The service that a step asks may say that it is done before the step's own end is recorded."""
     execution_id = started("on_event", correlation_id="order-7")
