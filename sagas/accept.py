@@ -12,8 +12,9 @@ from django.conf import settings
 from django.db import IntegrityError
 
 from hub.errors import ErrorCode, IntegrationError
-from hub.json_values import check_json, storable
+from hub.json_values import check_json
 from hub.routing.context import RequestContext
+from hub.telemetry import context as w3c
 from hub.telemetry import conventions, tracing
 from hub.telemetry.secrets import hides_key, redactor
 from sagas import clock, listening, locks, machine, store, versions
@@ -100,11 +101,12 @@ def _winner(spec: SagaSpec, request: Request, request_hash: str, lock_names: lis
 
 
 def _trace(request: Request) -> dict[str, str]:
-    known = request.correlation_id or tracing.correlation_id() or RequestContext.create().correlation_id
+    known = redactor().text(request.correlation_id or tracing.correlation_id() or "")[:128]
     return {
         "traceparent": tracing.traceparent() or "",
         "trace_id": tracing.trace_id() or "",
-        "correlation_id": storable(redactor().text(known)[:128]),
+        # Under a malformed one its steps could publish nothing, and what they ask would be asked under another.
+        "correlation_id": known if w3c.is_correlation_id(known) else RequestContext.create().correlation_id,
     }
 
 

@@ -26,7 +26,6 @@ _EVENT_TYPE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./:-]{0,127}\Z")
 _EVENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
 _TAG = re.compile(r"[A-Za-z0-9_.:/=-]{1,64}\Z")
 _SOURCE = re.compile(r"[A-Za-z0-9_.:/-]{1,128}\Z")
-_CORRELATION = re.compile(r"[\x21-\x7e]{1,128}\Z")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,7 +186,7 @@ def _check_metadata(meta: EventMetadata) -> None:
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"priority {str(meta.priority)[:80]!r} is none of {', '.join(PRIORITIES)}")
     _check_time(meta.timestamp)
     for name, value in (("correlation id", meta.correlation_id), ("causation id", meta.causation_id), ("trace id", meta.trace_id)):
-        if value and (not isinstance(value, str) or not _CORRELATION.match(value)):
+        if value and not context.is_correlation_id(value):
             raise IntegrationError(ErrorCode.CORRELATION_INVALID, f"{name} {str(value)[:80]!r} is malformed")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 _TRACE_ID = re.compile(r"^(?!0{32})[0-9a-f]{32}\Z")
 _SPAN_ID = re.compile(r"^(?!0{16})[0-9a-f]{16}\Z")
 _TRACEPARENT = re.compile(r"^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?\Z")
+_CORRELATION_ID = re.compile(r"[\x21-\x7e]{1,128}\Z")
 SAMPLED = 0x01
 
 
@@ -29,6 +30,11 @@ def is_trace_id(text: object) -> bool:
 def is_span_id(text: object) -> bool:
     """Tell whether `text` is 16 lower-case hex digits, not all zero."""
     return isinstance(text, str) and bool(_SPAN_ID.match(text))
+
+
+def is_correlation_id(text: object) -> bool:
+    """Tell whether `text` is 1 to 128 printable ASCII characters without a space: what headers and events can carry."""
+    return isinstance(text, str) and bool(_CORRELATION_ID.match(text))
 
 
 def parse(traceparent: object) -> TraceContext | None:

@@ -126,11 +126,12 @@ def correlation_id() -> str | None:
 
 @contextmanager
 def correlated(value: str | None) -> Iterator[None]:
-    """Run the block under a correlation id: its spans carry it, and so do the messages it sends."""
-    if not value:
+    """Run the block under a correlation id: its spans carry it, and so do the messages it sends. A malformed one is none."""
+    cut = (value or "")[:128]
+    if not context.is_correlation_id(cut):
         yield
         return
-    token = _correlation_id.set(value[:128])
+    token = _correlation_id.set(cut)
     try:
         yield
     finally:

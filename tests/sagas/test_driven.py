@@ -10,7 +10,7 @@ from hub import SagaDefinition, SagaStep
 from hub.circuits import fleet
 from hub.diagnosis.sagas import why_saga_of
 from hub.errors import CircuitOpen, ErrorCode, IntegrationError
-from hub.events import subscriptions
+from hub.events import bus, subscriptions
 from hub.events.messages import EventMessage
 from registry_app import lookup, maintenance
 from sagas import calls, claims, engine, event_handlers, listening, recovery, roster, services, signals, store
@@ -190,6 +190,17 @@ def test_an_event_of_a_run_that_comes_before_its_wait_is_not_lost():
     assert drive(execution_id)["context"]["agent_id"] == "agent-7"
     assert services.status(execution_id)["status"] == "completed"
     assert drive(other)["status"] == "waiting"
+
+
+@pytest.mark.parametrize("correlation_id", ["order 7", "ördér-7", "a\nb"])
+def test_a_correlation_id_that_no_event_can_carry_is_replaced_and_not_in_the_way_of_a_step(correlation_id):
+    execution_id = started("three_steps", correlation_id=correlation_id)
+    attempt = claims.claim(store.load(execution_id), 0, Direction.DO)
+
+    with attempt.span():
+        published = bus.prepared(EventMessage.create("order.booked", "booked", {})).event
+
+    assert published.metadata.correlation_id == services.status(execution_id)["correlation_id"] != correlation_id
 
 
 def test_two_long_topics_that_begin_alike_are_both_listened_to():
