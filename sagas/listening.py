@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from hub.events import subscriptions
+from hub.events.models import Subscription
 from hub.events.targets import HandlerTarget
 from sagas.spec import SagaSpec
 
@@ -22,6 +23,14 @@ def listen_for(spec: SagaSpec) -> None:
 
 def _subscribe(topic: str) -> None:
     subscriptions.subscribe(_name(topic), topic, HandlerTarget(handler=HANDLER))
+
+
+def why_deaf(topic: str) -> str:
+    """Return why events on a topic that runs wait for reach none of them, or an empty string: somebody paused or removed what listens."""
+    row = Subscription.objects.filter(name=_name(topic)).first()
+    if row is None:
+        return f"the subscription {_name(topic)} was removed; the next start of a saga that waits for it makes it again"
+    return f"the subscription {row.name} is paused" if row.paused else ""
 
 
 def _name(topic: str) -> str:

@@ -46,6 +46,8 @@ class StepFacts:
     lease_until: float | None = None
     due_at: float | None = None
     waiting_for: str = ""
+    deaf: str = ""
+    """Why the event that it waits for cannot reach it."""
     error: str = ""
     queue: QueueFacts | None = None
     circuit: CircuitFacts | None = None

@@ -95,7 +95,8 @@ def _for_a_word(facts: SagaFacts) -> Found:
         return None
     if step.waiting_for == "timer":
         return f"{_named(step)} is a timer", f"it ends at {_clock(step.due_at, facts.now)}"
-    return f"{_named(step)} waits for {step.waiting_for}", f"it is given up at {_clock(step.due_at, facts.now)}"
+    because = f"{_named(step)} waits for {step.waiting_for}"
+    return f"{because}, but {step.deaf}" if step.deaf else because, f"it is given up at {_clock(step.due_at, facts.now)}"
 
 
 def _for_its_next_try(facts: SagaFacts) -> Found:

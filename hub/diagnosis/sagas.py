@@ -15,7 +15,7 @@ from hub.diagnosis.rules import Why, why_saga
 from hub.errors import ErrorCode
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
-from sagas import children, clock, plan, services, store
+from sagas import children, clock, listening, plan, services, store
 from sagas.models import SagaTransition
 from sagas.spec import Call
 from sagas.states import FINAL, Direction, SagaStatus, StepState, StepStatus
@@ -106,6 +106,7 @@ def _step(loaded: Loaded, redactor: Redactor) -> StepFacts | None:
         lease_until=state.lease_until,
         due_at=state.due_at,
         waiting_for=state.waiting_for,
+        deaf=_deaf(state.waiting_for),
         error=redactor.text(_words(error)),
         queue=queues.facts_of(call.where) if call and call.kind == "task" else None,
         circuit=_circuit(call),
@@ -119,6 +120,11 @@ def _index(loaded: Loaded) -> int | None:
     owed = plan.to_undo(spec, run) if run.cause else ()
     ahead = [i for i, step in enumerate(run.steps) if step.status in (StepStatus.WAITING, StepStatus.PENDING)]
     return next(iter([*leased, *(owed or ahead)]), None)
+
+
+def _deaf(waiting_for: str) -> str:
+    kind, _, topic = waiting_for.partition(":")
+    return listening.why_deaf(topic) if kind == "event" else ""
 
 
 def _circuit(call: Call | None) -> CircuitFacts | None:

@@ -212,6 +212,18 @@ def test_two_long_topics_that_begin_alike_are_both_listened_to():
         assert len(subscriptions.who_would_get(topic).durable) == 1
 
 
+def test_why_says_that_nothing_listens_for_what_a_run_waits_for():
+    execution_id = started(SagaDefinition.create("paid", [SagaStep(step_id="w", wait_for="event:order.paid")]).spec())
+    look(execution_id)
+    assert "waits for event:order.paid; it is given up at" in str(why_saga_of(execution_id))
+
+    subscriptions.pause("sagas:order.paid")
+    assert "waits for event:order.paid, but the subscription sagas:order.paid is paused;" in str(why_saga_of(execution_id))
+
+    subscriptions.unsubscribe("sagas:order.paid")
+    assert "waits for event:order.paid, but the subscription sagas:order.paid was removed;" in str(why_saga_of(execution_id))
+
+
 def test_an_event_that_the_bus_delivers_twice_ends_one_wait():
     steps = [SagaStep(step_id=name, wait_for="event:order.paid") for name in ("first", "second")]
     execution_id = started(SagaDefinition.create("paid_in_parts", steps).spec())
