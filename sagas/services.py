@@ -277,7 +277,7 @@ def ask(execution_id: str, event: events.Event, actor: str = "", loaded: store.L
 def _follow(applied: store.Applied) -> dict[str, Any]:
     if not applied.ignored:
         aftermath.moved(applied)
-    chain.send_rest(str(applied.row.pk), applied.spec, applied.run, now=clock.now())
+        chain.send_rest(str(applied.row.pk), applied.spec, applied.run, now=clock.now())
     return {"execution_id": str(applied.row.pk), "status": applied.run.status.value}
 
 

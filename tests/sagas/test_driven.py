@@ -13,7 +13,7 @@ from hub.errors import CircuitOpen, ErrorCode, IntegrationError
 from hub.events import bus, subscriptions
 from hub.events.messages import EventMessage
 from registry_app import lookup, maintenance
-from sagas import calls, claims, engine, event_handlers, listening, recovery, roster, services, signals, store
+from sagas import calls, chain, claims, engine, event_handlers, listening, recovery, roster, services, signals, store
 from sagas.models import SagaExecution, SagaLock, SagaTransition
 from sagas.states import Direction
 from tests.registry import samples
@@ -161,6 +161,18 @@ def test_an_event_of_a_large_batch_wakes_no_run_of_others():
     signals.event_came("agent.created", {"agent_id": "of batch-1"}, event_id="e1", correlation_id="batch-1")
 
     assert [services.status(execution_id)["context"].get("agent_id") for execution_id in (mine, other)] == ["of batch-1", None]
+
+
+def test_events_that_a_run_does_not_take_send_nothing():
+    """Or a talkative service would fill the queue in which the run's own message waits."""
+    started("on_event", correlation_id="order-7")
+    signals.event_came("agent.created", {}, event_id="e0", correlation_id="order-7")
+    waiting = chain.backlog()
+
+    for number in range(10):
+        signals.event_came("agent.created", {}, event_id=f"e{number}", correlation_id="order-7")
+
+    assert chain.backlog() == waiting
 
 
 @pytest.mark.parametrize("correlation_id", [None, "batch-2"])
