@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 
 from hub.errors import ErrorCode, IntegrationError
-from sagas import accept, calls, catalog, chain, clock, engine, events, plan, services, store
+from sagas import accept, calls, catalog, chain, clock, engine, events, plan, reruns, services, store
 from sagas.calls import Ended
 from sagas.claimed import Attempt
 from sagas.models import SagaExecution, SagaTransition
@@ -71,7 +71,7 @@ def _send_on(child: SagaExecution, *, limit_sec: float) -> None:
         loaded = services.held(child.pk)
         if loaded.run.status is not SagaStatus.FAILED:
             return  # an operator was first
-        services.check_not_run_again(loaded.row)
+        reruns.check_not_run_again(loaded.row)
         now = clock.now()
         store.dispatch(child.pk, events.Retry(now=now, reason="its parent was sent on", deadline_at=now + limit_sec), loaded=loaded)
 
@@ -112,7 +112,7 @@ def _turn_back(child: Loaded) -> Ended | None:
             event = events.Cancel(now=clock.now(), reason="its parent turned back")
         with transaction.atomic():
             held = services.held(child.row.pk)
-            services.check_not_run_again(held.row)
+            reruns.check_not_run_again(held.row)
             applied = store.dispatch(child.row.pk, event, loaded=held)
         chain.send_rest(str(child.row.pk), applied.spec, applied.run, now=clock.now())
     return _backward(store.load(child.row.pk))

@@ -23,7 +23,7 @@ from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
 from hub.redis_client import client
 from hub.telemetry import conventions, metrics, tracing
-from sagas import aftermath, calls, chain, children, clock, engine, events, handover, plan, services, store
+from sagas import aftermath, calls, chain, children, clock, engine, events, handover, plan, reruns, services, store
 from sagas.models import SagaExecution
 from sagas.states import ACTIVE, SagaStatus, StepState
 from sagas.store import Applied, Loaded
@@ -178,7 +178,7 @@ def _resume(execution_id: str) -> bool:
         return False
     with transaction.atomic():
         loaded = services.held(execution_id)
-        if loaded.row.revision != seen.row.revision or services.stands_on(loaded.row) is not None:
+        if loaded.row.revision != seen.row.revision or reruns.stands_on(loaded.row) is not None:
             return False
         applied = store.dispatch(execution_id, _sent_on(loaded), loaded=loaded)
     aftermath.moved(applied)

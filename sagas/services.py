@@ -13,7 +13,7 @@ from django.db import transaction
 from hub import pruning
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
-from sagas import aftermath, catalog, chain, clock, entrance, events, plan, preflight, store
+from sagas import aftermath, catalog, chain, clock, entrance, events, plan, preflight, reruns, store
 from sagas.accept import Request, accept, check_arguments
 from sagas.models import SagaExecution, SagaVersion
 from sagas.spec import SagaSpec
@@ -156,7 +156,7 @@ def rerun(execution_id: str, from_step: str, *, reason: str, changes: dict[str, 
     """Run an ended saga again from a step, with its context of that time and `changes`, as a new run.
 
     What stands before the step must still stand: steps that completed and were not undone. Errors: E11901 without a
-    reason, E11412 unknown step, E11425 while it runs or when an earlier step does not stand.
+    reason, E11412 unknown step, E11425 while it, or a rerun of it, runs or when an earlier step does not stand.
     """
     _check_reason(reason)
     if not isinstance(changes, dict | None):
@@ -165,6 +165,7 @@ def rerun(execution_id: str, from_step: str, *, reason: str, changes: dict[str, 
         loaded = held(execution_id)
         index = _index(loaded.spec, from_step)
         _check_stands(loaded, index)
+        reruns.check_none_is_open(loaded.row)
         context = plan.context(loaded.spec, loaded.run, before=index) | (changes or {})
         request = Request(context=context, rerun_of=loaded.row, from_step=index, correlation_id=loaded.row.correlation_id)
         row, _ = accept(loaded.spec, request)
@@ -249,24 +250,7 @@ def _check_operable(loaded: store.Loaded) -> None:
             f"saga {row.pk} was driven by a process with its own functions; no worker has them",
             recovery_suggestion="put right by hand what its steps left, and define the saga in a module of HUB_SAGA_MODULES",
         )
-    check_not_run_again(row)
-
-
-def check_not_run_again(row: SagaExecution) -> None:
-    """Refuse (E11425) to move a run that another one stands on."""
-    rerun_id = stands_on(row)
-    if rerun_id is not None:
-        raise IntegrationError(
-            ErrorCode.TRANSITION_ILLEGAL,
-            f"saga {row.pk} was run again as {rerun_id}, which stands on what it did",
-            recovery_suggestion="see to that one; this one can be resolved",
-        )
-
-
-def stands_on(row: SagaExecution) -> uuid.UUID | None:
-    """Return the run that was begun from this one again and needs what it did; None when there is none, or it was undone."""
-    rows = SagaExecution.objects.filter(rerun_of=row).exclude(status=SagaStatus.COMPENSATED.value)
-    return rows.values_list("pk", flat=True).first()
+    reruns.check_not_run_again(row)
 
 
 def ask(execution_id: str, event: events.Event, actor: str = "", loaded: store.Loaded | None = None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hub.diagnosis.rules import Why, why_saga
 from hub.errors import ErrorCode
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
-from sagas import children, clock, listening, plan, services, store
+from sagas import children, clock, listening, plan, reruns, store
 from sagas.models import SagaTransition
 from sagas.spec import Call
 from sagas.states import FINAL, Direction, SagaStatus, StepState, StepStatus
@@ -68,7 +68,7 @@ def _standing_in_the_way(loaded: Loaded) -> tuple[str, object]:
 def _blocked_at(loaded: Loaded) -> float | None:
     """Return since when nobody can begin it; None for a run that was run again, which is not sent on when somebody can."""
     is_parked = loaded.run.status is SagaStatus.NEEDS_OPERATOR
-    return None if is_parked and services.stands_on(loaded.row) is not None else loaded.run.blocked_at
+    return None if is_parked and reruns.stands_on(loaded.row) is not None else loaded.run.blocked_at
 
 
 def _words(error: object) -> str:

@@ -284,7 +284,7 @@ def test_a_saga_that_was_run_again_is_offered_nothing_that_the_new_run_forbids(o
     again = services.rerun(str(run.pk), "a", reason="a smaller image")["execution_id"]
 
     html = text_of(operator, run)
-    offered = {name for name in ("compensate", "retry", "retry-undo", "skip") if f"/{run.pk}/{name}/" in html}
+    offered = {name for name in ("compensate", "retry", "retry-undo", "skip", "rerun") if f"/{run.pk}/{name}/" in html}
 
     assert offered == set()
     assert f"/{run.pk}/resolve/" in html

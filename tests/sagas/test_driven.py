@@ -95,6 +95,20 @@ def test_of_two_operators_at_one_time_one_runs_again_or_one_undoes():
         assert was_undone is not SagaExecution.objects.filter(rerun_of=execution_id).exists()
 
 
+def test_of_two_operators_at_one_time_one_runs_again():
+    execution_id = started("no_undo", {"plan": {"b": "fail"}})
+    drive(execution_id)
+    again = partial(services.rerun, execution_id, "b", reason="put right", changes={"plan": {}})
+
+    refused = at_one_time(again, again)
+
+    new = SagaExecution.objects.get(rerun_of=execution_id)
+    assert [exc.code for exc in refused] == [ErrorCode.TRANSITION_ILLEGAL]
+    assert f"was run again as {new.pk}, which has not ended" in refused[0].message
+    assert drive(str(new.pk))["status"] == "completed"
+    again()
+
+
 # --- locks --------------------------------------------------------------------------------------------------------------
 
 

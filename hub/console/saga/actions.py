@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from hub.console.acting.shape import Action, Field, Given, Subject
 from hub.errors import ErrorCode, IntegrationError
-from sagas import clock, events, machine, operators, services, store
+from sagas import clock, events, machine, operators, reruns, services, store
 from sagas.spec import SagaSpec
 from sagas.states import ACTIVE, DONE, RunState, SagaStatus, StepStatus
 from sagas.store import Loaded
@@ -112,7 +112,7 @@ def _when(accepts: Callable[[SagaSpec, RunState], bool]) -> Callable[[Loaded], b
 
 def _unless_run_again(accepts: Callable[[SagaSpec, RunState], bool]) -> Callable[[Loaded], bool]:
     """Offer nothing that would take away, or do beside it, what a run begun from this one stands on."""
-    return lambda loaded: accepts(loaded.spec, loaded.run) and services.stands_on(loaded.row) is None
+    return lambda loaded: accepts(loaded.spec, loaded.run) and reruns.stands_on(loaded.row) is None
 
 
 def _step_field(label: str, steps: Callable[[SagaSpec, RunState], list[str]]) -> Callable[[Loaded], Sequence[Field]]:
@@ -177,7 +177,7 @@ _RERUN = Action(
     permission="rerun_saga",
     explains="Starts a new saga with the context as it was before that step. This one stays as it is.",
     call=lambda given: _call(services.rerun, given, from_step=given.values["step"], changes=given.values["changes"]),
-    is_offered=_when(_has_ended),
+    is_offered=lambda loaded: _has_ended(loaded.spec, loaded.run) and reruns.still_open(loaded.row) is None,
     fields=lambda loaded: [*_step_field("From step", _rerunnable)(loaded), _CHANGES],
 )
 SAGA = Subject(

@@ -13,8 +13,7 @@ from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
 from hub.telemetry.text import as_json
 from registry_app.models import Service
-from sagas import clock
-from sagas import services as sagas
+from sagas import clock, reruns
 from sagas.models import SagaExecution, SagaTransition
 from sagas.states import ACTIVE, FINAL, SagaStatus
 from sagas.store import Loaded
@@ -74,7 +73,7 @@ def turning_back(status: SagaStatus) -> str:
 def build(loaded: Loaded) -> SagaPage:
     """Read what belongs to a run."""
     row, redactor = loaded.row, Redactor(known_secrets())
-    run_again_as = sagas.stands_on(row)
+    run_again_as = reruns.stands_on(row)
     newest = list(SagaTransition.objects.filter(execution=row.pk).order_by("-id")[: MAX_MOVES + 1])
     moves = newest[:MAX_MOVES][::-1]
     return SagaPage(

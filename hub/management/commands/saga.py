@@ -19,7 +19,7 @@ from hub.console.saga import story
 from hub.console.saga.actions import SAGA
 from hub.management.arguments import PAGE, json_text, whole
 from hub.management.command import HubCommand
-from sagas import beginnings, deploys, services, signals, store
+from sagas import beginnings, deploys, reruns, services, signals, store
 from sagas.models import SagaLock, SagaTransition
 from sagas.states import SagaStatus
 from sagas.store import Loaded
@@ -189,7 +189,7 @@ def in_words(loaded: Loaded) -> Iterator[str]:
 
 
 def _told(loaded: Loaded) -> story.Story:
-    return story.tell(loaded.spec, loaded.run, run_again_as=services.stands_on(loaded.row))
+    return story.tell(loaded.spec, loaded.run, run_again_as=reruns.stands_on(loaded.row))
 
 
 VERBS = {"retry-undo": "retry"}
