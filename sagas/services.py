@@ -1,28 +1,24 @@
-"""What callers and operators ask of the sagas: start, status, cancel, retry, compensate, list, prune."""
+"""What callers and operators ask of the sagas: start, status, cancel, retry, compensate, list."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 
-from hub import pruning
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
 from sagas import aftermath, catalog, chain, clock, entrance, events, plan, preflight, reruns, store
 from sagas.accept import Request, accept, check_arguments
-from sagas.models import SagaExecution, SagaVersion
+from sagas.models import SagaExecution
 from sagas.spec import SagaSpec
-from sagas.states import ACTIVE, DONE, FINAL, RunState, SagaStatus, StepStatus
+from sagas.states import ACTIVE, DONE, RunState, SagaStatus, StepStatus
 
 PAGE, LONGEST_PAGE = 100, 1_000
 MAX_REASON_BYTES = 65_536
 Operation = events.Retry | events.Compensate | events.Skip
-_FINAL = [status.value for status in FINAL]
 
 
 def start(
@@ -280,19 +276,3 @@ def executions(*, status: SagaStatus | str | None = None, saga_name: str | None 
     names = ("id", "saga_name", "status", "cause", "created_at")
     found = rows.order_by("-created_at").values(*names)[: min(limit, LONGEST_PAGE)]
     return [{"execution_id": str(row.pop("id")), **row, "created_at": row["created_at"].isoformat()} for row in found]
-
-
-def expired() -> pruning.Expired:
-    """Return runs that ended longer ago than the retention, and versions that no run names.
-
-    Those before an operator stay, and those whose parent is there: it may still have them undone.
-    """
-    oldest = clock.moment(clock.now()) - timedelta(days=settings.HUB.saga_retention_days)
-    ended = SagaExecution.objects.filter(finished_at__lt=oldest, status__in=_FINAL, parent=None)
-    ended = ended.exclude(status=SagaStatus.NEEDS_OPERATOR.value)
-    return {"sagas": ended.order_by("finished_at"), "saga_versions": SagaVersion.objects.filter(executions__isnull=True).order_by("pk")}
-
-
-def prune() -> int:
-    """Delete what is expired; return how many runs."""
-    return pruning.delete_all(expired())["sagas"]

@@ -8,7 +8,7 @@ from celery import Task, shared_task
 
 from hub.crashpoints import crash_point
 from hub.public_task import PublicTask
-from sagas import chain, children, engine, handover, recovery, services, signals
+from sagas import chain, children, engine, handover, recovery, retention, services, signals
 from sagas.engine import Next
 from sagas.states import Direction
 
@@ -97,7 +97,7 @@ def sweep_sagas() -> None:
 
 @shared_task(name="hub.control.prune_sagas", ignore_result=True)
 def prune_sagas() -> None:
-    services.prune()
+    retention.prune()
 
 
 def _follow(task: Task, follows: Next, execution_id: str) -> None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from hub import EventMessage, guarded
 from hub.errors import ErrorCode, IntegrationError
 from hub.events import bus
-from sagas import aftermath, brake, catalog, children, claims, clock, engine, locks, services, signals, store
+from sagas import aftermath, brake, catalog, children, claims, clock, engine, locks, retention, services, signals, store
 from sagas.accept import Request, accept
 from sagas.models import SagaExecution, SagaLock, SagaTransition, UndoSlot
 from sagas.states import Direction, StepState, StepStatus
@@ -221,10 +221,10 @@ def test_a_child_is_kept_for_as_long_as_its_parent(worker, sweeper):
     SagaExecution.objects.update(finished_at=long_ago)
     SagaExecution.objects.filter(pk=parent).update(status="needs_operator")
 
-    assert services.prune() == 0
+    assert retention.prune() == 0
 
     SagaExecution.objects.filter(pk=parent).update(status="completed")
-    assert services.prune() == 2
+    assert retention.prune() == 2
     assert not SagaExecution.objects.filter(pk=child).exists()
 
 

@@ -18,7 +18,7 @@ from hub.routing import history as requests
 from hub.routing import idempotency
 from hub.telemetry import retention as spans
 from registry_app import history as registry
-from sagas import services as sagas
+from sagas import retention as sagas
 
 
 def _registry() -> pruning.Expired:
