@@ -43,7 +43,7 @@ def holds(row: Service, *, failing_since: datetime, at: datetime) -> bool:
     return True
 
 
-def review(*, at: datetime) -> None:
+def review() -> None:
     """End the freeze when those who failed are no longer most of all."""
     freeze = state.current_freeze()
     if freeze is None:

@@ -172,10 +172,9 @@ def get_by_name(service_name: str) -> ServiceInfo:
 _BEST_FIRST = [ServiceStatus.HEALTHY, ServiceStatus.DEGRADED, ServiceStatus.UNKNOWN, ServiceStatus.UNHEALTHY]
 
 
-def all_services(*, after: str = "", limit: int = MAX_PAGE, status: str | None = None) -> list[ServiceInfo]:
+def all_services(*, after: str = "", limit: int = MAX_PAGE) -> list[ServiceInfo]:
     """Return a page of what is registered, ordered by id; `after` is the last id of the page before."""
     rows = Service.objects.filter(deregistered_at=None, service_id__gt=after).order_by("service_id")
-    rows = rows.filter(status=status) if status else rows
     return [info_of(row) for row in rows[: min(limit, MAX_PAGE)]]
 
 

@@ -35,7 +35,7 @@ def mark_changed() -> None:
         RegistryState.objects.update_or_create(pk=_ROW, defaults={"revision": revision})
 
 
-def begin_freeze(freeze: Freeze, *, instead_of: Freeze | None = None) -> bool:
+def begin_freeze(freeze: Freeze, *, instead_of: Freeze | None) -> bool:
     """Begin to suspect ourselves, in place of a freeze that has lost its effect; False when another process did so already."""
     RegistryState.objects.get_or_create(pk=_ROW, defaults={"revision": uuid.uuid4().hex})
     columns = {"frozen_since": freeze.since, "counting_from": freeze.counting_from, "frozen_reason": freeze.reason[:300]}

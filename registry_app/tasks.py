@@ -42,10 +42,9 @@ def look_up(service_name: str, version: str | None = None) -> dict[str, Any]:
 @shared_task(name="hub.control.probe_due", ignore_result=True)
 def probe_due() -> None:
     """Begin the probes that are due, end maintenances, and see whether a freeze is over."""
-    now = timezone.now()
     background.start_due()
-    maintenance.end_due(now=now)
-    preservation.review(at=now)
+    maintenance.end_due(now=timezone.now())
+    preservation.review()
 
 
 @shared_task(name="hub.control.probe")

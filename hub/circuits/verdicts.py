@@ -47,22 +47,19 @@ def judge(exc: BaseException) -> Judgement:
     if isinstance(exc, IntegrationError):
         return _judge_ours(exc)
     status = _status_of(exc)
-    return judge_status(status, error=type(exc).__name__) if status else Judgement(ok=False, error=type(exc).__name__)
+    return _judge_status(status, error=type(exc).__name__) if status else Judgement(ok=False, error=type(exc).__name__)
 
 
-def judge_status(status: int, *, retry_after_sec: float | None = None, error: str = "") -> Judgement:
-    """Judge an HTTP status."""
-    if status < 400 or (status < 500 and status not in COUNTED_4XX):
-        return GOOD
-    soft = retry_after_sec if status in SOFT_STATUSES else None
-    return Judgement(ok=False, error=error or f"HTTP {status}", retry_after_sec=soft)
+def _judge_status(status: int, *, error: str) -> Judgement:
+    is_well = status < 400 or (status < 500 and status not in COUNTED_4XX)
+    return GOOD if is_well else Judgement(ok=False, error=error)
 
 
 def _judge_ours(exc: IntegrationError) -> Judgement:
     if exc.code in _NOT_ITS_FAULT or exc.code.http == 422:
         return Judgement(ok=None)
     if isinstance(exc, RequestFailed) and exc.status_code:
-        return judge_status(exc.status_code, error=str(exc.code))
+        return _judge_status(exc.status_code, error=str(exc.code))
     return Judgement(ok=False, error=str(exc.code))
 
 

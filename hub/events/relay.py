@@ -37,6 +37,7 @@ CLAIM_IDLE_MS = 10_000
 CLAIM_EVERY_SEC, UNANSWERED_EVERY_SEC, OUTBOX_EVERY_SEC, HOUSE_EVERY_SEC = 3.0, 1.0, 1.0, 15.0
 MAX_ROUNDS_BEHIND = 20
 SENDER_LEASE_MS = 5_000
+AWAY_MS = 3_600_000
 FEW, GATHER_SEC = 50, 0.02
 """A round costs some milliseconds however little it finds: after one that found few, the next waits for more."""
 FIRST_PAUSE_SEC, LONGEST_PAUSE_SEC = 0.2, 5.0
@@ -219,13 +220,12 @@ def make_room() -> None:
     log.error("Redis is full: events that were taken over are given up and cannot be replayed; give it memory", extra={"count": given_up})
 
 
-def drop_dead_consumers(*, idle_ms: int = 3_600_000) -> int:
+def drop_dead_consumers() -> None:
     """Forget members of the group that have been away for an hour and hold nothing."""
     found: Any = client().xinfo_consumers(stream.STREAM, GROUP)
-    dead = [one["name"] for one in found if one["idle"] > idle_ms and not one["pending"]]
-    for name in dead:
-        client().xgroup_delconsumer(stream.STREAM, GROUP, name)
-    return len(dead)
+    for one in found:
+        if one["idle"] > AWAY_MS and not one["pending"]:
+            client().xgroup_delconsumer(stream.STREAM, GROUP, one["name"])
 
 
 def run(stop: threading.Event) -> None:

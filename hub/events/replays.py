@@ -65,10 +65,10 @@ def _advance(run: ReplayRun, *, now: datetime) -> int:
         return 0
     allowed = 1 + int((now - run.started_at).total_seconds() * run.rate_per_sec)
     # A second's worth at most: what relays that were away did not release would go out before the first can fail again.
-    return _release(run, min(min(allowed, run.limit) - run.released, ceil(run.rate_per_sec)), now=now)
+    return _release(run, min(min(allowed, run.limit) - run.released, ceil(run.rate_per_sec)))
 
 
-def _release(run: ReplayRun, number: int, *, now: datetime) -> int:
+def _release(run: ReplayRun, number: int) -> int:
     letters = DeadLetter.objects.filter(fingerprint=run.fingerprint, status=Letter.OPEN).exclude(run=run)
     ids = list(letters.order_by("id").values_list("id", flat=True)[: max(number, 0)])
     if not ids and number > 0:

@@ -63,7 +63,7 @@ def conclude(run: Run) -> Ending:
             ending = _answered(run, attempts.perform(run))
         except IntegrationError as exc:
             ending = _failed(run, exc)
-        _describe(span, run, ending)
+        _describe(span, ending)
     return replace(ending, counts=_counts(run, ending), spans=tuple(spans))
 
 
@@ -132,7 +132,7 @@ def _decision(run: Run, *, refused_by: str | None = None) -> dict[str, Any]:
     }
 
 
-def _describe(span: Span, run: Run, ending: Ending) -> None:
+def _describe(span: Span, ending: Ending) -> None:
     row = ending.row
     if row.status_code:
         span.set_attribute(conventions.HTTP_STATUS, row.status_code)

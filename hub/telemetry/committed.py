@@ -51,7 +51,7 @@ def book(samples: Sequence[Metric], *, spans: Sequence[ReadableSpan] = ()) -> No
     transaction.on_commit(_soon, robust=True)
 
 
-def without_record(samples: Iterable[Metric], *, spans: Sequence[ReadableSpan] = ()) -> None:
+def without_record(samples: Iterable[Metric], *, spans: Sequence[ReadableSpan]) -> None:
     """Count and trace what could not be recorded, as everything else is: gathered in memory, written later."""
     for sample in samples:
         metrics.add(sample)

@@ -40,7 +40,7 @@ class Held:
     scheduled: int = 0
 
 
-def queues(also: Iterable[str] = ()) -> list[Queue]:
+def queues(also: Iterable[str]) -> list[Queue]:
     """Return the queues that were ever declared, and those of `also`, by name."""
     return look(sorted({*_declared(), *also})[:MAX_QUEUES])
 

@@ -109,7 +109,7 @@ def trace_id() -> str | None:
 
 
 @contextmanager
-def rejoined(name: str, into: str, *, attributes: Mapping[str, Any] | None = None) -> Iterator[None]:
+def rejoined(name: str, into: str, *, attributes: Mapping[str, Any]) -> Iterator[None]:
     """Run the block within the trace of the ``traceparent`` `into`; from another trace, in a new span that links back to it."""
     wanted = context.parse(into)
     if wanted is None or wanted.trace_id == trace_id():

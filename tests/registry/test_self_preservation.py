@@ -71,11 +71,11 @@ def test_after_five_minutes_the_evidence_is_believed(six, time_machine):
 def test_it_ends_when_most_answer_again(six):
     all_say(six, BAD, minutes=1)
     all_say(six, BAD, minutes=1.5)
-    preservation.review(at=START + timedelta(minutes=2))
+    preservation.review()
     assert state.current_freeze()
 
     all_say(six[:3], GOOD, minutes=2)
-    preservation.review(at=START + timedelta(minutes=2))
+    preservation.review()
 
     assert state.current_freeze() is None
     assert row_of(six[0]).status == "healthy"
@@ -88,7 +88,7 @@ def test_a_second_cut_is_suspected_too_though_half_of_them_died_in_the_first(six
     all_say(six, BAD, minutes=1)
     all_say(six, BAD, minutes=1.5)
     assert all_say(six, BAD, minutes=6.6) == ["unhealthy"] * 6
-    preservation.review(at=START + timedelta(minutes=7))
+    preservation.review()
 
     all_say(others, BAD, minutes=60)
     held = all_say(others, BAD, minutes=60.5)
