@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import dj_database_url
 from pydantic import ValidationError
 
-from hub.conf import BASE_DIR, load_settings
+from hub.conf import BASE_DIR, HubSettings
 
 
 def _refuse(problems: str) -> NoReturn:
@@ -22,7 +22,7 @@ def _variable(place: tuple[int | str, ...]) -> str:
 
 
 try:
-    HUB = load_settings()
+    HUB = HubSettings()
     HUB.var_dir.mkdir(parents=True, exist_ok=True)
 except ValidationError as exc:
     # Values are not repeated: every process would write a password or a credential to its log.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from hub.errors import ErrorCode, IntegrationError
@@ -71,11 +71,6 @@ class CircuitBreakerConfig:
 
 
 CONFIG_FIELDS = tuple(item.name for item in fields(CircuitBreakerConfig))
-
-
-def as_plain(config: CircuitBreakerConfig) -> dict[str, Any]:
-    """Return a policy as plain JSON."""
-    return asdict(config)
 
 
 def check_overrides(overrides: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from hub.circuits.config import CircuitBreakerConfig, as_plain
+from hub.circuits.config import CircuitBreakerConfig
 from hub.errors import ErrorCode, IntegrationError
 
 # A breaker stands before every call: a Redis that does not answer at once is treated as gone.
@@ -53,7 +54,7 @@ def ask(service_name: str, operation: str, config: CircuitBreakerConfig, **args:
 
     Raises `redis.RedisError` when Redis does not answer.
     """
-    sent = {"service": service_name, "config": as_plain(config), "channel": CHANNEL, "max_names": MAX_CIRCUITS, "jitter": 0.0, **args}
+    sent = {"service": service_name, "config": asdict(config), "channel": CHANNEL, "max_names": MAX_CIRCUITS, "jitter": 0.0, **args}
     reply = _script(settings.REDIS_URL)(keys=_keys(service_name), args=[operation, json.dumps(sent)])
     found: dict[str, Any] = json.loads(reply)
     if "error" in found:
