@@ -78,14 +78,6 @@ def _heartbeat(job: Job) -> Finding:
     return Finding(verdict=rules.Verdict.SILENT, reason=f"last heartbeat {age:.0f} s ago")
 
 
-def run_due(*, limit: int = 100, now: datetime | None = None) -> int:
-    """Look at what is due in the calling thread, one after the other; return how many there were."""
-    jobs = claim_due(limit, now=now or timezone.now())
-    for job in jobs:
-        keep(job, look(job))
-    return len(jobs)
-
-
 def probe_now(service_id: str) -> str | None:
     """Look at one instance now, due or not; return its status, or None when it is not registered."""
     row = Service.objects.filter(service_id=service_id, deregistered_at=None).first()

@@ -2,7 +2,7 @@
 
 from django.utils import timezone
 
-from registry_app import health, services
+from registry_app import health, prober, services
 from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.models import Service
 from registry_app.rules import Finding, Verdict
@@ -37,3 +37,11 @@ def say(info, *found, at=None):
     for witnesses in found:
         health.record(info.service_id, witnesses, at=at or timezone.now())
     return row_of(info)
+
+
+def run_due():
+    """Look at what is due, one after the other; return how many there were."""
+    jobs = prober.claim_due(100, now=timezone.now())
+    for job in jobs:
+        prober.keep(job, prober.look(job))
+    return len(jobs)

@@ -6,10 +6,10 @@ import pytest
 from django.utils import timezone
 
 from hub.events.models import OutboxEvent
-from registry_app import health, maintenance, outcomes, prober, services
+from registry_app import health, maintenance, outcomes, services
 from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.models import HealthChange
-from tests.registry.samples import BAD, GOOD, http_check, register, row_of, say
+from tests.registry.samples import BAD, GOOD, http_check, register, row_of, run_due, say
 
 pytestmark = pytest.mark.django_db
 
@@ -113,38 +113,38 @@ class TestHeartbeats:
 
     def test_a_beat_makes_it_healthy(self, beating):
         services.heartbeat(beating.service_id)
-        prober.run_due()
+        run_due()
 
         assert (row_of(beating).status, row_of(beating).reason) == ("healthy", "heartbeat: last heartbeat 0 s ago")
 
     def test_while_it_beats_nobody_looks(self, beating, time_machine):
         services.heartbeat(beating.service_id)
-        prober.run_due()
+        run_due()
 
         for _ in range(10):
             time_machine.shift(10)
             services.heartbeat(beating.service_id)
-            assert prober.run_due() == 0
+            assert run_due() == 0
 
     def test_missed_beats_make_it_unhealthy_when_its_time_is_over(self, beating, time_machine):
         services.heartbeat(beating.service_id)
-        prober.run_due()
+        run_due()
 
         time_machine.shift(30)
-        prober.run_due()
+        run_due()
         assert row_of(beating).status == "healthy"
 
         time_machine.shift(1)
-        prober.run_due()
+        run_due()
         assert (row_of(beating).status, row_of(beating).reason) == ("unhealthy", "heartbeat: last heartbeat 31 s ago, more than 30 s")
 
     def test_the_next_beat_brings_it_back_at_once(self, beating, time_machine):
         time_machine.shift(60)
-        prober.run_due()
+        run_due()
         assert row_of(beating).status == "unhealthy"
 
         services.heartbeat(beating.service_id)
-        prober.run_due()
+        run_due()
 
         assert row_of(beating).status == "healthy"
 
@@ -161,7 +161,7 @@ class TestRoutedRequests:
         info = register(endpoint="http://127.0.0.1:3001")
         self.report(info, ok=1)
 
-        prober.run_due()
+        run_due()
 
         assert row_of(info).status == "healthy"
 
@@ -170,7 +170,7 @@ class TestRoutedRequests:
         info = register("with-failing-requests", endpoint=httpserver.url_for(""), check=http_check(failure_threshold=1))
         self.report(info, ok=4, failed=6)
 
-        prober.run_due()
+        run_due()
 
         row = row_of(info)
         assert (row.status, row.reason) == ("degraded", "requests: 6 of 10 requests failed within 60 s")

@@ -13,7 +13,7 @@ from registry_app.models import HealthChange, Service
 from registry_app.probes import http
 from registry_app.rules import Finding, Verdict
 from registry_app.timing import SCAN_SEC
-from tests.registry.samples import http_check, register, row_of
+from tests.registry.samples import http_check, register, row_of, run_due
 from tests.registry.targets import raw_server
 
 pytestmark = pytest.mark.django_db
@@ -23,7 +23,7 @@ def test_a_probe_makes_a_new_service_healthy_and_writes_it_down(httpserver):
     httpserver.expect_request("/health").respond_with_data("ok")
     info = register(endpoint=httpserver.url_for(""), check=http_check())
 
-    assert prober.run_due() == 1
+    assert run_due() == 1
 
     row = row_of(info)
     assert (row.status, row.reason, row.tracker) == ("healthy", "probe: HTTP 200", "g")
@@ -36,7 +36,7 @@ def test_a_probe_makes_a_new_service_healthy_and_writes_it_down(httpserver):
 def test_a_probe_that_hangs_is_a_finding():
     with raw_server(b"", drip_sec=0.2) as port:
         info = register(endpoint=f"http://127.0.0.1:{port}", check=http_check(timeout_sec=0.5, failure_threshold=1))
-        prober.run_due()
+        run_due()
 
     assert row_of(info).reason == "probe: no whole answer within 0.5 s"
 
