@@ -80,7 +80,7 @@ class ServiceAdmin(PageOfItsOwn, ModelAdmin):
     @display(description="last checks")
     def last_checks(self, row: Service) -> str:
         """Draw the last verdicts as bars, newest at the right."""
-        bars = ((letter_kind, letter_kind) for letter_kind in (bar.kind for bar in drawing.tracker(row.tracker)))
+        bars = ((bar.kind, bar.kind) for bar in drawing.tracker(row.tracker))
         drawn = format_html_join("", '<i class="hub-mini hub-probe-{}" title="{}"></i>', bars)
         return format_html('<span class="hub-minis">{}</span>', drawn) if row.tracker else "none yet"
 
