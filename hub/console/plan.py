@@ -22,7 +22,6 @@ _OUTSIDE = {"DJANGO_SETTINGS_MODULE": ""}
 class Site:
     """One running hub: where it listens, where its data is. Ports are on loopback."""
 
-    base_dir: Path
     var_dir: Path
     redis_url: str
     database_url: str

@@ -91,7 +91,6 @@ class Up:
             self._say(f"Flower: user hub, password {password}   (shown only now; kept in {self._var_dir / 'flower_password'})")
         modules = [self._hub.saga_modules] if self._hub.saga_modules else []
         return plan.Site(
-            base_dir=BASE_DIR,
             var_dir=self._var_dir,
             redis_url=self._hub.redis_url or f"redis://127.0.0.1:{startup.kept_port(self._var_dir / 'redis_port')}/0",
             database_url=self._hub.resolved_database_url(),

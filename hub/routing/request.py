@@ -60,7 +60,6 @@ class Limits:
     timeout_sec: float = 30.0
     max_timeout_sec: float = 300.0
     max_body_bytes: int = 1_000_000
-    max_answer_bytes: int = 5_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -119,7 +119,6 @@ def build(**arguments: Any) -> Request:
         timeout_sec=hub.request_timeout_sec,
         max_timeout_sec=hub.request_max_timeout_sec,
         max_body_bytes=hub.request_max_body_bytes,
-        max_answer_bytes=hub.request_max_answer_bytes,
     )
     request = requests.build(**arguments, limits=limits)
     check_name(request.service_name)

@@ -11,7 +11,6 @@ from hub.console import plan
 @pytest.fixture
 def site():
     return plan.Site(
-        base_dir=Path("/hub"),
         var_dir=Path("/hub/var"),
         redis_url="redis://:rpass@redis:6379/0",
         database_url="postgres://hub:dpass@db/hub",
