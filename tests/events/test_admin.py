@@ -1,5 +1,4 @@
 import pytest
-from django.contrib.auth.models import User
 
 from hub.events import subscriptions
 from hub.events.models import DeadLetter, Subscription
@@ -13,12 +12,6 @@ ROUTE = {
     "max_attempts": 5, "retry_delay_sec": 1, "retry_backoff": 2, "retry_max_delay_sec": 300, "timeout_sec": 60, "max_in_flight": 100,
     "max_age_sec": 600, "ordering": "", "ordering_key": "",
 }  # fmt: skip
-
-
-@pytest.fixture
-def page(client):
-    client.force_login(User.objects.create_superuser("ann"))
-    return client
 
 
 @pytest.fixture

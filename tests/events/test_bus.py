@@ -7,17 +7,13 @@ from django.db import transaction
 
 from hub.errors import IntegrationError
 from hub.events import bus, causes, outbox, stream, subscriptions
-from hub.events.messages import EventMessage
 from hub.events.models import OutboxEvent
 from hub.events.targets import TaskTarget
 from hub.redis_client import client
 from hub.telemetry import tracing
+from tests.events.helpers import event
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def event(topic="agent.created", payload=None, **options):
-    return EventMessage.create(topic, "created", payload or {"agent_id": "agent-123"}, **options)
 
 
 def in_stream():

@@ -27,12 +27,6 @@ def shape(node):
 
 
 @pytest.fixture
-def page(client):
-    client.force_login(User.objects.create_superuser("ann"))
-    return client
-
-
-@pytest.fixture
 def chain():
     stored("a")
     stored("b", "a", trace_id=TRACE)

@@ -16,12 +16,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def page(client):
-    client.force_login(User.objects.create_superuser("ann"))
-    return client
-
-
-@pytest.fixture
 def late():
     """A subscription that was made after two events were published."""
     publish("agent.a", "agent.b", "order.paid")
