@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,11 +134,3 @@ def brisk(no_worker: None, _brisk: Brisk, transactional_db: None) -> Iterator[Br
 def layer(_brisk: Brisk, brisk: Brisk) -> Process:
     """The layer's own worker: a Celery app without the hub's package."""
     return _brisk.processes.get("layer") or _brisk.add_layer()
-
-
-@pytest.fixture
-def short_waits(settings: Any) -> Callable[[], None]:
-    """Let this process save rows with the same short waits as the processes."""
-    waits = {name.removeprefix("HUB_").lower(): float(value) for name, value in SHORT_WAITS.items()}
-    settings.HUB = settings.HUB.model_copy(update=waits)
-    return lambda: None

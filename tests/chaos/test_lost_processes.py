@@ -94,10 +94,6 @@ def _who_runs(brisk, execution_id):
     return next(process for process in brisk.processes.values() if pid in process.children())
 
 
-def _late_replies(execution_id):
-    return SagaExecution.objects.get(pk=execution_id).transitions.filter(reason="late reply").count()
-
-
 def test_a_step_that_kills_its_worker_is_not_tried_for_ever(brisk):
     found = brisk.run("three_steps", b="die")
 

@@ -9,7 +9,6 @@ from hub.circuits.config import CircuitBreakerConfig
 from tests.circuits.crowd import Remote, all_do, outcome_of, outcomes_of, report_permit, state_of, take_permit
 from tests.processes import wait_until
 
-STEADY = CircuitBreakerConfig()
 QUICK = CircuitBreakerConfig(timeout_sec=0.1, half_open_requests=3, success_threshold=3)
 CREW = 4
 

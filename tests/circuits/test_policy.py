@@ -34,10 +34,10 @@ def after(results, *, config=CONFIG):
     return circuit
 
 
-def half_open(probes=1, *, config=CONFIG):
-    circuit, ids = after([False] * config.failure_threshold, config=config), []
+def half_open(probes):
+    circuit, ids = after([False] * CONFIG.failure_threshold), []
     for number in range(probes):
-        circuit, verdict = policy.admit(circuit, config, now_ms=NOW + 60_000, probe_id=f"p{number}", lease_ms=10_000)
+        circuit, verdict = policy.admit(circuit, CONFIG, now_ms=NOW + 60_000, probe_id=f"p{number}", lease_ms=10_000)
         assert verdict.admitted
         ids.append(verdict.probe_id)
     return circuit, ids

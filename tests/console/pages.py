@@ -42,12 +42,10 @@ def step_done(run: SagaExecution, index: int, direction: Direction = Direction.D
     store.dispatch(run.pk, events.Succeeded(step=index, epoch=epoch, now=time.time(), output=output))
 
 
-def step_failed(
-    run: SagaExecution, index: int, direction: Direction = Direction.DO, *, message: str = "broken", again: bool = False
-) -> None:
+def step_failed(run: SagaExecution, index: int, direction: Direction = Direction.DO, *, message: str = "broken") -> None:
     epoch = _claim(run, index, direction)
     error = {"code": "E11440", "message": message}
-    store.dispatch(run.pk, events.Failed(step=index, epoch=epoch, now=time.time(), outcome="failed", error=error, retryable=again))
+    store.dispatch(run.pk, events.Failed(step=index, epoch=epoch, now=time.time(), outcome="failed", error=error, retryable=False))
 
 
 def _claim(run: SagaExecution, index: int, direction: Direction) -> int:

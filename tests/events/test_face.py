@@ -20,8 +20,8 @@ def event(topic="agent.created", **payload):
     return EventMessage.create(topic=topic, event_type="created", payload=payload or {"agent_id": "agent-123"})
 
 
-async def eventually(condition, *, within_sec=30):
-    give_up_at = time.monotonic() + within_sec
+async def eventually(condition):
+    give_up_at = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < give_up_at, "did not happen in time"
         await asyncio.sleep(0.005)

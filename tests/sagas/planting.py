@@ -20,8 +20,8 @@ def with_status(history: History, *statuses: str) -> Saga | None:
     return next((saga for saga in history.sagas if saga.status in statuses and saga.id not in by_hand), None)
 
 
-def lines(history: History, saga: Saga, direction: Direction, event: str = "applied") -> list[Entry]:
-    return [entry for entry in history.ledger if entry.saga == saga.id and entry.direction == direction and entry.event == event]
+def lines(history: History, saga: Saga, direction: Direction) -> list[Entry]:
+    return [entry for entry in history.ledger if entry.saga == saga.id and entry.direction == direction and entry.event == "applied"]
 
 
 def first_line(history: History, status: str, direction: Direction) -> Entry | None:
@@ -30,8 +30,8 @@ def first_line(history: History, status: str, direction: Direction) -> Entry | N
     return applied[0] if applied else None
 
 
-def line(saga: Saga, step: str, direction: Direction, key: str = "planted") -> Entry:
-    return Entry(seq=0, event="applied", key=key, saga=saga.id, step=step, direction=direction)
+def line(saga: Saga, step: str, direction: Direction) -> Entry:
+    return Entry(seq=0, event="applied", key="planted", saga=saga.id, step=step, direction=direction)
 
 
 # --- changing it ----------------------------------------------------------------------------------------------------
@@ -65,7 +65,3 @@ def moves(history: History, change: Callable[[list[Move]], list[Move]], saga: Sa
     mine = [move for move in history.moves if move.saga == saga.id]
     others = [move for move in history.moves if move.saga != saga.id]
     return replace(history, moves=[*others, *change(mine)])
-
-
-def undo_moves(moves: list[Move], step: str) -> list[Move]:
-    return [move for move in moves if move.step == step and move.new in ("compensating", "compensated")]
