@@ -14,6 +14,10 @@ from tests.sagas import ledger
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+def status_of(execution_id):
+    return services.status(execution_id)["status"]
+
+
 def ended(execution_id, timeout_sec=20):
     def look():
         found = services.status(execution_id)
