@@ -143,15 +143,6 @@ def test_running_again_from_a_step_makes_a_new_saga_with_the_changes(operator):
     assert str(new.pk) in text_of(operator, run)
 
 
-def test_a_double_click_acts_once(operator):
-    run, form = failed_saga(), {"step": "b", "token": token()}
-
-    for _ in range(2):
-        act(operator, run, "rerun", **form)
-
-    assert (SagaExecution.objects.filter(rerun_of=run).count(), OperatorAction.objects.count()) == (1, 1)
-
-
 def test_a_refused_action_shows_its_code_and_is_written_down(operator):
     run = failed_saga()
     act(operator, run, "compensate")
