@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,6 +27,12 @@ class HubCommand(BaseCommand):
             if found is None:
                 raise
             raise CommandError(str(found)) from exc
+
+    def print_rows(self, found: dict[str, Any] | list[dict[str, Any]], *, as_json: bool) -> None:
+        """Print one row or several, each value after its name."""
+        rows = found if isinstance(found, list) else [found]
+        text = "\n\n".join("\n".join(f"{name:>12}  {value}" for name, value in row.items()) for row in rows)
+        self.stdout.write(json.dumps(found, indent=2, default=str) if as_json else text or "none")
 
 
 def _check_text(given: Iterable[object]) -> None:

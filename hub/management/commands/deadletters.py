@@ -43,7 +43,7 @@ class Command(HubCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = getattr(self, f"_{options['command'].replace('-', '_')}")(options)
-        self.stdout.write(json.dumps(found, indent=2, default=str) if options["json"] else _as_text(found))
+        self.print_rows(found, as_json=options["json"])
 
     def _list(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         rows = DeadLetter.objects.filter(status=DeadLetter.Status.OPEN).select_related("event", "subscription").order_by("-last_at")
@@ -87,8 +87,3 @@ def _summary(row: DeadLetter) -> dict[str, Any]:
         "hint": row.hint,
         "last_at": row.last_at,
     }
-
-
-def _as_text(found: dict[str, Any] | list[dict[str, Any]]) -> str:
-    rows = found if isinstance(found, list) else [found]
-    return "\n\n".join("\n".join(f"{name:>13}  {value}" for name, value in row.items()) for row in rows) or "none"

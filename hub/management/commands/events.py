@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import SUPPRESS, ArgumentParser
 from dataclasses import asdict
 from datetime import datetime
@@ -47,7 +46,7 @@ class Command(HubCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = getattr(self, f"_{options['command']}")(options)
-        self.stdout.write(json.dumps(found, indent=2, default=str) if options["json"] else _as_text(found))
+        self.print_rows(found, as_json=options["json"])
 
     def _list(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         return [_summary(row) for row in Subscription.objects.order_by("name")[:MAX_LISTED]]
@@ -89,8 +88,3 @@ class Command(HubCommand):
 def _summary(row: Subscription) -> dict[str, Any]:
     state = "paused" if row.paused else f"held: {row.held_reason}" if row.held_until else "active"
     return {"name": row.name, "pattern": row.pattern, "target": row.target, "state": state, **subscriptions.backlog(row)}
-
-
-def _as_text(found: dict[str, Any] | list[dict[str, Any]]) -> str:
-    rows = found if isinstance(found, list) else [found]
-    return "\n\n".join("\n".join(f"{name:>12}  {value}" for name, value in row.items()) for row in rows) or "none"

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandError
-from rich.console import Console
 from rich.table import Table
 
 from hub.console.acting.shape import Action, Field
@@ -19,6 +18,7 @@ from hub.console.saga import story
 from hub.console.saga.actions import SAGA
 from hub.management.arguments import PAGE, json_text, whole
 from hub.management.command import HubCommand
+from hub.management.drawing import drawn
 from sagas import beginnings, deploys, reruns, services, signals, store
 from sagas.models import SagaLock, SagaTransition
 from sagas.states import SagaStatus
@@ -143,10 +143,7 @@ class Command(HubCommand):
         self.stdout.write(f"{answer['execution_id']} is {answer['status']}")
 
     def _print(self, table: Table) -> None:
-        console = Console(width=160, no_color=True)
-        with console.capture() as captured:
-            console.print(table)
-        self.stdout.write(captured.get())
+        self.stdout.write(drawn(table, width=160))
 
 
 def _add_id(verb: ArgumentParser) -> None:

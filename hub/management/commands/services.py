@@ -14,12 +14,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.utils import timezone
-from rich.console import Console
 from rich.table import Table
 
 from hub.errors import ErrorCode, IntegrationError
 from hub.management.arguments import PAGE, whole
 from hub.management.command import HubCommand
+from hub.management.drawing import drawn
 from registry_app import history, maintenance, overview, prober, services, sync
 from registry_app.sync import Difference
 
@@ -136,10 +136,7 @@ class Command(HubCommand):
         return self.stdout.write(f"{len(found)} changes applied")
 
     def _print(self, table: Table) -> None:
-        console = Console(width=200, no_color=True)
-        with console.capture() as captured:
-            console.print(table)
-        self.stdout.write(captured.get())
+        self.stdout.write(drawn(table, width=200))
 
 
 def _add_id(verb: ArgumentParser) -> None:
