@@ -129,16 +129,7 @@ def execute(service_name: str, func: Callable[P, R], *args: P.args, **kwargs: P.
 
     Errors: those of `admit`.
     """
-    return _under(admit(service_name), func, args, kwargs)
-
-
-def execute_with(config: CircuitBreakerConfig | None, service_name: str, func: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Do what `execute` does, with a policy."""
-    return _under(admit(service_name, config), func, args, kwargs)
-
-
-def _under(permit: Permit, func: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-    started = time.monotonic()
+    permit, started = admit(service_name), time.monotonic()
     try:
         result = func(*args, **kwargs)
     except BaseException as exc:

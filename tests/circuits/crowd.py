@@ -5,6 +5,7 @@ import socket
 import time
 
 from hub.circuits import breaker, store
+from hub.circuits.guards import guard
 from hub.embedded import free_port
 from hub.errors import CircuitOpen
 
@@ -109,7 +110,9 @@ _held = []
 def outcome_of(service, fails=False, config=None):
     """Make a guarded call; return "ok", "failed" or the code of the refusal."""
     try:
-        breaker.execute_with(config, service, _raise if fails else _pass)
+        with guard(service, config):
+            if fails:
+                raise ConnectionError("dead")
     except CircuitOpen as exc:
         return str(exc.code)
     except ConnectionError:
@@ -144,11 +147,3 @@ def state_of(service):
 def redis_ms():
     seconds, microseconds = store.client().time()
     return seconds * 1000 + microseconds // 1000
-
-
-def _pass():
-    return None
-
-
-def _raise():
-    raise ConnectionError("dead")

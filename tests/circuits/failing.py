@@ -6,6 +6,7 @@ import pytest
 
 from hub.circuits import breaker
 from hub.circuits.config import CircuitBreakerConfig
+from hub.circuits.guards import guard
 from hub.circuits.policy import CircuitState
 
 QUICK = CircuitBreakerConfig(timeout_sec=0.1, half_open_requests=3, success_threshold=2)
@@ -15,14 +16,15 @@ class Down(Exception):
     pass
 
 
-def fails():
-    raise Down
-
-
 def fail(service, times=1, config=QUICK):
     for _ in range(times):
-        with pytest.raises(Down):
-            breaker.execute_with(config, service, fails)
+        with pytest.raises(Down), guard(service, config):
+            raise Down
+
+
+def succeed(service, config=QUICK):
+    with guard(service, config):
+        pass
 
 
 def opened(service, config=QUICK):

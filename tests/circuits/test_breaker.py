@@ -11,7 +11,7 @@ from hub.circuits import breaker, store
 from hub.circuits.config import CircuitBreakerConfig
 from hub.circuits.guards import guard, guarded
 from hub.errors import CircuitOpen, ErrorCode, IntegrationError, Refused, RequestFailed
-from tests.circuits.failing import QUICK, Down, fail, opened, wait_half_open
+from tests.circuits.failing import QUICK, Down, fail, opened, succeed, wait_half_open
 
 
 def test_f1_it_opens_at_the_fifth_failure_and_not_before(service):
@@ -31,7 +31,7 @@ def test_looking_changes_nothing_for_callers_with_another_policy(service):
     policy = CircuitBreakerConfig(failure_threshold=50, window_size_sec=30, minimum_calls=10, error_rate_threshold=0.5)
     for number in range(9):
         breaker.look(service)
-        fail(service, 1, policy) if number % 2 else breaker.execute_with(policy, service, int)
+        fail(service, 1, policy) if number % 2 else succeed(service, policy)
     assert breaker.look(service).state.value == "closed"
 
     fail(service, 1, policy)
@@ -42,7 +42,7 @@ def test_looking_changes_nothing_for_callers_with_another_policy(service):
 def test_whoever_looks_judges_good_results_by_the_policy_of_their_calls(service):
     patient = CircuitBreakerConfig(failure_threshold=50, minimum_calls=100)
     for _ in range(3):
-        breaker.execute_with(patient, service, int)  # the last ones are told with the next question
+        succeed(service, patient)  # the last ones are told with the next question
     generation = breaker.fleet().copies[service].snapshot.generation
     for _ in range(6):  # by another process
         about = {"ok": False, "slow": False, "failure": "{}", "retry_after_ms": 0, "worker": "b", "probe_id": ""}
@@ -68,7 +68,9 @@ def test_f2_of_ten_callers_at_once_exactly_the_permitted_probes_get_through(serv
 
     def call():
         try:
-            breaker.execute_with(QUICK, service, lambda: (inside.append(1), go_on.wait(5)))
+            with guard(service, QUICK):
+                inside.append(1)
+                go_on.wait(5)
         except CircuitOpen as exc:
             refused.append(exc.code)
             if len(refused) == 7:
@@ -98,7 +100,7 @@ def test_a_late_failure_does_not_count_against_a_recovered_service(service):
     opened(service)
     wait_half_open()
     for _ in range(2):
-        breaker.execute_with(QUICK, service, lambda: None)
+        succeed(service)
 
     for permit in permits:
         breaker.report(permit, ok=False)
