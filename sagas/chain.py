@@ -57,10 +57,10 @@ def backlog() -> int:
         return 0
 
 
-def send_control(name: str, execution_id: str, **kwargs: Any) -> bool:
+def send_control(name: str, execution_id: str, **kwargs: Any) -> None:
     """Send one of the hub's own saga tasks that is not a link, such as word from a child."""
     given = {"execution_id": execution_id, **kwargs}
-    return publish([app.signature(f"hub.sagas.{name}", kwargs=given, immutable=True, queue=SAGAS, ignore_result=True)], execution_id)
+    publish([app.signature(f"hub.sagas.{name}", kwargs=given, immutable=True, queue=SAGAS, ignore_result=True)], execution_id)
 
 
 def publish(signatures: list[Signature], execution_id: str) -> bool:

@@ -156,17 +156,15 @@ def message_id(row: Delivery) -> str:
     return f"{row.claim}-{row.pk}"
 
 
-def give_up_waiting(*, now: datetime) -> int:
+def give_up_waiting(*, now: datetime) -> None:
     """Look at deliveries that nobody answered in time: those still in their queue wait on, the others failed."""
     overdue = deliveries.expired(now=now)
     waiting = _still_queued(overdue)
     deliveries.extend(waiting, now=now)
     kept = {row.pk for row in waiting}
-    lost = [row for row in overdue if row.pk not in kept]
-    for row in lost:
-        error = f"no answer from {row.subscription.target} within {row.subscription.timeout_sec:g} s"
-        deliveries.failed(row.pk, row.attempts, error=error, code=None, now=now)
-    return len(lost)
+    for lost in (row for row in overdue if row.pk not in kept):
+        error = f"no answer from {lost.subscription.target} within {lost.subscription.timeout_sec:g} s"
+        deliveries.failed(lost.pk, lost.attempts, error=error, code=None, now=now)
 
 
 def _still_queued(rows: Sequence[Delivery]) -> list[Delivery]:

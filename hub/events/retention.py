@@ -51,8 +51,8 @@ def trim_stream(*, taken_over: str, now: datetime) -> None:
     client().xtrim(stream.STREAM, minid=oldest_kept, approximate=False)
 
 
-def watch(*, unread: int, oldest_unread: str | None, now: datetime) -> float:
-    """Publish how far the relay and the subscriptions are behind; returns the age of the oldest unread event in seconds."""
+def watch(*, unread: int, oldest_unread: str | None, now: datetime) -> None:
+    """Publish how far the relay and the subscriptions are behind."""
     age_sec = max(0.0, (now - positions.moment_of(oldest_unread)).total_seconds()) if oldest_unread else 0.0
     metrics.set_gauge("hub_events_unread", unread)
     metrics.set_gauge("hub_events_oldest_unread_seconds", age_sec)
@@ -63,7 +63,6 @@ def watch(*, unread: int, oldest_unread: str | None, now: datetime) -> float:
     for name, seconds in oldest.items():
         metrics.set_gauge(OLDEST, seconds, subscription=name)
     metric_store.drop_series(OLDEST, lambda labels: labels.get("subscription") not in {*oldest, OTHER})
-    return age_sec
 
 
 def oldest_open(*, now: datetime) -> dict[str, float]:

@@ -23,26 +23,24 @@ _WORD = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 T = TypeVar("T")
 
 
-def check_topic(topic: object) -> str:
-    """Return `topic` if it is one; E11101 otherwise."""
+def check_topic(topic: object) -> None:
+    """Refuse with E11101 what is no topic."""
     if not isinstance(topic, str) or not _is_dotted(topic, wildcards=False):
         raise IntegrationError(
             ErrorCode.TOPIC_INVALID,
             f"topic {_shown(topic)} is not one to {MAX_WORDS} words of A-Z a-z 0-9 _ - joined by dots",
             recovery_suggestion="name it like 'agent.created'",
         )
-    return topic
 
 
-def check_pattern(pattern: object) -> str:
-    """Return `pattern` if it is one; E11105 otherwise."""
+def check_pattern(pattern: object) -> None:
+    """Refuse with E11105 what is no pattern."""
     if not isinstance(pattern, str) or not _is_dotted(pattern, wildcards=True):
         raise IntegrationError(
             ErrorCode.PATTERN_INVALID,
             f"pattern {_shown(pattern)} is not one to {MAX_WORDS} words, '*' or '**', joined by dots",
             recovery_suggestion="'agent.*' is one word behind agent, 'agent.**' any number",
         )
-    return pattern
 
 
 def _is_dotted(text: str, *, wildcards: bool) -> bool:
