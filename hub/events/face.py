@@ -28,8 +28,7 @@ class EventBus:
     gets what was published while its process was away.
     """
 
-    def __init__(self, redis_url: str | None = None) -> None:
-        self._redis_url = redis_url
+    def __init__(self) -> None:
         self._listener: Listener | None = None
         self._matcher: topics.Matcher[str] = topics.Matcher()
         self._live: dict[str, LiveSubscription] = {}
@@ -130,7 +129,7 @@ class EventBus:
 
     def _listening(self) -> Listener:
         if self._listener is None:
-            self._listener = Listener(self._heard, redis_url=self._redis_url)
+            self._listener = Listener(self._heard)
         return self._listener
 
     def _heard(self, text: str) -> None:

@@ -32,9 +32,9 @@ class Listener:
     meanwhile is lost to live subscribers (durable ones are not concerned).
     """
 
-    def __init__(self, heard: Callable[[str], None], *, redis_url: str | None = None) -> None:
+    def __init__(self, heard: Callable[[str], None]) -> None:
         self._heard = heard
-        self._url = redis_url or settings.REDIS_URL
+        self._url = settings.REDIS_URL
         self._wanted: Counter[str] = Counter()
         self._confirmed: dict[str, asyncio.Event] = {}
         self._link: redis.asyncio.Redis | None = None
