@@ -44,6 +44,11 @@ def claim_name(service_name: str, owner: str, now: datetime) -> None:
     NameOwner.objects.filter(service_name=service_name).update(owner=owner, since=now)
 
 
+def was_registered(service_name: str) -> bool:
+    """Tell whether the name was ever registered: a layer of one instance takes itself out at a clean stop, and comes back."""
+    return NameOwner.objects.filter(service_name=service_name).exists()
+
+
 def check_may_speak(row: Service, owner: str | None, generation: int, *, foreign: ErrorCode, stale: ErrorCode) -> None:
     """Refuse a caller who is not the owner (`foreign`) or whose generation is over (`stale`)."""
     if row.owner and row.owner != check_owner(owner):

@@ -17,6 +17,7 @@ from hub.errors import CircuitOpen, ErrorCode, IntegrationError, OutcomeUnknown,
 from hub.json_values import check_json, storable
 from hub.routing import services as routing
 from hub.telemetry.secrets import redactor
+from registry_app import ownership
 from sagas.events import Answer, Outcome
 from sagas.limits import StepTimedOut, time_limit
 from sagas.spec import Call
@@ -186,7 +187,7 @@ def run_http(call: Call, payload: Payload, *, limit_sec: float, max_output_bytes
     except RequestFailed as exc:
         return _ended_request(exc)
     except IntegrationError as exc:
-        if exc.code in AWAY:
+        if exc.code in AWAY or (exc.code is ErrorCode.SERVICE_NOT_FOUND and ownership.was_registered(call.where)):
             return _held(exc)
         return Ended(outcome="failed", error=as_error(exc.code, exc.message), retryable=exc.is_recoverable)
     if payload.undo:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from hub.errors import ErrorCode, IntegrationError
-from registry_app import lookup
+from registry_app import lookup, ownership
 from sagas import calls, catalog, roster
 from sagas.models import SagaExecution
 from sagas.spec import Call, SagaSpec
@@ -56,7 +56,8 @@ def _problem(call: Call) -> Problem | None:
         elif call.kind == "function":
             calls.resolve(call.target)
     except IntegrationError as exc:
-        return Problem(text=exc.message, is_unknown_service=exc.code is ErrorCode.SERVICE_NOT_FOUND)
+        is_unknown = exc.code is ErrorCode.SERVICE_NOT_FOUND and not ownership.was_registered(call.where)
+        return Problem(text=exc.message, is_unknown_service=is_unknown)
     return None
 
 

@@ -8,8 +8,10 @@ from werkzeug import Response
 
 from hub import SagaDefinition, SagaStep
 from hub.circuits import fleet
+from hub.errors import IntegrationError
 from hub.telemetry import tracing
-from registry_app import lookup
+from registry_app import lookup, services
+from sagas import preflight
 from tests.registry import samples
 from tests.sagas.driven import drive, started
 
@@ -63,3 +65,23 @@ def test_what_a_step_asks_carries_the_correlation_id_of_its_run_whoever_sent_it_
         drive(started(SagaDefinition.create("books", [step]).spec(), correlation_id="order-7"))
 
     assert [request.headers["X-Correlation-Id"] for request, _ in bookings.log] == ["order-7"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_service_that_took_itself_out_is_waited_for_and_one_that_never_was_is_not(bookings, known):
+    """A layer of one instance leaves at its clean stop, and is back when its new code has started."""
+    name = "L99_bookings" if known else "L99_bokings"
+    services.deregister(samples.register("L99_bookings", bookings.url_for("").rstrip("/")).service_id, force=True)
+    lookup.forget()
+    step = SagaStep(
+        step_id="book", service_name=name, endpoint="PUT /bookings/7", compensation_endpoint="DELETE /bookings/7", max_retries=0
+    )
+
+    spec = SagaDefinition.create("books", [step]).spec()
+
+    found = drive(started(spec))
+
+    assert (found["status"], found["steps"][0]["attempts"]) == (("waiting", 0) if known else ("compensated", 1))
+    with pytest.raises(IntegrationError) as refused:
+        preflight.check(spec, spec.timeout_sec)
+    assert refused.value.code == ("E11435" if known else "E11405")  # ask later; or correct the definition
