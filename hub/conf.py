@@ -80,8 +80,6 @@ class HubSettings(BaseSettings):
 
     saga_modules: str = ""
     """Modules that define sagas, comma-separated. When unset: those of a running `manage.py up`."""
-    saga_default_timeout_sec: float = Field(default=DEFAULT_CONFIG["saga"]["default_timeout_sec"], gt=0)
-    saga_auto_compensate: bool = DEFAULT_CONFIG["saga"]["auto_compensate"]
     saga_sweep_sec: float = Field(default=2, gt=0)
     saga_pickup_sec: float = Field(default=5, gt=0)
     saga_lease_sec: float = Field(default=15, ge=1)
