@@ -20,7 +20,6 @@ HEADER_NAMES = ("traceparent", "tracestate", "baggage", "x-correlation-id")
 MAX_TRACESTATE_MEMBERS = 32
 MAX_BAGGAGE_BYTES = 8_192
 
-_CORRELATION_ID = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
 _TRACESTATE_MEMBER = re.compile(r"[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]")
 _SECRETS = Redactor()
 _BAGGAGE = re.compile(r"[\x20-\x7e]*")
@@ -91,7 +90,7 @@ def _malformed(value: str) -> IntegrationError:
 
 
 def _known_correlation(value: str | None) -> str:
-    return value if value and _CORRELATION_ID.fullmatch(value) and not _SECRETS.hides(value) else ""
+    return value if value and w3c.is_correlation_id(value) and not _SECRETS.hides(value) else ""
 
 
 def _known_baggage(value: str) -> str:

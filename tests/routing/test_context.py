@@ -16,7 +16,7 @@ def test_f3_the_traceparent_is_valid_w3c():
     assert re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-01", RequestContext.create().traceparent)
 
 
-@given(st.text(alphabet="abcXYZ019._:/@+-", min_size=1, max_size=128), st.booleans())
+@given(st.text(alphabet=[chr(code) for code in range(0x21, 0x7F)], min_size=1, max_size=128), st.booleans())
 def test_f3_it_parses_what_it_writes(correlation_id, sampled):
     flags = "01" if sampled else "00"
     written = RequestContext.from_headers({"traceparent": TRACEPARENT[:-2] + flags, "X-Correlation-ID": correlation_id, "baggage": "a=1"})
@@ -69,6 +69,11 @@ def test_tracestate_is_kept_whole_or_not_at_all():
 
     assert RequestContext.from_headers({"traceparent": TRACEPARENT, "tracestate": good}).tracestate == good
     assert RequestContext.from_headers({"traceparent": TRACEPARENT, "tracestate": bad}).tracestate == ""
+
+
+@pytest.mark.parametrize("value", ["order-7", "order#7", "(7)", "x" * 128])
+def test_a_correlation_id_that_an_event_can_carry_is_carried_by_a_request(value):
+    assert RequestContext.from_headers({"x-correlation-id": value}).correlation_id == value
 
 
 @pytest.mark.parametrize("value", ["a\r\nx-admin: 1", "a b", "", "ü", "x" * 129])
