@@ -56,7 +56,8 @@ def start(
 def set_off(row: SagaExecution) -> None:
     """Send the first message of a new run; one that begins with a wait begins to wait."""
     loaded = store.load(row.pk)
-    if plan.is_wait(loaded.spec, 0):
+    first = next((i for i, step in enumerate(loaded.run.steps) if step.status not in DONE), 0)
+    if plan.is_wait(loaded.spec, first):
         loaded = store.dispatch(row.pk, events.Tick(now=clock.now()), loaded=loaded).loaded()
     chain.send_rest(str(row.pk), loaded.spec, loaded.run, now=clock.now())
 

@@ -154,6 +154,9 @@ hears_itself = SagaDefinition.create(
     "hears_itself",
     [SagaStep(step_id="say", action=say, compensation=undo), SagaStep(step_id="hear", wait_for="event:sample.said", timeout_sec=60)],
 )
+hears_late = SagaDefinition.create(
+    "hears_late", [*steps("a"), SagaStep(step_id="hear", wait_for="signal:go", timeout_sec=0.05)], auto_compensate=False
+)
 inner = SagaDefinition.create("inner", steps("x", "y", max_retries=0), timeout_sec=60)
 outer = SagaDefinition.create(
     "outer", [*steps("a"), SagaStep(step_id="child", saga="inner", timeout_sec=40), *steps("b", max_retries=0)], timeout_sec=60

@@ -16,6 +16,7 @@ from registry_app import lookup, maintenance
 from sagas import calls, chain, claims, engine, event_handlers, listening, recovery, roster, services, signals, store
 from sagas.models import SagaExecution, SagaLock, SagaTransition
 from sagas.states import Direction
+from tests.processes import wait_until
 from tests.registry import samples
 from tests.sagas import ledger
 from tests.sagas.driven import at_one_time, children_of, drive, look, park, started, turn
@@ -107,6 +108,16 @@ def test_of_two_operators_at_one_time_one_runs_again():
     assert f"was run again as {new.pk}, which has not ended" in refused[0].message
     assert drive(str(new.pk))["status"] == "completed"
     again()
+
+
+def test_a_rerun_that_begins_with_a_wait_waits_at_once():
+    execution_id = started("hears_late")
+    drive(execution_id)
+    wait_until(lambda: look(execution_id) or services.status(execution_id)["status"] == "failed", timeout_sec=5, what="its end")
+
+    new = services.rerun(execution_id, "hear", reason="the signal comes now")["execution_id"]
+
+    assert services.status(new)["status"] == "waiting"
 
 
 # --- locks --------------------------------------------------------------------------------------------------------------
