@@ -19,8 +19,8 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}\Z")
 _OF_THE_HUB = frozenset({"hub", "sagas"})
 
 
-def subscribe(source_service: str, name: str, pattern: str, target: dict[str, str], policy: dict[str, Any] | None = None) -> dict[str, str]:
-    """Make the durable subscription ``source_service:name``, or change it, and return ``{name, pattern, target}``.
+def subscribe(source_service: str, name: str, pattern: str, target: dict[str, str], policy: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Make the durable subscription ``source_service:name``, or change it, and return ``{name, pattern, target, paused}``.
 
     `target`: ``{task, queue}`` or ``{service_name, path}``. `policy`: the fields of `Policy` that are not the defaults. Asked
     for again, at every start of a layer, it stays what it is, paused where an operator paused it.
@@ -32,7 +32,7 @@ def subscribe(source_service: str, name: str, pattern: str, target: dict[str, st
     _check_room(source_service, full)
     row = subscriptions.subscribe(full, pattern, found, policy=None if policy is None else _policy(policy))
     log.info("a layer subscribed", extra={"subscription": full, "pattern": pattern, "target": row.target})
-    return {"name": full, "pattern": row.pattern, "target": row.target}
+    return {"name": full, "pattern": row.pattern, "target": row.target, "paused": row.paused}
 
 
 def unsubscribe(source_service: str, name: str) -> dict[str, str]:

@@ -29,7 +29,7 @@ def publish(
 
 
 @shared_task(name="hub.events.subscribe", base=PublicTask)
-def subscribe(source_service: str, name: str, pattern: str, target: dict[str, str], policy: dict[str, Any] | None = None) -> dict[str, str]:
+def subscribe(source_service: str, name: str, pattern: str, target: dict[str, str], policy: dict[str, Any] | None = None) -> dict[str, Any]:
     """Make a layer's durable subscription, or change it; see `layers.subscribe`."""
     return layers.subscribe(source_service, name, pattern, target, policy)
 

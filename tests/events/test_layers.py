@@ -47,7 +47,7 @@ def test_a_layer_with_nothing_but_celery_subscribes_and_gets_what_is_published_f
         wait_until(receipts.read_text, timeout_sec=30, what="the event in the layer's worker")
     finally:
         relay.kill()
-    assert made == {"name": "L03_tools:agents", "pattern": "agent.*", "target": "l03.on_event @ l03"}
+    assert made == {"name": "L03_tools:agents", "pattern": "agent.*", "target": "l03.on_event @ l03", "paused": False}
     assert receipts.read_text().split() == ["good", event_id]
 
 
@@ -56,7 +56,7 @@ def test_asked_again_at_each_start_it_stays_what_it_is():
     subscriptions.pause("L03_tools:agents")
 
     asked()
-    asked(pattern="agent.**")
+    assert asked(pattern="agent.**")["paused"] is True
 
     row = subscriptions.find("L03_tools:agents")
     assert (row.pattern, row.max_attempts, row.paused) == ("agent.**", 9, True)

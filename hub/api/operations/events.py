@@ -56,7 +56,7 @@ def list_subscriptions(request: HttpRequest, query: Query[Paged]) -> dict[str, A
 
 
 @operation(router, "PUT", "/subscriptions/{source_service}/{name}", Scope.EVENTS_SUBSCRIBE)
-def make_subscription(request: HttpRequest, source_service: str, name: str, body: SubscriptionWish) -> dict[str, str]:
+def make_subscription(request: HttpRequest, source_service: str, name: str, body: SubscriptionWish) -> dict[str, Any]:
     """Make the durable subscription ``source_service:name``, or change it.
 
     Events published from now on are delivered to it, whether the subscriber is there or not.
