@@ -123,6 +123,21 @@ def test_a_probe_that_never_reports_gives_its_permit_back(service):
     assert breaker.admit(service, config).probe_id
 
 
+@pytest.mark.parametrize(("lease_sec", "state"), [(0.05, "half_open"), (5, "closed")])
+def test_a_probe_may_take_as_long_as_its_guard_says(service, lease_sec, state):
+    config = CircuitBreakerConfig(timeout_sec=0.1, half_open_requests=1, success_threshold=1)
+    opened(service, config)
+    wait_half_open()
+
+    @guarded(service, config, lease_sec=lease_sec)
+    def slow():
+        time.sleep(0.11)
+
+    slow()
+
+    assert breaker.look(service, config).state.value == state
+
+
 @pytest.mark.parametrize(
     ("error", "counts"),
     [
