@@ -56,7 +56,7 @@ class Subscription(models.Model):
     retry_max_delay_sec = models.FloatField(default=300)
     timeout_sec = models.FloatField(default=60, help_text="without an answer for this long, the event is sent again")
     max_in_flight = models.PositiveIntegerField(default=100, help_text="sent and not yet answered, at most")
-    max_age_sec = models.FloatField(default=7 * 86_400, help_text="an event not delivered for this long becomes a dead letter")
+    max_age_sec = models.FloatField(default=7 * 86_400, help_text="an event that fails when it is older than this becomes a dead letter")
     paused = models.BooleanField(default=False)
     held_until = models.DateTimeField(null=True, blank=True, help_text="nothing is sent before: its breaker is open")
     held_reason = models.CharField(max_length=255, blank=True)
