@@ -24,21 +24,15 @@ def still_open(row: SagaExecution) -> uuid.UUID | None:
 
 def check_not_run_again(row: SagaExecution) -> None:
     """Refuse (E11425) to move a run that another one stands on."""
-    rerun_id = stands_on(row)
-    if rerun_id is not None:
-        raise IntegrationError(
-            ErrorCode.TRANSITION_ILLEGAL,
-            f"saga {row.pk} was run again as {rerun_id}, which stands on what it did",
-            recovery_suggestion="see to that one; this one can be resolved",
-        )
+    _check(row, stands_on(row), "which stands on what it did", todo="see to that one; this one can be resolved")
 
 
 def check_none_is_open(row: SagaExecution) -> None:
     """Refuse (E11425) to begin a run again while another one begun from it goes on, or waits for an operator."""
-    rerun_id = still_open(row)
+    _check(row, still_open(row), "which has not ended: both would do the same steps", todo="see to that one")
+
+
+def _check(row: SagaExecution, rerun_id: uuid.UUID | None, why: str, *, todo: str) -> None:
     if rerun_id is not None:
-        raise IntegrationError(
-            ErrorCode.TRANSITION_ILLEGAL,
-            f"saga {row.pk} was run again as {rerun_id}, which has not ended: both would do the same steps",
-            recovery_suggestion="see to that one",
-        )
+        message = f"saga {row.pk} was run again as {rerun_id}, {why}"
+        raise IntegrationError(ErrorCode.TRANSITION_ILLEGAL, message, recovery_suggestion=todo)
