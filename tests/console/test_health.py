@@ -42,17 +42,9 @@ def own_redis(tmp_path, settings):
 
 
 @pytest.fixture
-def hanging_redis(tmp_path, settings):
-    """A Redis that takes connections and never answers."""
-    port = free_port()
-    server = start_redis(tmp_path / "redis", port)
-    settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
-    workers.connection.cache_clear()
-    server.send_signal(signal.SIGSTOP)
-    yield
-    workers.connection.cache_clear()
-    server.kill()
-    server.wait()
+def hanging_redis(own_redis):
+    """The same, which takes connections and never answers."""
+    os.kill(own_redis.info("server")["process_id"], signal.SIGSTOP)
 
 
 @pytest.fixture
