@@ -39,6 +39,9 @@ class HubSettings(BaseSettings):
     database_url: Annotated[str, AfterValidator(rules.database_address)] = Field(
         default="", validation_alias=AliasChoices("DATABASE_URL", "database_url")
     )
+    database_answer_sec: float = Field(default=30, ge=1)
+    """So long may a statement on Postgres take, migrations aside: a server that is stopped, or a row that somebody's open transaction
+    holds, keeps nobody for ever."""
     var_dir: Path = BASE_DIR / "var"
     secret_key: str = ""
     debug: bool = False

@@ -118,7 +118,8 @@ def _database() -> dict[str, Any]:
         # A file, so that worker processes of a test run see the same rows.
         config["TEST"] = {"NAME": str(HUB.var_dir / "test.sqlite3")}
     else:
-        config["OPTIONS"] = _SILENCE | options
+        config["ENGINE"] = "hub.postgres"
+        config["OPTIONS"] = _SILENCE | options | {"answer_sec": HUB.database_answer_sec}
         config["CONN_HEALTH_CHECKS"] = True
     return config
 

@@ -1,0 +1,88 @@
+"""No statement on Postgres waits for its answer without end; all against the real server of the run."""
+
+import os
+import signal
+import time
+from contextlib import contextmanager
+
+import pytest
+from django.db import OperationalError, connection
+
+from hub.errors import ErrorCode
+from hub.outages import outage
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.skipif("connection.vendor != 'postgresql'")]
+
+
+@pytest.fixture
+def other():
+    """A connection of its own with a limit of a second."""
+    made = connection.copy()
+    made.settings_dict = made.settings_dict | {"OPTIONS": made.settings_dict["OPTIONS"] | {"answer_sec": 1.0}}
+    made.ensure_connection()
+    yield made
+    made.close()
+
+
+def ask(wrapper, sql):
+    with wrapper.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchone()[0]
+
+
+@contextmanager
+def frozen(pid):
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_row_that_another_transaction_holds_is_not_waited_for_for_ever(other):
+    ask(connection, "SELECT 1 FROM pg_advisory_lock(7)")
+    began = time.monotonic()
+
+    with pytest.raises(OperationalError) as raised:
+        ask(other, "SELECT 1 FROM pg_advisory_lock(7)")
+
+    assert 1 <= time.monotonic() - began < 4
+    assert outage(raised.value).code == ErrorCode.DATABASE_BUSY
+    assert ask(other, "SELECT 1") == 1, "the server cancelled it, so the connection stays good"
+    assert ask(connection, "SELECT 1 FROM pg_advisory_unlock(7)") == 1
+    assert ask(connection, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0, "nothing is left that waits"
+
+
+def test_a_server_that_is_stopped_is_given_up_and_the_connection_with_it(other):
+    with frozen(ask(other, "SELECT pg_backend_pid()")):
+        began = time.monotonic()
+
+        with pytest.raises(OperationalError, match="no answer within 1 s") as raised:
+            ask(other, "SELECT 1")
+
+        assert 1 <= time.monotonic() - began < 7
+        assert outage(raised.value).code == ErrorCode.DATABASE_UNAVAILABLE
+    assert other.connection.closed
+    other.close()
+    assert ask(other, "SELECT 1") == 1
+
+
+def test_a_kept_connection_to_a_stopped_server_is_seen_to_be_none(other, monkeypatch):
+    monkeypatch.setattr("hub.postgres.base.ALIVE_SEC", 0.5)
+    other.connection.answer_sec = None
+
+    with frozen(ask(other, "SELECT pg_backend_pid()")):
+        assert not other.is_usable()
+
+    assert other.connection.closed
+
+
+def test_a_migration_takes_as_long_as_it_takes(other):
+    with other.schema_editor() as editor:
+        editor.execute("SELECT pg_sleep(1.5)")
+
+    assert other.connection.answer_sec == 1
+
+
+def test_a_statement_within_the_limit_is_none_of_its_business(other):
+    assert ask(other, "SELECT count(pg_sleep(0.3))") == 1
