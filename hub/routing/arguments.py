@@ -10,6 +10,7 @@ from typing import Any
 from hub.errors import ErrorCode, IntegrationError
 
 DEADLINE_HEADER = "x-request-deadline"
+_SECONDS = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
 
 
@@ -48,4 +49,15 @@ def read_deadline(value: object) -> datetime | None:
             return moment
     raise IntegrationError(
         ErrorCode.TIME_MALFORMED, f"deadline {value!r:.60} is not a time", recovery_suggestion="send 2026-01-31T12:00:00Z"
+    )
+
+
+def read_seconds_left(text: str | None) -> float | None:
+    """Read what ``X-Request-Deadline`` says over HTTP, seconds that remain; E11909 when it is no number of them."""
+    if text is None:
+        return None
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    raise IntegrationError(
+        ErrorCode.TIME_MALFORMED, f"X-Request-Deadline {text!r:.60} is no number of seconds", recovery_suggestion="send what remains: 7.5"
     )

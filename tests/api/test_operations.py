@@ -1,5 +1,7 @@
 """Each operation does what its room does, under the token's name, and hands on its refusals."""
 
+import time
+
 import pytest
 
 from hub.api import room
@@ -153,6 +155,24 @@ def test_a_deadline_that_passed_is_refused_before_anything_is_sent(caller, targe
     assert caller.post("/requests", {**wish, "deadline": "2020-01-31T12:00:00Z"}).json()["code"] == "E11309"
     assert caller.post("/requests", {**wish, "deadline": "tomorrow"}).json()["code"] == "E11909"
     assert caller.post("/requests", {**wish, "idempotency_key": "a"}, Idempotency_Key="b").json()["code"] == "E11306"
+    assert target.requests == []
+
+
+def test_a_service_that_hands_its_own_deadline_on_is_not_worked_for_any_longer(caller, target):
+    samples.register(endpoint=target.url)
+    wish = {"service_name": "L02_runtime", "method": "GET", "path": "/echo"}
+
+    def left(said, **members):
+        assert caller.post("/requests", wish | members, X_Request_Deadline=said).status_code == 200
+        return float(target.requests[-1][2]["x-request-deadline"])
+
+    assert 1 < left("2.5") <= 2.5
+    assert left("20", timeout=1.5) <= 1.5
+    assert left("20", deadline=time.time() + 3) <= 3
+    assert left("1", deadline=time.time() + 30) <= 1
+    target.requests.clear()
+    assert caller.post("/requests", wish, X_Request_Deadline="0").json()["code"] == "E11309"
+    assert caller.post("/requests", wish, X_Request_Deadline="soon").json()["code"] == "E11909"
     assert target.requests == []
 
 

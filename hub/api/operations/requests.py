@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from django.http import HttpRequest
@@ -17,7 +18,7 @@ from hub.api.paging import Paged
 from hub.api.scopes import Scope
 from hub.errors import ErrorCode, IntegrationError
 from hub.routing import broadcast, services
-from hub.routing.arguments import read_deadline
+from hub.routing.arguments import DEADLINE_HEADER, read_deadline, read_seconds_left
 from hub.routing.context import RequestContext
 from hub.routing.models import RoutedRequest
 from hub.telemetry import tracing
@@ -102,7 +103,14 @@ def show_request(request: HttpRequest, request_id: str) -> dict[str, Any]:
 def _circumstances(request: HttpRequest, body: Wish) -> dict[str, Any]:
     """Return what the call itself says: its trace, in which this operation's span comes next, and its deadline."""
     context = RequestContext.from_headers({**request.headers, **tracing.headers()})
-    return {"context": context, "deadline": read_deadline(body.deadline)}
+    return {"context": context, "deadline": _deadline(body.deadline, request.headers.get(DEADLINE_HEADER))}
+
+
+def _deadline(given: str | float | None, seconds_left: str | None) -> datetime | None:
+    """Return the earlier of the body's deadline and what is left of that of the caller's own caller."""
+    left = read_seconds_left(seconds_left)
+    around = None if left is None else datetime.now(UTC) + timedelta(seconds=left)
+    return min(filter(None, (read_deadline(given), around)), default=None)
 
 
 _COLUMNS = (
