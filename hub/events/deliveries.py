@@ -2,7 +2,7 @@
 
 pending -> sending -> delivered
               |-> pending (again later, or held)
-              |-> dead -> pending (replayed) or discarded
+              |-> dead -> pending (replayed), discarded, or delivered (answered after all)
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 from uuid import uuid4
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
+from django.db.models.functions import Coalesce
 
 from hub.error_codes import ErrorCode
 from hub.events import retries
@@ -72,18 +73,24 @@ def _due(subscription: Subscription, *, now: datetime, floor: str) -> QuerySet[D
 
 
 def delivered(delivery_ids: Sequence[int], *, now: datetime) -> int:
-    """Record that the subscriber has these; returns how many were still open.
+    """Record that the subscriber has these; returns how many were not delivered yet.
 
-    A late answer to an earlier attempt counts as well: the event was handled.
+    A late answer to an earlier attempt, or to one that was given up, counts as well: the event was handled.
     """
     with transaction.atomic():
-        rows = Delivery.objects.filter(pk__in=list(delivery_ids), status__in=OPEN)
+        rows = Delivery.objects.filter(pk__in=list(delivery_ids), status__in=(*OPEN, Status.DEAD))
         count = rows.update(status=Status.DELIVERED, finished_at=now, claim="", error="", error_code="")
-        letters = DeadLetter.objects.filter(delivery_id__in=list(delivery_ids), status=DeadLetter.Status.REPLAYED)
-        letters.filter(delivery__status=Status.DELIVERED).update(status=DeadLetter.Status.RESOLVED, last_at=now)
+        _resolve(DeadLetter.objects.filter(delivery_id__in=list(delivery_ids), delivery__status=Status.DELIVERED), now=now)
         end_hold(Delivery.objects.filter(pk__in=list(delivery_ids)), now=now)
     metrics.increment("hub_event_deliveries_total", count, outcome="delivered")
     return count
+
+
+def _resolve(letters: QuerySet[DeadLetter], *, now: datetime) -> None:
+    letter = DeadLetter.Status
+    reason = Case(When(status=letter.OPEN, then=Value("the subscriber answered after all")), default=F("reason"))
+    undecided = letters.filter(status__in=(letter.OPEN, letter.REPLAYED))
+    undecided.update(status=letter.RESOLVED, last_at=now, decided_at=Coalesce("decided_at", now), reason=reason)
 
 
 def failed(delivery_id: int, attempt: int, *, error: str, code: ErrorCode | None, now: datetime) -> Next | None:

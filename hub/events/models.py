@@ -177,7 +177,7 @@ class DeadLetter(models.Model):
     class Status(models.TextChoices):
         OPEN = "open"
         REPLAYED = "replayed", "replayed, not yet delivered"
-        RESOLVED = "resolved", "replayed and delivered"
+        RESOLVED = "resolved", "delivered after all"
         DISCARDED = "discarded"
 
     delivery = models.OneToOneField(Delivery, models.CASCADE, related_name="dead_letter")

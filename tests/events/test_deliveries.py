@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hub.events import deliveries, dispatch, handlers, relay, stream, subscriptions
+from hub.events import deadletters, deliveries, dispatch, handlers, relay, stream, subscriptions
 from hub.events.models import DeadLetter, Delivery
 from hub.events.relay import Relay
 from hub.events.targets import HandlerTarget, HttpTarget
@@ -59,6 +59,25 @@ def test_a_handler_that_always_fails_is_a_dead_letter_once_with_each_attempt():
     assert [one["number"] for one in letter.delivery.history] == [1, 2, 3]
     assert (letter.error_code, letter.deaths, letter.status) == ("E11143", 1, "open")
     assert Delivery.objects.get().status == "dead"
+
+
+def test_a_success_that_comes_after_the_last_attempt_was_given_up_ends_the_dead_letter():
+    subscribed(max_attempts=1)
+    publish("agent.a", "agent.b")
+    relay_round()
+    late, discarded = under_way()
+    fail_all("no answer from task l03.agents within 1 s")
+    deadletters.discard(discarded.dead_letter.pk, reason="not wanted", by="ann")
+
+    dispatch.answer_delivered(late.pk)
+    dispatch.answer_delivered(discarded.pk)
+
+    late.refresh_from_db()
+    letter = DeadLetter.objects.get(delivery=late)
+    assert (late.status, late.error, letter.status, letter.reason) == ("delivered", "", "resolved", "the subscriber answered after all")
+    assert letter.decided_at, "its retention counts from here"
+    discarded.refresh_from_db()
+    assert (discarded.status, discarded.dead_letter.status, discarded.dead_letter.reason) == ("discarded", "discarded", "not wanted")
 
 
 def test_an_answer_of_an_earlier_attempt_does_not_end_the_current_one():
