@@ -21,6 +21,11 @@ def sender() -> redis.Redis:
     return _client(os.getpid(), settings.REDIS_URL, 0)
 
 
+def lacks_memory(exc: Exception) -> bool:
+    """Tell whether Redis refused for want of memory; 6.2 makes a script's refusal an error of the script."""
+    return isinstance(exc, redis.OutOfMemoryError) or (isinstance(exc, redis.ResponseError) and "OOM command" in str(exc))
+
+
 @lru_cache(maxsize=4)
 def _client(pid: int, url: str, retries: int) -> redis.Redis:
     limits = {"socket_timeout": 5, "socket_connect_timeout": 2, "health_check_interval": 10}

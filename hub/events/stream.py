@@ -53,6 +53,18 @@ return 'accepted'
 """
 
 
+COUNT_AFTER = """
+local from, count = '(' .. ARGV[1], 0
+while count < tonumber(ARGV[2]) do
+  local page = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', 100)
+  if #page == 0 then break end
+  from, count = '(' .. page[#page][1], count + #page
+end
+return count
+"""
+"""How many entries come after an id, counted up to a limit and a hundred at a time."""
+
+
 @cache
 def publish_script() -> Script:
     """Return the script that publishes; its answer is one of the words above."""

@@ -12,7 +12,7 @@ from hub.conf import HubSettings
 from hub.errors import ErrorCode, IntegrationError
 from hub.events import stream
 from hub.events.messages import EventMessage, Outgoing
-from hub.redis_client import client
+from hub.redis_client import client, lacks_memory
 from hub.telemetry import metrics
 
 GOOD = (stream.ACCEPTED, stream.REPEATED)
@@ -26,7 +26,7 @@ def send(outgoing: Sequence[Outgoing]) -> None:
         metrics.increment("hub_events_refused_total", len(outgoing), reason="unavailable")
         raise IntegrationError(
             ErrorCode.EVENT_STORE_UNAVAILABLE,
-            f"Redis did not take {len(outgoing)} event(s): {type(exc).__name__}",
+            f"Redis did not take {len(outgoing)} event(s): {'it has no memory left' if lacks_memory(exc) else type(exc).__name__}",
             recovery_suggestion="publish the same event again, it will not be doubled",
         ) from exc
     for outcome, number in Counter(answers).items():
