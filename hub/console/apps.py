@@ -11,4 +11,8 @@ class ConsoleConfig(AppConfig):
     verbose_name = "Console"
 
     def ready(self) -> None:
+        from hub.console.overview import gauges
+        from hub.telemetry import exposition
+
         workers.watch()
+        exposition.add_source(gauges.families)

@@ -9,6 +9,7 @@ from django.core import checks
 
 from hub.console import health, workers
 from hub.errors import ErrorCode, IntegrationError
+from hub.events import presence
 from hub.telemetry import readers
 from sagas import catalog
 
@@ -78,6 +79,19 @@ def beat() -> str:
     return f"the workers were asked {asked_sec_ago:.0f} s ago what they read"
 
 
+def relay() -> str:
+    """Look for a sign of life of a relay, which each gives every 15 s; E11900."""
+    with health.redis_errors():
+        sec_ago = presence.seen_sec_ago()
+    if sec_ago is None or not presence.is_fresh(sec_ago):
+        raise IntegrationError(
+            ErrorCode.INTERNAL_ERROR,
+            f"no relay was seen in the last {presence.FRESH_SEC:g} s: durable events wait",
+            recovery_suggestion="run: manage.py relay",
+        )
+    return f"a relay was seen {sec_ago:.0f} s ago"
+
+
 def settings() -> str:
     """Run the hub's system checks; the first that fails is E11931."""
     found = [message for message in checks.run_checks(tags=["hub"]) if message.is_serious()]
@@ -96,6 +110,7 @@ OF_REDIS: dict[str, health.Check] = {
     "redis eviction": redis_eviction,
     "redis persistence": redis_persistence,
     "beat": beat,
+    "relay": relay,
     "clock": clock,
 }
 OF_THIS_PROCESS: dict[str, health.Check] = {"settings": settings, "sagas": sagas}

@@ -24,7 +24,7 @@ import redis
 from django.db import DatabaseError, close_old_connections, connections
 from kombu.exceptions import OperationalError
 
-from hub.events import answers, dispatch, intake, outbox, positions, replays, retention, stream, topic_counts
+from hub.events import answers, dispatch, intake, outbox, positions, presence, replays, retention, stream, topic_counts
 from hub.events.intake import Entry
 from hub.events.roster import Roster
 from hub.redis_client import client, lacks_memory
@@ -174,6 +174,7 @@ class Relay:
         unread, oldest = behind()
         retention.watch(unread=unread, oldest_unread=oldest, now=now)
         drop_dead_consumers()
+        presence.beat()
 
 
 def ensure_group() -> None:

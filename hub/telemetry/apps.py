@@ -9,7 +9,8 @@ class TelemetryConfig(AppConfig):
     verbose_name = "Observability"
 
     def ready(self) -> None:
-        """Connect the signals that carry traces through Celery messages."""
-        from hub.telemetry import celery_headers
+        """Connect the signals that carry traces through Celery messages, and show the queues among the metrics."""
+        from hub.telemetry import celery_headers, exposition, queues
 
         celery_headers.connect()
+        exposition.add_source(queues.families)

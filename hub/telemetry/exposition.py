@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import Metric as Family
 from prometheus_client.exposition import choose_encoder
@@ -12,28 +12,34 @@ from hub.telemetry import metric_store
 from hub.telemetry.buckets import bounds_for
 from hub.telemetry.metric_store import Series
 
+Source = Callable[[], Iterable[Family]]
+_sources: list[Source] = []
+
+
+def add_source(families: Source) -> None:
+    """Have a room say, whenever metrics are read, how things stand then."""
+    _sources.append(families)
+
 
 class Fleet:
     """What Prometheus' encoders read: every metric of the fleet, with its series."""
 
-    def __init__(self, extra: Iterable[Family] = ()) -> None:
-        self._extra = list(extra)
-
     def collect(self) -> Iterator[Family]:
-        """Yield all metrics by name."""
+        """Yield what was counted, by name, and then what the sources say."""
         kinds, helps = metric_store.types(), metric_store.descriptions()
         series = metric_store.read(kinds)
         for name, kind in kinds.items():
             if name == "_total":
                 continue  # from before it was refused: no family has an empty name
             yield family(name, kind, helps.get(name, ""), series[name])
-        yield from self._extra
+        for families in _sources:
+            yield from families()
 
 
-def render(accept: str, *, extra: Iterable[Family] = ()) -> tuple[bytes, str]:
+def render(accept: str) -> tuple[bytes, str]:
     """Return the metrics in the format that `accept` asks for, and its content type."""
     encode, content_type = choose_encoder(accept)
-    return encode(Fleet(extra)), content_type
+    return encode(Fleet()), content_type
 
 
 def family(name: str, kind: str, description: str, series: Iterable[Series]) -> Family:

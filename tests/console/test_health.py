@@ -17,6 +17,7 @@ from hub.celery import QUEUES
 from hub.circuits import fleet
 from hub.console import health, workers
 from hub.embedded import free_port, start_redis
+from hub.events import presence
 from hub.telemetry import readers
 from tests.processes import ROOT, hub_environment, wait_until
 
@@ -170,10 +171,24 @@ def test_a_real_worker_beats_and_leaves_with_its_end(start_worker):
 def test_doctor_is_content(own_redis):
     workers.beat("hub@somewhere", QUEUES)
     own_redis.set(readers.ASKED_KEY, own_redis.time()[0])
+    presence.beat()
 
     code, words = doctor()
 
     assert (code, "WRONG" in words) == (0, False), words
+
+
+@pytest.mark.django_db
+def test_doctor_misses_the_relay(own_redis):
+    workers.beat("hub@somewhere", QUEUES)
+    own_redis.set(readers.ASKED_KEY, own_redis.time()[0])
+    own_redis.set(presence.KEY, own_redis.time()[0] - 100)
+
+    code, words = doctor()
+
+    assert code == 1
+    assert "WRONG  relay: E11900" in words
+    assert "to do: run: manage.py relay" in words
 
 
 def test_doctor_names_a_saga_module_that_is_not_there(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -10,6 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
 
 from hub.celery import QUEUES
 from hub.circuits import fleet, history
@@ -20,6 +23,7 @@ from hub.console import workers
 from hub.console.overview import pulse
 from hub.console.queues import board
 from hub.embedded import free_port
+from hub.events import presence
 from hub.redis_client import client as redis_client
 from hub.routing.models import RoutedRequest
 from hub.telemetry import readers
@@ -27,9 +31,14 @@ from registry_app.values import ServiceStatus
 from sagas.models import SagaExecution
 from tests.console.pages import dead_letters, failed_saga, parked_saga, person
 from tests.console.test_saga_list import copies
+from tests.events.helpers import relay_round
+from tests.processes import ROOT, hub_environment
 from tests.registry.samples import register
 
 pytestmark = pytest.mark.django_db
+KINDS = {
+    "database", "needs-operator", "orphans", "workers", "beat", "relay", "stuck", "circuits", "services", "dead-letters", "failed-today",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +48,7 @@ def _quiet_redis():
     workers.beat("hub@here", QUEUES)
     redis_client().zadd(workers.KEY, {"hub@here": redis_client().time()[0] + 600})
     redis_client().set(readers.ASKED_KEY, redis_client().time()[0])
+    presence.beat()
 
 
 @pytest.fixture
@@ -192,6 +202,50 @@ def test_workers_that_nobody_asks_are_a_trouble(viewer):
 
     assert kinds(answer) == ["beat"]
     assert answer.context["troubles"][0].items[0].since.timestamp() == 1_790_000_000
+
+
+def test_a_relay_that_is_away_is_a_trouble_since_it_was_last_seen(viewer):
+    redis_client().set(presence.KEY, redis_client().time()[0] - 600)
+
+    answer = overview(viewer)
+
+    assert kinds(answer) == ["relay"]
+    ago = timezone.now() - answer.context["troubles"][0].items[0].since
+    assert 595 < ago.total_seconds() < 700
+    assert "Is `manage.py relay` running?" in answer.content.decode()
+
+
+def test_the_relay_itself_says_that_it_is_there(viewer):
+    redis_client().delete(presence.KEY)
+    assert kinds(overview(viewer)) == ["relay"]
+
+    relay_round()
+
+    assert kinds(overview(viewer)) == []
+
+
+def test_an_alarm_hears_what_the_overview_shows(viewer, client):
+    parked_saga()
+    redis_client().delete(presence.KEY)
+    shown = {trouble.kind: trouble.count for trouble in overview(viewer).context["troubles"]}
+
+    told = {
+        sample.labels["kind"]: sample.value
+        for family in text_string_to_metric_families(client.get("/metrics").content.decode())
+        for sample in family.samples
+        if sample.name == "hub_troubles"
+    }
+
+    assert {kind: count for kind, count in told.items() if count} == shown
+    assert set(told) == KINDS, "those that there are none of are told too: an alarm has to end"
+
+
+def test_an_alarm_hears_of_a_database_that_is_away():
+    env = hub_environment({"DATABASE_URL": f"postgres://hub:secret@127.0.0.1:{free_port()}/hub"})
+    asks = "from django.test import Client; print(Client().get('/metrics', headers={'host': 'localhost'}).content.decode())"
+    done = subprocess.run([sys.executable, "manage.py", "shell", "-c", asks], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+
+    assert 'hub_troubles{kind="database"} 1.0' in done.stdout, done.stderr
 
 
 def test_a_person_sees_only_what_they_may(client, django_user_model):

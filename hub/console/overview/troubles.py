@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -21,6 +21,7 @@ from hub.circuits.policy import CircuitState
 from hub.circuits.snapshots import CircuitSnapshot
 from hub.console.queues import board
 from hub.console.saga.presets import PRESETS
+from hub.events import presence
 from hub.events.models import DeadLetter
 from hub.telemetry.redaction import Redactor
 from hub.telemetry.secrets import known_secrets
@@ -67,8 +68,12 @@ class Trouble:
 
 def find(may: May) -> list[Trouble]:
     """Return what is wrong, of what this person may see."""
-    found = [trouble for permission, look in _LOOKS if not permission or may(permission) for trouble in look()]
-    return [trouble for trouble in found if trouble.count]
+    return [trouble for trouble in look(may) if trouble.count]
+
+
+def look(may: May) -> list[Trouble]:
+    """Return every kind of trouble that this person may see, also those that there are none of."""
+    return [trouble for permission, kinds in _LOOKS if not permission or may(permission) for trouble in kinds()]
 
 
 def _needing_an_operator() -> Iterator[Trouble]:
@@ -175,10 +180,28 @@ def _queues() -> Iterator[Trouble]:
     yield Trouble(kind="orphans", title="Queues that nobody reads", count=len(orphans), url=page, items=items)
     unread = [Item(name=name, text="What waits in it does not run.", url=page, since=_last_read(seen, name)) for name in seen.unread]
     yield Trouble(kind="workers", title="Queues of the hub that no live worker reads", count=len(unread), url=page, items=unread)
-    if seen.asked_sec_ago is None and CONTROL not in seen.unread:
-        text = "No probes, no pruning, and nobody knows who reads which queue. Is `celery -A hub beat` running?"
-        item = Item(name="What beat sends is not done", text=text, url=page, since=_last_read(seen, CONTROL))
-        yield Trouble(kind="beat", title="Nothing is done by the clock", count=1, url=page, items=[item])
+    yield _of("beat", "Nothing is done by the clock", page, _beat_away(seen, page))
+    yield _of("relay", "Nobody relays durable events", page, _relay_away(seen, page))
+
+
+def _of(kind: str, title: str, page: str, item: Item | None) -> Trouble:
+    items = [item] if item else []
+    return Trouble(kind=kind, title=title, count=len(items), url=page, items=items)
+
+
+def _beat_away(seen: board.Board, page: str) -> Item | None:
+    if seen.asked_sec_ago is not None or CONTROL in seen.unread:
+        return None
+    text = "No probes, no pruning, and nobody knows who reads which queue. Is `celery -A hub beat` running?"
+    return Item(name="What beat sends is not done", text=text, url=page, since=_last_read(seen, CONTROL))
+
+
+def _relay_away(seen: board.Board, page: str) -> Item | None:
+    if presence.is_fresh(seen.relay_sec_ago):
+        return None
+    since = None if seen.relay_sec_ago is None else timezone.now() - timedelta(seconds=seen.relay_sec_ago)
+    text = "Durable events wait, and so do answers to them. Is `manage.py relay` running?"
+    return Item(name="No relay gives a sign of life", text=text, url=page, since=since)
 
 
 def _last_read(seen: board.Board, queue: str) -> datetime | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hub.celery import QUEUES
 from hub.console import workers
+from hub.events import presence
 from hub.telemetry import queues, readers
 
 
@@ -24,6 +25,7 @@ class QueueLine:
 class Board:
     """The queues, orphans first, and the workers; `asked_sec_ago` is None when nobody knows who reads what.
 
+    `relay_sec_ago` says when a relay was last seen; None: not within a month.
     `unread` are the hub's own queues that no worker with a sign of life reads; `last_read` says when one was last seen to be.
     """
 
@@ -34,6 +36,7 @@ class Board:
     last_read: dict[str, float]
     unacknowledged: int
     asked_sec_ago: float | None
+    relay_sec_ago: float | None
 
 
 def look() -> Board:
@@ -49,6 +52,7 @@ def look() -> Board:
         last_read=known.last_read,
         unacknowledged=queues.unacknowledged(),
         asked_sec_ago=known.asked_sec_ago,
+        relay_sec_ago=presence.seen_sec_ago(),
     )
 
 
