@@ -43,10 +43,13 @@ class Background:
 
     def start_due(self) -> int:
         """Claim as much as there is room for, to be probed within about a second; return how many that were, at once."""
-        places = sum(1 for _ in self._take_room())
-        jobs = prober.claim_due(places, now=timezone.now()) if places else []
-        for _ in range(places - len(jobs)):
-            self._room.release()
+        places, jobs = sum(1 for _ in self._take_room()), list[Job]()
+        try:
+            jobs = prober.claim_due(places, now=timezone.now()) if places else []
+        finally:
+            # Also when the database is away: places that are not given back would be gone for as long as the process lives.
+            for _ in range(places - len(jobs)):
+                self._room.release()
         for job in jobs:
             self._claimed.put(job)
         return len(jobs)

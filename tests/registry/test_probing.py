@@ -4,6 +4,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from registry_app import background, health, lookup, prober, services
@@ -128,6 +129,17 @@ def test_cookies_of_one_service_are_not_sent_to_another(httpserver):
 
     (_, _), (asked, _) = httpserver.log
     assert "Cookie" not in asked.headers
+
+
+def test_places_are_given_back_when_the_database_is_away():
+    def fail(*_):
+        raise OperationalError("server closed the connection")
+
+    own = background.Background(1)
+    with connection.execute_wrapper(fail), pytest.raises(OperationalError):
+        own.start_due()
+
+    assert len(list(own._take_room())) == background.BACKLOG_PER_THREAD
 
 
 def test_the_recorder_outlives_a_finding_that_cannot_be_recorded(monkeypatch):
