@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,9 +42,14 @@ def described(info: ServiceInfo) -> dict[str, Any]:
     }
 
 
+_OF_A_CHECK = frozenset(item.name for item in fields(HealthCheck))
+
+
 def check_of(row: Service) -> HealthCheck | None:
-    """Return the check of an instance."""
-    return HealthCheck.from_dict(row.health_check) if row.health_check else None
+    """Return the check of an instance, without what only a newer hub knows: while one is deployed, both read the rows."""
+    if not row.health_check:
+        return None
+    return HealthCheck.from_dict({name: value for name, value in row.health_check.items() if name in _OF_A_CHECK})
 
 
 def thresholds_of(check: HealthCheck | None) -> Thresholds:

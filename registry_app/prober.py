@@ -7,12 +7,14 @@ probes of a worker.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from hub.errors import IntegrationError
 from hub.telemetry import metrics
 from registry_app import health, outcomes, probes, rules
 from registry_app.checks import HealthCheck, HealthCheckType
@@ -21,6 +23,8 @@ from registry_app.models import Service
 from registry_app.rules import Finding
 from registry_app.timing import spread
 from registry_app.values import ServiceStatus
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,11 +46,20 @@ def claim_due(limit: int, *, now: datetime) -> list[Job]:
 
 
 def _claim(row: Service, now: datetime) -> Job | None:
-    check = check_of(row)
-    unclaimed = Service.objects.filter(pk=row.pk, next_probe_at=row.next_probe_at)
-    if unclaimed.update(next_probe_at=_next_look(row, check, now)) != 1:
+    try:
+        check = check_of(row)
+    except IntegrationError as exc:
+        # A row that this version refuses keeps no other from being looked at; it waits its interval like all.
+        log.warning("a check cannot be read", extra={"service_id": row.service_id, "code": str(exc.code)})
+        _move_on(row, None, now)
         return None
-    return Job(row=row, check=check)
+    return Job(row=row, check=check) if _move_on(row, check, now) else None
+
+
+def _move_on(row: Service, check: HealthCheck | None, now: datetime) -> bool:
+    """Set when to look again; False when another process did so first."""
+    unclaimed = Service.objects.filter(pk=row.pk, next_probe_at=row.next_probe_at)
+    return unclaimed.update(next_probe_at=_next_look(row, check, now)) == 1
 
 
 def _next_look(row: Service, check: HealthCheck | None, now: datetime) -> datetime:

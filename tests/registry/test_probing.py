@@ -91,6 +91,14 @@ class TestClaims:
 
         assert [job.row.service_id for job in jobs] == [infos[2].service_id, infos[1].service_id]
 
+    @pytest.mark.parametrize(("said", "claimed"), [({"of_a_newer_hub": True}, ["odd", "usual"]), ({"interval_sec": -1}, ["usual"])])
+    def test_a_check_that_another_version_wrote_holds_up_no_other(self, said, claimed):
+        odd, usual = register("odd", check=http_check()), register("usual", check=http_check())
+        Service.objects.filter(service_id=odd.service_id).update(health_check=usual.health_check.to_dict() | said)
+
+        assert sorted(job.row.service_name for job in prober.claim_due(10, now=timezone.now())) == claimed
+        assert prober.claim_due(10, now=timezone.now()) == []
+
 
 def test_who_failed_without_a_check_gets_requests_again(time_machine):
     time_machine.move_to(datetime(2026, 1, 1, tzinfo=UTC), tick=False)
