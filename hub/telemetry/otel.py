@@ -51,7 +51,8 @@ def from_otel(span: ReadableSpan) -> TraceSpan:
         parent_span_id=f"{span.parent.span_id:016x}" if span.parent else "",
         kind=_KIND_NAMES[span.kind],
         start=_from_ns(span.start_time or 0),
-        end=_from_ns(span.end_time or span.start_time or 0),
+        # A clock that was set back meanwhile: what took less than nothing took no time, and is kept.
+        end=_from_ns(max(span.start_time or 0, span.end_time or 0)),
         status=_STATUS_NAMES[span.status.status_code],
         status_message=span.status.description or "",
         attributes=_plain(span.attributes or {}),

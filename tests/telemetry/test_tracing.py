@@ -60,6 +60,17 @@ def test_an_exception_ends_the_span_as_failed_and_goes_on():
 
 
 @pytest.mark.django_db
+def test_a_span_in_which_the_clock_was_set_back_is_kept(time_machine):
+    time_machine.move_to("2026-01-01T12:00:00+00:00", tick=False)
+
+    with tracing.span("over a step of the clock"):
+        time_machine.shift(-2)
+    tracing.flush()
+
+    assert Span.objects.get(name="over a step of the clock").duration_us == 0
+
+
+@pytest.mark.django_db
 def test_links_and_correlation_are_stored():
     with tracing.correlated("order-7"), tracing.span("undo", links=[PARENT, "nonsense"]):
         assert tracing.headers()["x-correlation-id"] == "order-7"
