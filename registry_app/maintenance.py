@@ -38,7 +38,7 @@ def end(service_id: str, *, by: str) -> None:
 
 def end_due(*, now: datetime) -> int:
     """Write down the maintenances whose end has come; routing keeps to the end by itself. Return how many."""
-    due = list(Service.objects.filter(maintenance_until__lte=now)[:BATCH])
+    due = list(Service.objects.filter(maintenance_until__lte=now, deregistered_at=None)[:BATCH])
     return sum(_change(row, _OVER, "maintenance is over") for row in due)
 
 
@@ -48,7 +48,9 @@ _OVER: dict[str, Any] = {"maintenance_until": None, "maintenance_reason": "", "m
 def _change(row: Service, columns: dict[str, Any], reason: str) -> bool:
     now = timezone.now()
     with transaction.atomic():
-        if Service.objects.filter(pk=row.pk, maintenance_until=row.maintenance_until).update(**columns) != 1:
+        # Whoever left has an end in the history, behind which nothing may be written: it would be there again.
+        same = Service.objects.filter(pk=row.pk, maintenance_until=row.maintenance_until, deregistered_at=None)
+        if same.update(**columns) != 1:
             return False
         for name, value in columns.items():
             setattr(row, name, value)

@@ -273,6 +273,19 @@ def test_maintenance_always_has_an_end(minutes):
         maintenance.begin(info.service_id, minutes=minutes, reason="for ever", by="ann")
 
 
+def test_who_left_in_maintenance_does_not_come_back_with_its_end():
+    info = register()
+    until = maintenance.begin(info.service_id, minutes=5, reason="new disk", by="ann")
+    services.deregister(info.service_id)
+
+    assert maintenance.end_due(now=until) == 0
+    assert history.registry_at(timezone.now()) == []
+
+    register()
+    assert maintenance.end_due(now=until) == 1
+    assert row_of(info).maintenance_until is None
+
+
 def test_the_registry_of_a_moment_can_be_seen(time_machine):
     def at(minute):
         time_machine.move_to(f"2030-01-01T14:{minute:02}:00+00:00", tick=False)
