@@ -67,8 +67,9 @@ def _next_look(row: Service, check: HealthCheck | None, now: datetime) -> dateti
     usual = now + spread(check)
     if check is None or check.check_type is not HealthCheckType.TTL or row.status != ServiceStatus.HEALTHY:
         return usual
-    last = row.last_heartbeat_at or row.registered_at
-    return max(last + timedelta(seconds=check.ttl_sec), now + timedelta(seconds=1))
+    over_at = (row.last_heartbeat_at or row.registered_at) + timedelta(seconds=check.ttl_sec)
+    # One that is held at healthy is over for long: each look is one more failure, and none is to come before its interval.
+    return max(over_at, now + timedelta(seconds=1)) if over_at >= now else usual
 
 
 def look(job: Job) -> dict[str, Finding]:

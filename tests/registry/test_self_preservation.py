@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from registry_app import preservation, services, state
+from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.models import Service
-from tests.registry.samples import BAD, GOOD, http_check, register, row_of, say
+from tests.registry.samples import BAD, GOOD, http_check, register, row_of, run_due, say
 
 pytestmark = pytest.mark.django_db
 
@@ -56,6 +57,21 @@ def test_nobody_leaves_while_the_hub_suspects_itself(six):
     for _ in range(6):
         all_say(six, BAD, minutes=1)
 
+    assert Service.objects.filter(deregistered_at=None).count() == 6
+
+
+def test_missing_beats_are_not_counted_faster_while_the_hub_suspects_itself(time_machine):
+    time_machine.move_to(START, tick=False)
+    check = HealthCheck(HealthCheckType.TTL, interval_sec=10, deregister_after=60)
+    infos = [register(f"S{n}", f"http://127.0.0.1:{1001 + n}", check=check) for n in range(6)]
+    for info in infos:
+        services.heartbeat(info.service_id)
+
+    for _ in range(400):
+        run_due()
+        time_machine.shift(1)
+
+    assert {(row.status, row.failures > 50) for row in map(row_of, infos)} == {("unhealthy", False)}
     assert Service.objects.filter(deregistered_at=None).count() == 6
 
 
