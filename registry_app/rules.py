@@ -248,4 +248,5 @@ def counted_from(
 
 def held(before: Health, after: Health) -> Health:
     """Keep the status as it was while the hub suspects itself; the counters go on."""
-    return replace(after, status=before.status, reason=f"held at {before.status}: {after.reason}"[:MAX_REASON], penalty=before.penalty)
+    reason = f"held at {before.status}: {after.reason}"[:MAX_REASON]
+    return replace(after, status=before.status, reason=reason, penalty=before.penalty, penalty_at=before.penalty_at)

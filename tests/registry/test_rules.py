@@ -245,6 +245,13 @@ def test_what_is_held_keeps_its_status_and_goes_on_counting():
     assert judge(kept, BAD, DEFAULT, now=120).status is ServiceStatus.UNHEALTHY
 
 
+def test_the_penalty_of_who_is_held_goes_on_to_fade():
+    before = Health(status=ServiceStatus.HEALTHY, penalty=2.0, penalty_at=0.0)
+    kept = held(before, judge(before, BAD, Thresholds(failure_threshold=1), now=600))
+
+    assert penalty_now(kept, now=600) == 1.0
+
+
 def test_without_a_check_the_unhealthy_is_let_in_on_trial_after_a_silence():
     thresholds = replace(DEFAULT, trial_after_sec=60.0)
     fallen = after(BAD, BAD, BAD, thresholds=thresholds)
