@@ -100,13 +100,19 @@ def _update(row: Service, info: ServiceInfo, owner: str, generation: int, now: d
     changes = {key: value for key, value in said.items() if getattr(row, key) != value}
     if not changes and (row.owner, row.generation) == (owner, generation):
         return row  # Said again without a change: nothing to write, and nobody to tell.
-    look = {"next_probe_at": now} if "health_check" in changes else {}
+    look = {"next_probe_at": _first_look(info, now)} if "health_check" in changes else {}
     same = Service.objects.filter(pk=row.pk, deregistered_at=None, generation__lte=generation)
     if not _change(same, row, {**changes, **look, "owner": owner, "generation": generation}):
         raise ownership.generation_is_over(ErrorCode.REGISTRATION_STALE, row, generation)
     if changes:
         _record(row, Kind.UPDATED, old_status=row.status, reason=f"changed: {', '.join(sorted(changes))}", now=now)
     return row
+
+
+def _first_look(info: ServiceInfo, now: datetime) -> datetime:
+    """By a new check it is looked at at once; but a promise to beat is broken only when its first time to live is over."""
+    check = info.health_check
+    return now + timedelta(seconds=check.ttl_sec) if check and check.check_type is HealthCheckType.TTL else now
 
 
 def deregister(

@@ -148,6 +148,18 @@ class TestHeartbeats:
 
         assert row_of(beating).status == "healthy"
 
+    def test_who_promises_to_beat_from_now_on_has_one_time_to_live_for_the_first(self, time_machine):
+        time_machine.move_to("2030-01-01T12:00:00+00:00", tick=False)
+        info = register(status="healthy")
+        time_machine.shift(3600)
+        register(check=HealthCheck(HealthCheckType.TTL, interval_sec=10, failure_threshold=3))
+
+        time_machine.shift(29)
+        assert (run_due(), row_of(info).status) == (0, "healthy")
+
+        time_machine.shift(2)
+        assert (run_due(), row_of(info).status) == (1, "unhealthy")
+
 
 class TestRoutedRequests:
     def report(self, info, *, ok=0, failed=0):
