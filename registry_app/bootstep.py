@@ -87,10 +87,10 @@ class _RegisteredAtHub(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery
 
     def _beat(self, worker: Any) -> None:
         info = self._info(worker)
-        if self._beats % BEATS_PER_REGISTRATION == 0:
-            self._send(worker, "hub.registry.register", service=info.to_dict())
-        else:
+        if self._beats:
             self._send(worker, "hub.registry.heartbeat", service_id=info.service_id)
+        if self._beats % BEATS_PER_REGISTRATION == 0 and not self._send(worker, "hub.registry.register", service=info.to_dict()):
+            return
         self._beats += 1
 
     def stop(self, worker: Any) -> None:
@@ -110,10 +110,12 @@ class _RegisteredAtHub(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery
         info: ServiceInfo = self.describe(queues, tasks, re.sub(r"[^A-Za-z0-9_.@-]", "-", worker.hostname))
         return info
 
-    def _send(self, worker: Any, task: str, **kwargs: Any) -> None:
+    def _send(self, worker: Any, task: str, **kwargs: Any) -> bool:
         said = {**kwargs, "owner": self.owner, "generation": self._generation}
         try:
             worker.app.send_task(task, kwargs=said, queue=HUB_QUEUE, retry=False, ignore_result=True)
         except (OperationalError, OSError) as exc:
             # The next beat says it again; a worker must not stumble over its own registration.
             log.warning("the hub could not be told", extra={"task": task, "error": type(exc).__name__})
+            return False
+        return True
