@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 
 from django.db import transaction
-from django.db.models import Count
 
 from hub.errors import IntegrationError
 from hub.events import bus
 from hub.events.messages import EventMessage
-from hub.telemetry import metrics
 from registry_app import lookup
 from registry_app.models import HealthChange, Service
-from registry_app.values import ServiceStatus
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +38,9 @@ def changed(row: Service, kind: HealthChange.Kind, *, old_status: str, reason: s
     }
     lookup.forget()
     transaction.on_commit(lookup.forget)
-    transaction.on_commit(_count, robust=True)
     try:
         # Inside the transaction of the change: the event goes out with it, or not at all.
         bus.publish(EventMessage.create(f"service.{event_type}", event_type, payload, source_service="hub"))
     except IntegrationError as exc:
         # The registry is right without its announcement; whoever missed it reads the history.
         log.warning("a change of the registry was not announced", extra={"event_type": event_type, "code": str(exc.code)})
-
-
-def _count() -> None:
-    counts = dict(Service.objects.filter(deregistered_at=None).order_by().values_list("status").annotate(Count("pk")))
-    for status in ServiceStatus:
-        metrics.set_gauge("hub_services", counts.get(status.value, 0), status=status.value)

@@ -38,11 +38,7 @@ class Job:
 def claim_due(limit: int, *, now: datetime) -> list[Job]:
     """Claim up to `limit` instances whose time has come, the longest due first."""
     due = Service.objects.filter(next_probe_at__lte=now).order_by("next_probe_at")[:limit]
-    jobs = [job for row in due if (job := _claim(row, now))]
-    if due:
-        late = (now - min(row.next_probe_at for row in due if row.next_probe_at)).total_seconds()
-        metrics.set_gauge("hub_registry_probe_lag_seconds", late)
-    return jobs
+    return [job for row in due if (job := _claim(row, now))]
 
 
 def _claim(row: Service, now: datetime) -> Job | None:

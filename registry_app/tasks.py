@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from hub.errors import ErrorCode, IntegrationError
 from hub.public_task import PublicTask
-from registry_app import background, history, lookup, maintenance, preservation, prober, services
+from registry_app import background, gauges, history, lookup, maintenance, preservation, prober, services
 from registry_app.values import ServiceInfo
 
 
@@ -41,7 +41,8 @@ def look_up(service_name: str, version: str | None = None) -> dict[str, Any]:
 
 @shared_task(name="hub.control.probe_due", ignore_result=True)
 def probe_due() -> None:
-    """Begin the probes that are due, end maintenances, and see whether a freeze is over."""
+    """Tell how the registry stands, begin the probes that are due, end maintenances, and see whether a freeze is over."""
+    gauges.tell(now=timezone.now())
     background.start_due()
     maintenance.end_due(now=timezone.now())
     preservation.review()
