@@ -26,8 +26,11 @@ SLICES = 2
 FLUSH_SEC = 1.0
 _PREFIX = "hub:registry:outcomes"
 
+Outcome = tuple[str, bool, int]
+"""The instance, whether it was well, and the slice of time in which: what waits for the next report is not of that report's time."""
+
 _lock = threading.Lock()
-_gathered: Counter[tuple[str, bool]] = Counter()
+_gathered: Counter[Outcome] = Counter()
 _flushed_at = 0.0
 
 
@@ -36,7 +39,7 @@ def report(service_id: str, *, ok: bool) -> None:
     global _flushed_at
     now = time.monotonic()
     with _lock:
-        _gathered[service_id, ok] += 1
+        _gathered[service_id, ok, _slice_now()] += 1
         if now - _flushed_at < FLUSH_SEC:
             return
         _flushed_at = now
@@ -55,7 +58,7 @@ def flush() -> None:
 
 def witness(service_id: str) -> Finding:
     """Return what the requests of the last half to whole minute say about an instance."""
-    now = int(time.time()) // SLICE_SEC
+    now = _slice_now()
     keys = [f"{_PREFIX}:{service_id}:{now - age}" for age in range(SLICES)]
     try:
         pipe = redis_client.client().pipeline(transaction=False)
@@ -69,17 +72,20 @@ def witness(service_id: str) -> Finding:
     return outcome_finding(good=good, failed=failed, window_sec=SLICE_SEC * SLICES)
 
 
-def _send(batch: dict[tuple[str, bool], int]) -> None:
+def _slice_now() -> int:
+    return int(time.time()) // SLICE_SEC
+
+
+def _send(batch: dict[Outcome, int]) -> None:
     # A request waits for this: as for a breaker, a Redis that does not answer at once is gone, and is left alone for a while.
     # Lost counts make a witness quieter, never wrong.
     if batch:
         fleet().reach(lambda: _add(batch))
 
 
-def _add(batch: dict[tuple[str, bool], int]) -> None:
-    slice_number = int(time.time()) // SLICE_SEC
+def _add(batch: dict[Outcome, int]) -> None:
     pipe = store.client().pipeline(transaction=False)
-    for (service_id, ok), count in batch.items():
+    for (service_id, ok, slice_number), count in batch.items():
         key = f"{_PREFIX}:{service_id}:{slice_number}"
         pipe.hincrby(key, "ok" if ok else "failed", count)
         pipe.expire(key, SLICE_SEC * (SLICES + 1))

@@ -9,6 +9,7 @@ from hub.events.models import OutboxEvent
 from registry_app import health, maintenance, outcomes, services
 from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.models import HealthChange
+from registry_app.rules import SILENCE
 from tests.registry.samples import BAD, GOOD, http_check, register, row_of, run_due, say
 
 pytestmark = pytest.mark.django_db
@@ -194,3 +195,15 @@ class TestRoutedRequests:
         self.report(info, ok=700, failed=300)
 
         assert outcomes.witness(info.service_id).reason == "300 of 1000 requests failed within 60 s"
+
+    def test_what_was_sent_late_says_nothing_of_now(self, time_machine):
+        time_machine.move_to("2030-01-01T12:00:00+00:00")
+        info = register(endpoint="http://127.0.0.1:3003")
+        for _ in range(10):
+            outcomes.report(info.service_id, ok=False)
+        time_machine.shift(3600)
+
+        outcomes.report("another", ok=True)
+        outcomes.flush()
+
+        assert outcomes.witness(info.service_id) is SILENCE
