@@ -58,7 +58,7 @@ def watch(*, unread: int, oldest_unread: str | None, now: datetime) -> None:
     metrics.set_gauge("hub_events_oldest_unread_seconds", age_sec)
     if age_sec > BEHIND_SEC:
         log.warning("events wait for the relay", extra={"code": "E11141", "unread": unread, "oldest_sec": round(age_sec)})
-    metrics.set_gauge("hub_dead_letters", DeadLetter.objects.filter(status=DeadLetter.Status.OPEN).count())
+    metrics.set_gauge("hub_dead_letters_open", DeadLetter.objects.filter(status=DeadLetter.Status.OPEN).count())
     oldest = oldest_open(now=now)
     for name, seconds in oldest.items():
         metrics.set_gauge(OLDEST, seconds, subscription=name)

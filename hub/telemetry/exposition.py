@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 from prometheus_client import Metric as Family
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.samples import Exemplar
 
-from hub.telemetry import metric_store
+from hub.errors import ErrorCode
+from hub.telemetry import families, metric_store
 from hub.telemetry.buckets import bounds_for
 from hub.telemetry.metric_store import Series
+
+log = logging.getLogger(__name__)
 
 Source = Callable[[], Iterable[Family]]
 _sources: list[Source] = []
 
 
-def add_source(families: Source) -> None:
+def add_source(source: Source) -> None:
     """Have a room say, whenever metrics are read, how things stand then."""
-    _sources.append(families)
+    _sources.append(source)
 
 
 class Fleet:
     """What Prometheus' encoders read: every metric of the fleet, with its series."""
 
     def collect(self) -> Iterator[Family]:
-        """Yield what was counted, by name, and then what the sources say."""
-        kinds, helps = metric_store.types(), metric_store.descriptions()
-        series = metric_store.read(kinds)
-        for name, kind in kinds.items():
-            if name == "_total":
-                continue  # from before it was refused: no family has an empty name
-            yield family(name, kind, helps.get(name, ""), series[name])
-        for families in _sources:
-            yield from families()
+        """Yield what was counted, as far as it can stand beside each other, and then what the sources say."""
+        kinds, helps, said = metric_store.types(), metric_store.descriptions(), [one for source in _sources for one in source()]
+        kinds.pop("_total", None)  # from before it was refused: no family has an empty name
+        fitting = families.that_fit(kinds, taken=[one.name for one in said])
+        series = metric_store.read(fitting)
+        for name in fitting:
+            yield family(name, kinds[name], helps.get(name, ""), series[name])
+        for name in kinds.keys() - series.keys():
+            _say_left_out(name)
+        yield from said
+
+
+@lru_cache(maxsize=1_000)
+def _say_left_out(metric: str) -> None:
+    """Say once in this process that a metric is not shown, because another one has its name."""
+    log.warning("a metric clashes with another and is not shown", extra={"code": str(ErrorCode.METRIC_TYPE_CONFLICT), "metric": metric})
 
 
 def render(accept: str) -> tuple[bytes, str]:
@@ -44,8 +56,7 @@ def render(accept: str) -> tuple[bytes, str]:
 
 def family(name: str, kind: str, description: str, series: Iterable[Series]) -> Family:
     """Return one metric with all its series."""
-    # The name of a counter's family is without its ending; the encoder asks for it on the samples.
-    base = name.removesuffix("_total") if kind == "counter" else name
+    base = families.base_of(name, kind)  # the encoder asks for a counter's ending on the samples
     found = Family(base, description or name, kind)
     for one in series:
         if kind == "histogram":

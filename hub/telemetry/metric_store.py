@@ -22,6 +22,7 @@ from redis.commands.core import Script
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import storable
 from hub.redis_client import client
+from hub.telemetry import families
 
 log = logging.getLogger(__name__)
 TYPES, HELP = "hub:metrics", "hub:metrics:help"
@@ -129,7 +130,7 @@ def _say_folded(metric: str, labels: str) -> None:
 
 
 def declare(name: str, kind: str, description: str = "") -> None:
-    """Fix a metric's type for the fleet; E11521 when it is another one already, E11560 when there are too many metrics."""
+    """Fix a metric's type for the fleet; E11521 when it or a name of its samples is another's, E11560 when there are too many metrics."""
     known = _known_type(name) or _first_type(name, kind)
     if known != kind:
         raise IntegrationError(
@@ -148,6 +149,10 @@ def _known_type(name: str) -> str | None:
 def _first_type(name: str, kind: str) -> str | None:
     if int(client().hlen(TYPES)) >= MAX_METRICS:  # type: ignore[arg-type]
         raise IntegrationError(ErrorCode.TOO_MANY_SERIES, f"there are {MAX_METRICS} metrics already", recovery_suggestion="use labels")
+    if other := families.clashing(name, kind, types()):
+        raise IntegrationError(
+            ErrorCode.METRIC_TYPE_CONFLICT, f"the samples of {name} would have names of {other}", recovery_suggestion="choose another name"
+        )
     client().hsetnx(TYPES, name, kind)
     return _known_type(name)
 

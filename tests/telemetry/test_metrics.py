@@ -147,6 +147,14 @@ def test_the_seeds_face_records_a_metric_and_declares_others():
     assert summary["value"] == 2
 
 
+def test_a_metric_whose_samples_would_have_the_names_of_another_is_not_declared():
+    services.declare_metric("jobs_total", "counter")
+
+    for name, kind in (("jobs", "counter"), ("jobs", "gauge")):
+        with pytest.raises(IntegrationError, match=r"^E11521: the samples of jobs would have names of jobs_total"):
+            services.declare_metric(name, kind)
+
+
 def test_there_is_an_end_to_the_names_of_metrics(monkeypatch):
     monkeypatch.setattr(metric_store, "MAX_METRICS", 2)
     for name in ("one", "two", "three", "one"):

@@ -57,6 +57,20 @@ def test_metrics_are_openmetrics_with_exact_buckets_and_exemplars(client):
     assert [one.value for one in samples if one.name.endswith("_count")] == [3]
 
 
+def test_metrics_that_share_a_name_do_not_spoil_the_page(client):
+    metrics.set_gauge("jobs", 1)
+    metrics.increment("jobs_total", 2)
+    metrics.observe("wait", 3)
+    metrics.set_gauge("wait_count", 4)
+    metrics.set_gauge("hub_queue_messages", 5)
+
+    found = read(client)
+
+    assert [one.value for one in found["jobs"].samples] == [2]
+    assert found["wait"].type == "histogram"
+    assert 5 not in [one.value for one in found["hub_queue_messages"].samples]
+
+
 def test_the_queues_are_among_the_metrics_also_those_that_nobody_reads(client):
     with Celery(broker=settings.REDIS_URL, set_as_current=False) as app:
         for _ in range(3):
