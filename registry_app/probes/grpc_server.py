@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from registry_app import addresses
@@ -9,28 +10,38 @@ from registry_app.checks import HealthCheck
 from registry_app.endpoints import bracketed, parse_host_port
 from registry_app.rules import Finding, Verdict
 
+NOBODY_THERE = "UNAVAILABLE"
+
 
 def probe(check: HealthCheck) -> Finding:
-    """Ask the health service; ``SERVING`` is well, anything else is not."""
+    """Ask the health service; ``SERVING`` is well, anything else is not. All of the host's addresses share the time."""
+    give_up_at = time.monotonic() + check.timeout_sec
+    host, port = parse_host_port(check.endpoint, scheme="grpc")
+    finding = Finding(verdict=Verdict.BAD, reason="no address could be tried in time")
+    for address in addresses.resolve(host, port, addresses.current_policy(), timeout_sec=check.timeout_sec):
+        left = give_up_at - time.monotonic()
+        if left <= 0:
+            break
+        finding = _ask(check, f"{bracketed(address)}:{port}", authority=f"{bracketed(host)}:{port}", timeout_sec=left)
+        if not finding.reason.startswith(NOBODY_THERE):
+            break
+    return finding
+
+
+def _ask(check: HealthCheck, place: str, *, authority: str, timeout_sec: float) -> Finding:
     # Imported here: gRPC costs its process 15 MB, and only who probes a gRPC service needs it.
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    with _channel(grpc, check) as channel:
+    options = [("grpc.enable_http_proxy", 0), ("grpc.default_authority", authority)]
+    with grpc.insecure_channel(place, options=options) as channel:
         question = health_pb2.HealthCheckRequest(service=check.grpc_service)
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(question, timeout=check.timeout_sec)
+            answer = health_pb2_grpc.HealthStub(channel).Check(question, timeout=timeout_sec)
         except grpc.RpcError as exc:
             return Finding(verdict=Verdict.BAD, reason=_why(exc, check))
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     return Finding(verdict=Verdict.GOOD if status == "SERVING" else Verdict.BAD, reason=status)
-
-
-def _channel(grpc: Any, check: HealthCheck) -> Any:
-    host, port = parse_host_port(check.endpoint, scheme="grpc")
-    address = addresses.resolve(host, port, addresses.current_policy(), timeout_sec=check.timeout_sec)[0]
-    options = [("grpc.enable_http_proxy", 0), ("grpc.default_authority", f"{bracketed(host)}:{port}")]
-    return grpc.insecure_channel(f"{bracketed(address)}:{port}", options=options)
 
 
 def _why(exc: Any, check: HealthCheck) -> str:

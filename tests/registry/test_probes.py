@@ -213,6 +213,17 @@ def test_grpc_servers_are_asked_by_the_standard_protocol():
     assert reason.startswith("UNAVAILABLE")
 
 
+def test_a_grpc_server_is_well_at_whichever_address_of_its_name_it_listens(monkeypatch):
+    server, port = start_grpc_server()
+    both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.9", "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: both)
+    try:
+        assert probe(HealthCheckType.GRPC, f"two-addresses.example:{port}") == (Verdict.GOOD, "SERVING")
+    finally:
+        server.kill()
+        server.wait(10)
+
+
 def test_a_grpc_server_that_hangs_ends_with_the_time():
     with raw_server(b"", drip_sec=0.3) as port:
         verdict, _ = probe(HealthCheckType.GRPC, f"127.0.0.1:{port}")
