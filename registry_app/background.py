@@ -13,7 +13,6 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 from django.conf import settings
 from django.db import close_old_connections
@@ -36,9 +35,10 @@ class Background:
     def __init__(self, threads: int) -> None:
         self._room = threading.Semaphore(threads * BACKLOG_PER_THREAD)
         self._claimed: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._begun: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._found: queue.SimpleQueue[tuple[Job, dict[str, Finding]]] = queue.SimpleQueue()
-        self._probing = ThreadPoolExecutor(threads, thread_name_prefix="probe")
-        for work in (self._pace, self._record):
+        # Daemons, and no executor: the end of a process would wait for all probes of a backlog, each until its limit.
+        for work in (self._pace, self._record, *[self._look] * threads):
             threading.Thread(target=work, name=f"probe-{work.__name__.strip('_')}", daemon=True).start()
 
     def start_due(self) -> int:
@@ -60,14 +60,18 @@ class Background:
 
     def _pace(self) -> None:
         while True:
-            self._probing.submit(self._look, self._claimed.get())
+            self._begun.put(self._claimed.get())
             time.sleep(1 / STARTS_PER_SEC)
 
-    def _look(self, job: Job) -> None:
-        try:
-            self._found.put((job, prober.look(job)))
-        finally:
-            self._room.release()
+    def _look(self) -> None:
+        while True:
+            job = self._begun.get()
+            try:
+                self._found.put((job, prober.look(job)))
+            except Exception:  # This thread looks at others too: it outlives whatever one of them does to it.
+                log.exception("an instance could not be looked at", extra={"service_id": job.row.service_id})
+            finally:
+                self._room.release()
 
     def _record(self) -> None:
         while True:

@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from django.utils import timezone
 
 from hub.celery import app
 from registry_app import lookup, services
@@ -211,3 +212,18 @@ def test_services_that_hang_hold_no_slot_of_the_worker(probing):
 
     assert answer["service_name"] == "quick"
     assert time.monotonic() - started < 6  # the hanging ones hold theirs for 20
+
+
+def test_services_that_hang_do_not_hold_up_the_end_of_a_worker(no_worker, start_worker):
+    ends = start_worker(queues="hub.control", pool="threads")
+    with deaf_port() as port:
+        for n in range(40):
+            register(f"hangs{n}", f"http://127.0.0.1:{port}", check=http_check(interval_sec=30, timeout_sec=20))
+        app.send_task("hub.control.probe_due", queue="hub.control", ignore_result=True)
+        wait_until(lambda: not Service.objects.filter(next_probe_at__lte=timezone.now()).exists(), what="all claimed")
+
+        started = time.monotonic()
+        ends.process.terminate()
+        ends.process.wait(60)
+
+    assert time.monotonic() - started < 5  # a connection to one of them is given up after as long, and each thread had three to try
