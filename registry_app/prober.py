@@ -1,7 +1,7 @@
 """Look after every instance when its time has come.
 
 Due instances are rows; a process claims one by moving its `next_probe_at` on with a conditional UPDATE, so that of many
-processes one probes it, and a process that dies with a claim costs one interval, nothing more. `background` runs the
+processes one probes it, and a process that dies with a claim costs one interval, or `CLAIM` if that is shorter. `background` runs the
 probes of a worker.
 """
 
@@ -26,13 +26,18 @@ from registry_app.values import ServiceStatus
 
 log = logging.getLogger(__name__)
 
+CLAIM = timedelta(minutes=5)
+"""Longer than a backlog of probes takes: an interval may be a day, and is earned by the look that was kept."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """An instance to look at, as it was when this process claimed it."""
+    """An instance to look at, as it was when this process claimed it: until when, and when it is looked at again after that."""
 
     row: Service
     check: HealthCheck | None
+    claimed_until: datetime | None = None
+    next_look: datetime | None = None
 
 
 def claim_due(limit: int, *, now: datetime) -> list[Job]:
@@ -47,15 +52,16 @@ def _claim(row: Service, now: datetime) -> Job | None:
     except IntegrationError as exc:
         # A row that this version refuses keeps no other from being looked at; it waits its interval like all.
         log.warning("a check cannot be read", extra={"service_id": row.service_id, "code": str(exc.code)})
-        _move_on(row, None, now)
+        _move_on(row, _next_look(row, None, now))
         return None
-    return Job(row=row, check=check) if _move_on(row, check, now) else None
+    next_look = _next_look(row, check, now)
+    claimed_until = min(next_look, now + CLAIM)
+    return Job(row=row, check=check, claimed_until=claimed_until, next_look=next_look) if _move_on(row, claimed_until) else None
 
 
-def _move_on(row: Service, check: HealthCheck | None, now: datetime) -> bool:
+def _move_on(row: Service, until: datetime) -> bool:
     """Set when to look again; False when another process did so first."""
-    unclaimed = Service.objects.filter(pk=row.pk, next_probe_at=row.next_probe_at)
-    return unclaimed.update(next_probe_at=_next_look(row, check, now)) == 1
+    return Service.objects.filter(pk=row.pk, next_probe_at=row.next_probe_at).update(next_probe_at=until) == 1
 
 
 def _next_look(row: Service, check: HealthCheck | None, now: datetime) -> datetime:
@@ -105,4 +111,7 @@ def keep(job: Job, found: Mapping[str, Finding]) -> str | None:
         found = {**found, "heartbeat": _heartbeat(job)}
     kind = job.check.check_type.value if job.check else "none"
     metrics.increment("hub_registry_probes_total", check=kind, verdict=rules.join(found).verdict.value)
-    return health.record(job.row.service_id, found, at=timezone.now(), seen=job.row)
+    status = health.record(job.row.service_id, found, at=timezone.now(), seen=job.row)
+    if job.claimed_until != job.next_look:
+        Service.objects.filter(pk=job.row.pk, next_probe_at=job.claimed_until).update(next_probe_at=job.next_look)
+    return status

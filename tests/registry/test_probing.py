@@ -12,9 +12,9 @@ from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.convert import check_of
 from registry_app.models import HealthChange, Service
 from registry_app.probes import http
-from registry_app.rules import Finding, Verdict
+from registry_app.rules import SILENCE, Finding, Verdict
 from registry_app.timing import SCAN_SEC
-from tests.registry.samples import http_check, register, row_of, run_due
+from tests.registry.samples import GOOD, http_check, register, row_of, run_due
 from tests.registry.targets import raw_server
 
 pytestmark = pytest.mark.django_db
@@ -81,6 +81,25 @@ class TestClaims:
         waits = [(row_of(info).next_probe_at - now).total_seconds() for info in infos]
         assert all(90 - SCAN_SEC <= wait <= 100 - SCAN_SEC for wait in waits)
         assert max(waits) - min(waits) > 2
+
+    def test_who_dies_with_a_claim_costs_no_whole_day(self):
+        info = register(check=http_check(interval_sec=86_400))
+        now = timezone.now()
+        assert len(prober.claim_due(1, now=now)) == 1
+
+        (job,) = prober.claim_due(1, now=now + timedelta(minutes=5))
+        prober.keep(job, {"heartbeat": SILENCE, **GOOD})
+
+        assert (row_of(info).next_probe_at - now).total_seconds() > 0.8 * 86_400
+
+    def test_a_look_that_is_kept_late_does_not_put_off_the_first_by_a_new_check(self):
+        register(check=http_check(interval_sec=86_400))
+        (job,) = prober.claim_due(1, now=timezone.now())
+        register(check=http_check("/new", interval_sec=86_400))
+
+        prober.keep(job, {"heartbeat": SILENCE, **GOOD})
+
+        assert len(prober.claim_due(1, now=timezone.now())) == 1
 
     def test_the_longest_due_come_first(self):
         infos = [register(endpoint=f"http://127.0.0.1:{port}") for port in range(1001, 1004)]
