@@ -99,7 +99,9 @@ def _update(row: Service, columns: dict[str, Any]) -> bool:
 
 def _leave_if_hopeless(row: Service, at: datetime) -> None:
     check = check_of(row)
-    if row.maintenance_until is not None and row.maintenance_until > at:
-        return  # Whoever is being repaired may fail for as long as that takes.
-    if check and rules.should_leave(health_of(row), deregister_after=check.deregister_after) and preservation.active_reason(at=at) is None:
+    if check is None or not rules.should_leave(health_of(row), deregister_after=check.deregister_after):
+        return
+    # Whoever is being repaired may fail for as long as that takes, which may have begun while the probe waited.
+    row.refresh_from_db(fields=["maintenance_until"])
+    if (row.maintenance_until is None or row.maintenance_until <= at) and preservation.active_reason(at=at) is None:
         services.deregister(row.service_id, reason=f"failed {row.failures} checks in a row: {row.reason}", force=True)

@@ -82,6 +82,16 @@ def test_who_is_in_maintenance_may_fail_for_as_long_as_that_takes():
     assert say(info, BAD, BAD).deregistered_at is None
 
 
+def test_a_probe_that_began_before_the_maintenance_takes_nobody_out():
+    info = register(check=http_check(failure_threshold=1, deregister_after=2))
+    claimed = say(info, BAD)
+    maintenance.begin(info.service_id, minutes=5, reason="disk", by="ann")
+
+    health.record(info.service_id, BAD, at=timezone.now(), seen=claimed)
+
+    assert (row_of(info).failures, row_of(info).deregistered_at) == (2, None)
+
+
 def test_a_finding_about_who_left_changes_nothing():
     info = register()
     services.deregister(info.service_id)
