@@ -34,9 +34,9 @@ class Fleet:
     queues: Mapping[str, frozenset[str]] = field(default_factory=dict)
     tasks: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
-    def consumers_of(self, queue: str) -> list[str]:
-        """Return the names of the workers that read a queue."""
-        return sorted(node for node, queues in self.queues.items() if queue in queues)
+    def consumers_of(self, queue: str, node: str) -> list[str]:
+        """Return the names of the workers that read a queue: all of them, or the one that is meant."""
+        return sorted(one for one, queues in self.queues.items() if queue in queues and node in ("", one))
 
 
 _asking = threading.Lock()
@@ -45,14 +45,15 @@ _fleet = Fleet(asked_at=float("-inf"))
 
 def probe(check: HealthCheck) -> Finding:
     """Judge consumers and tasks; a broker that does not answer is our trouble, not the service's."""
-    queue = _queue_of(check)
+    queue, node = _place_of(check)
     try:
         fleet = _current_fleet()
     except (OperationalError, redis.RedisError, OSError) as exc:
         return Finding(verdict=Verdict.SILENT, reason=f"the hub's own broker does not answer ({type(exc).__name__})")
-    consumers = fleet.consumers_of(queue)
+    consumers = fleet.consumers_of(queue, node)
     if not consumers:
-        return Finding(verdict=Verdict.BAD, reason=f"no live worker consumes the queue {queue}")
+        nobody = f"worker {node} does not consume" if node else "no live worker consumes"
+        return Finding(verdict=Verdict.BAD, reason=f"{nobody} the queue {queue}")
     known = frozenset[str]().union(*(fleet.tasks.get(node, frozenset()) for node in consumers))
     missing = [name for name in check.tasks if name not in known]
     if missing:
@@ -63,7 +64,7 @@ def probe(check: HealthCheck) -> Finding:
 def probe_age(check: HealthCheck) -> Finding:
     """Judge how long messages wait in the queue."""
     try:
-        length, waited_sec = measure_queue(_queue_of(check))
+        length, waited_sec = measure_queue(_place_of(check)[0])
     except redis.RedisError:
         return SILENCE
     return queue_finding(length=length, waited_sec=waited_sec, limit_sec=check.max_message_age_sec)
@@ -100,8 +101,10 @@ def _set_mark(client: redis.Redis, queue: str, mark_key: str, now: float) -> Non
     pipe.execute()
 
 
-def _queue_of(check: HealthCheck) -> str:
-    return check.endpoint.removeprefix("celery://")
+def _place_of(check: HealthCheck) -> tuple[str, str]:
+    """Return the queue of a check, and the one worker of it that is meant, if any."""
+    queue, _, node = check.endpoint.removeprefix("celery://").partition("/")
+    return queue, node
 
 
 def _current_fleet() -> Fleet:

@@ -148,6 +148,16 @@ def test_a_celery_worker_that_stops_while_its_queue_fills(probing, layer_worker)
     wait_until(lambda: row_of(info).status in ("healthy", "degraded"), timeout_sec=15, what="the worker back")
 
 
+def test_one_worker_of_a_queue_may_be_meant(probing, layer_worker):
+    layer = layer_worker("tests.registry.layer_app", "l05.planning")
+    there, gone = f"celery://l05.planning/{layer.node}", "celery://l05.planning/gone@test"
+    well = register("L05_there", there, check=quick(HealthCheckType.CELERY, there, max_message_age_sec=1))
+    bad = register("L05_gone", gone, check=quick(HealthCheckType.CELERY, gone))
+
+    wait_for(well, "healthy", "1 live consumers of l05.planning", timeout_sec=12)
+    wait_for(bad, "unhealthy", "worker gone@test does not consume the queue l05.planning", timeout_sec=12)
+
+
 def test_a_queue_whose_workers_do_not_know_the_task(probing, layer_worker):
     layer_worker("tests.registry.layer_app", "l05.planning")
     check = quick(HealthCheckType.CELERY, "l05.planning", tasks=("l05.forgotten",))
