@@ -7,6 +7,7 @@ health. `ownership` says who may speak for it.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -166,13 +167,18 @@ def get(service_id: str) -> ServiceInfo:
 
 
 def get_by_name(service_name: str) -> ServiceInfo:
-    """Return the best instance of a service: the healthiest, then the one with the largest weight; E11020 when there is none."""
+    """Return the best instance of a service: not in maintenance, the healthiest, the one with the largest weight; E11020 without any."""
     rows = list(Service.objects.filter(service_name=storable(service_name), deregistered_at=None)[:MAX_INSTANCES])
     if not rows:
         raise IntegrationError(
             ErrorCode.SERVICE_NOT_FOUND, f"no service {service_name!r:.80} is registered", recovery_suggestion="register it"
         )
-    return info_of(min(rows, key=lambda row: (_BEST_FIRST.index(ServiceStatus(row.status)), -row.weight, row.service_id)))
+    return info_of(min(rows, key=partial(_place, timezone.now())))
+
+
+def _place(now: datetime, row: Service) -> tuple[Any, ...]:
+    in_maintenance = row.maintenance_until is not None and row.maintenance_until > now
+    return in_maintenance, _BEST_FIRST.index(ServiceStatus(row.status)), -row.weight, row.service_id
 
 
 _BEST_FIRST = [ServiceStatus.HEALTHY, ServiceStatus.DEGRADED, ServiceStatus.UNKNOWN, ServiceStatus.UNHEALTHY]

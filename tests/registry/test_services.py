@@ -37,6 +37,17 @@ def test_the_best_instance_answers_for_the_name():
     assert services.get_by_name("L02_runtime").service_id == best.service_id
 
 
+def test_an_instance_in_maintenance_answers_for_the_name_only_when_there_is_no_other():
+    repaired = register(endpoint="http://127.0.0.1:1001", status="healthy")
+    other = register(endpoint="http://127.0.0.1:1002", status="degraded")
+    maintenance.begin(repaired.service_id, minutes=5, reason="new disk", by="ann")
+
+    assert services.get_by_name("L02_runtime").service_id == other.service_id
+
+    services.deregister(other.service_id)
+    assert services.get_by_name("L02_runtime").service_id == repaired.service_id
+
+
 def test_who_is_not_there_is_not_found():
     with refused(ErrorCode.SERVICE_NOT_FOUND):
         services.get_by_name("nobody")
