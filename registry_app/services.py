@@ -213,9 +213,14 @@ def _check_addresses(info: ServiceInfo) -> None:
 def _check_limits(service_name: str) -> None:
     live = Service.objects.filter(deregistered_at=None).aggregate(all=Count("pk"), same=Count("pk", filter=Q(service_name=service_name)))
     if live["all"] >= settings.HUB.registry_max_services:
-        raise IntegrationError(ErrorCode.TOO_MANY_SERVICES, f"{live['all']} instances are registered, the limit is reached")
+        said = f"{live['all']} instances are registered, the limit is reached"
+        raise IntegrationError(ErrorCode.TOO_MANY_SERVICES, said, recovery_suggestion=f"{_MAKE_ROOM}, or raise HUB_REGISTRY_MAX_SERVICES")
     if live["same"] >= MAX_INSTANCES:
-        raise IntegrationError(ErrorCode.TOO_MANY_INSTANCES, f"{service_name} has {live['same']} instances, the limit is reached")
+        said = f"{service_name} has {live['same']} instances, the limit is reached"
+        raise IntegrationError(ErrorCode.TOO_MANY_INSTANCES, said, recovery_suggestion=_MAKE_ROOM)
+
+
+_MAKE_ROOM = "take out those that are gone (manage.py services deregister), and give their checks a deregister_after"
 
 
 def _change(rows: Any, row: Service, changes: dict[str, Any]) -> bool:
