@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import queue
 import socket
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -144,12 +145,16 @@ def _ask_resolver(host: str, port: int, timeout_sec: float) -> list[Any]:
 
 
 class _Resolver:
-    """Looks names up in threads of its own, each name in one at a time: a dead zone takes one for each of its names, no more."""
+    """Looks names up in threads of its own, each name in one at a time: a dead zone takes one for each of its names, no more.
+
+    Daemons, and no executor: the end of a process would wait for name servers that do not answer.
+    """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="registry-resolver")
+        self._waiting: queue.SimpleQueue[tuple[Future[list[Any]], str, int]] = queue.SimpleQueue()
         self._asked: dict[tuple[str, int], Future[list[Any]]] = {}
         self._lock = threading.Lock()
+        self._threads = 0
 
     def ask(self, host: str, port: int) -> Future[list[Any]]:
         """Return the look-up that is under way, or begin one."""
@@ -157,8 +162,23 @@ class _Resolver:
             found = self._asked.get((host, port))
             if found is None or found.done():
                 self._asked = {key: one for key, one in self._asked.items() if not one.done()}
-                found = self._asked[host, port] = self._threads.submit(_look_up, host, port)
+                found = self._asked[host, port] = Future()
+                self._waiting.put((found, host, port))
+                self._start_as_needed()
             return found
+
+    def _start_as_needed(self) -> None:
+        if self._threads < min(len(self._asked), RESOLVER_THREADS):
+            self._threads += 1
+            threading.Thread(target=self._work, name="registry-resolver", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            asked, host, port = self._waiting.get()
+            try:
+                asked.set_result(_look_up(host, port))
+            except Exception as exc:  # What it is, is for whoever asked to judge; this thread asks for others too.
+                asked.set_exception(exc)
 
 
 @lru_cache(maxsize=1)

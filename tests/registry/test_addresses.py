@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from registry_app import addresses, tasks
 from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.models import Service
 from registry_app.probes import run
+from tests.processes import hub_environment
 from tests.registry.samples import describe, http_check, register
 
 pytestmark = pytest.mark.django_db
@@ -116,3 +119,18 @@ def test_a_dead_zone_does_not_take_the_resolver_from_others(monkeypatch):
     finally:
         over.set()
         addresses._resolver.cache_clear()
+
+
+def test_a_name_server_that_does_not_answer_does_not_hold_up_the_end_of_a_process():
+    script = (
+        "from hub.setup import ensure_django; ensure_django()\n"
+        "import socket, time\n"
+        "from registry_app import addresses\n"
+        "socket.getaddrinfo = lambda *_, **__: time.sleep(60)\n"
+        "try: addresses.resolve('dead.example', 80, addresses.current_policy(), timeout_sec=0.1)\n"
+        "except addresses.IntegrationError as exc: print(exc.code)\n"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", script], env=hub_environment(), capture_output=True, text=True, timeout=40)
+
+    assert (ended.returncode, ended.stdout) == (0, "E11347\n"), ended.stderr
