@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,7 +49,25 @@ def _store(row: Service, witnesses: Mapping[str, Finding], at: datetime) -> bool
     after = rules.judge(before, finding, thresholds_of(check), now=at.timestamp())
     if _falls(before, after) and preservation.holds(row, failing_since=_failing_since(after, at), at=at):
         after = rules.held(before, after)
-    columns = {**health_columns(after), **_seen(row, witnesses, finding, at)}
+    return _write(row, before, after, _seen(row, witnesses, finding, at), at)
+
+
+def put_back(*, at: datetime) -> int:
+    """Put those back who fell in the event for which the hub suspects itself, before there were enough to suspect it; return how many."""
+    return sum(_put_back(row, at) for row in preservation.fallen_before(at=at))
+
+
+def _put_back(row: Service, at: datetime) -> bool:
+    fallen = health_of(row)
+    fall = row.changes.filter(kind=HealthChange.Kind.HEALTH).latest("pk")
+    # The fall added 1 to the penalty, and is taken back whole.
+    known = replace(fallen, status=ServiceStatus(fall.old_status), penalty=max(0.0, fallen.penalty - 1))
+    return _write(row, fallen, rules.held(known, fallen), {}, at)
+
+
+def _write(row: Service, before: Health, after: Health, seen: dict[str, Any], at: datetime) -> bool:
+    """Store a health if nobody stored another meanwhile, with all that follows from a new status."""
+    columns = {**health_columns(after), **seen}
     if before.status is after.status:
         return _update(row, columns)
     with transaction.atomic():

@@ -18,6 +18,7 @@ from hub import redis_client
 from registry_app import rules, state
 from registry_app.models import Service
 from registry_app.state import Freeze
+from registry_app.values import ServiceStatus
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,15 @@ def review() -> None:
     watched, failing = _counts(_watched(), freeze.counting_from)
     if not rules.is_mass_failure(current_policy(), watched=watched, failing=failing) and state.end_freeze():
         log.warning("self-preservation ends", extra={"still_failing": failing})
+
+
+def fallen_before(*, at: datetime) -> list[Service]:
+    """Return who fell in the event that began the freeze which is on: the first of many are believed, for they are few."""
+    freeze = state.current_freeze()
+    if freeze is None or not _is_on(freeze, at):
+        return []
+    of_the_event = {"failing_since__gte": freeze.counting_from, "status_since__gte": freeze.counting_from}
+    return list(_watched().filter(status=ServiceStatus.UNHEALTHY, status_since__lte=freeze.since, **of_the_event))
 
 
 def active_reason(*, at: datetime) -> str | None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from hub.errors import ErrorCode, IntegrationError
 from hub.public_task import PublicTask
-from registry_app import background, gauges, history, lookup, maintenance, preservation, prober, services
+from registry_app import background, gauges, health, history, lookup, maintenance, preservation, prober, services
 from registry_app.values import ServiceInfo
 
 
@@ -41,11 +41,12 @@ def look_up(service_name: str, version: str | None = None) -> dict[str, Any]:
 
 @shared_task(name="hub.control.probe_due", ignore_result=True)
 def probe_due() -> None:
-    """Tell how the registry stands, begin the probes that are due, end maintenances, and see whether a freeze is over."""
+    """Tell how the registry stands, begin the probes that are due, end maintenances, and see to a freeze: is it over, whom does it hold?"""
     gauges.tell(now=timezone.now())
     background.start_due()
     maintenance.end_due(now=timezone.now())
     preservation.review()
+    health.put_back(at=timezone.now())
 
 
 @shared_task(name="hub.control.probe")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from registry_app import preservation, services, state
+from registry_app import health, preservation, services, state
 from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.models import Service
 from tests.registry.samples import BAD, GOOD, http_check, register, row_of, run_due, say
@@ -58,6 +58,39 @@ def test_nobody_leaves_while_the_hub_suspects_itself(six):
         all_say(six, BAD, minutes=1)
 
     assert Service.objects.filter(deregistered_at=None).count() == 6
+
+
+def test_who_fell_before_there_were_enough_is_put_back(six, time_machine):
+    for info in six:
+        register(info.service_name, info.endpoint, check=http_check(failure_threshold=1))
+    say(six[0], BAD, at=START + timedelta(seconds=10))
+    health.put_back(at=START + timedelta(seconds=10))
+    assert row_of(six[0]).status == "unhealthy"
+
+    for info in six[1:]:
+        say(info, BAD, at=START + timedelta(seconds=20))
+    assert [row_of(info).status for info in six] == ["unhealthy"] * 4 + ["healthy"] * 2
+
+    assert health.put_back(at=START + timedelta(seconds=21)) == 4
+    assert {(row_of(info).status, row_of(info).penalty) for info in six} == {("healthy", 0)}
+    assert row_of(six[0]).reason == "held at healthy: probe: connection refused"
+    assert health.put_back(at=START + timedelta(seconds=22)) == 0
+
+    time_machine.move_to(START + timedelta(minutes=6), tick=False)
+    assert all_say(six, BAD, minutes=6) == ["unhealthy"] * 6
+    assert health.put_back(at=START + timedelta(minutes=6)) == 0
+
+
+def test_who_was_down_before_the_event_is_not_put_back(six):
+    for info in six:
+        register(info.service_name, info.endpoint, check=http_check(failure_threshold=1))
+    say(six[0], BAD, at=START + timedelta(minutes=1))
+    for info in six[1:]:
+        say(info, BAD, at=START + timedelta(minutes=10))
+
+    health.put_back(at=START + timedelta(minutes=10))
+
+    assert [row_of(info).status for info in six] == ["unhealthy"] + ["healthy"] * 5
 
 
 def test_missing_beats_are_not_counted_faster_while_the_hub_suspects_itself(time_machine):
