@@ -31,7 +31,8 @@ CONFLICTS = "hub_metric_type_conflicts_total"
 REFUSED = "hub_metric_samples_refused_total"
 """Samples that were not taken: of a metric beyond `MAX_METRICS`, or whose key somebody else wrote."""
 MAX_METRICS = 2_000
-SENDER_TTL_SEC = 3_600
+SENDER_TTL_SEC = 86_400
+"""So long a batch may wait whose answer was lost: Redis may be away for as long."""
 
 # KEYS[1] sender; ARGV: number of the batch, limit of series, ttl of the sender, samples as JSON,
 # limit of metrics.

@@ -2,7 +2,7 @@
 
 A call costs a few microseconds: it adds to a dict of this process, which goes to Redis once a second in one round
 trip. The counts there are exact: a batch carries a number, and one that arrived but whose answer was lost is not
-added again. Nothing in here raises; what could not be counted is dropped and counted.
+added again. While Redis is away it waits in the process. Nothing in here raises; what is malformed is dropped and logged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from hub.telemetry.values import MAX_LABEL_LENGTH, Metric
 
 log = logging.getLogger(__name__)
 INTERVAL_SEC = 1.0
-MAX_WAITING_BATCHES = 30
 
 
 @lru_cache(maxsize=4_096)
@@ -46,7 +45,7 @@ class _Aggregator:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._batch = Batch()
-        self._waiting: list[tuple[int, list[dict[str, Any]]]] = []
+        self._sealed: list[dict[str, Any]] = []
         self._sender = uuid4().hex
         self._number = 0
 
@@ -82,15 +81,21 @@ class _Aggregator:
         self._ticker.work_now()
 
     def _send(self) -> None:
-        self._seal()
-        while self._waiting:
-            number, samples = self._waiting[0]
-            try:
-                metric_store.add(self._sender, number, samples)
-            except redis.RedisError as exc:
-                log.warning("metrics could not be written yet", extra={"batches": len(self._waiting), "error": type(exc).__name__})
-                return
-            self._waiting.pop(0)
+        """Send what is sealed, then what was gathered meanwhile: while Redis is away that is one batch that grows by new series only."""
+        if self._deliver():
+            self._seal()
+            self._deliver()
+
+    def _deliver(self) -> bool:
+        if not self._sealed:
+            return True
+        try:
+            metric_store.add(self._sender, self._number, self._sealed)
+        except redis.RedisError as exc:
+            log.warning("metrics could not be written yet", extra={"error": type(exc).__name__})
+            return False
+        self._sealed = []
+        return True
 
     def _count_spans(self) -> None:
         """Count what the tracer wrote and lost since the last time: it cannot count itself, being below this module."""
@@ -104,12 +109,8 @@ class _Aggregator:
         with self._lock:
             self._count_spans()
             batch, self._batch = self._batch, Batch()
-        if not len(batch):
-            return
         self._number += 1
-        self._waiting.append((self._number, batch.samples()))
-        if len(self._waiting) > MAX_WAITING_BATCHES:
-            self.lost["waited_too_long"] += len(self._waiting.pop(0)[1])
+        self._sealed = batch.samples()
 
 
 _aggregator = _Aggregator()

@@ -57,9 +57,6 @@ class Batch:
     def __init__(self) -> None:
         self._samples: dict[tuple[str, str, str], Sample] = {}
 
-    def __len__(self) -> int:
-        return len(self._samples)
-
     def increment(self, name: str, value: float, labels: Mapping[str, str]) -> None:
         """Add to a counter."""
         self._sample(name, "counter", labels).value += value

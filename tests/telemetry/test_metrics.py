@@ -71,10 +71,26 @@ def test_counts_wait_while_redis_is_away(monkeypatch):
         raise metrics.redis.ConnectionError
 
     monkeypatch.setattr(metric_store, "add", away)
+    for _ in range(100):
+        metrics.increment("hub_waiting_total")
+        metrics.flush()
+    monkeypatch.setattr(metric_store, "add", real)
+    metrics.increment("hub_waiting_total")
+
+    assert series_of("hub_waiting_total")[()].value == 101
+
+
+def test_sending_ends_though_others_go_on_counting(monkeypatch):
+    real = metric_store.add
+
+    def add_while_others_count(*args):
+        metrics.increment("hub_waiting_total")
+        real(*args)
+
+    monkeypatch.setattr(metric_store, "add", add_while_others_count)
     metrics.increment("hub_waiting_total")
     metrics.flush()
     monkeypatch.setattr(metric_store, "add", real)
-    metrics.increment("hub_waiting_total")
 
     assert series_of("hub_waiting_total")[()].value == 2
 
