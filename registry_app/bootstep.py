@@ -21,7 +21,7 @@ from celery.signals import worker_ready
 from kombu.exceptions import OperationalError
 
 from registry_app.checks import HealthCheck, HealthCheckType
-from registry_app.values import MAX_LABELS, ServiceInfo
+from registry_app.values import MAX_LABELS, ServiceInfo, is_label
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +56,17 @@ def registered_at_hub(
             endpoint or f"celery://{queues[0]}/{node}",
             check,
             metadata,
-            capabilities=tasks[:MAX_LABELS],
-            tags=[*(tags or ()), *queues][:MAX_LABELS],
+            capabilities=_as_labels(tasks),
+            tags=[*(tags or ()), *_as_labels(queues)][:MAX_LABELS],
         )
 
     describe(["celery"], [], "node@host")
     return type("RegisteredAtHub", (_RegisteredAtHub,), {"describe": staticmethod(describe), "owner": owner, "beat_sec": beat_sec})
+
+
+def _as_labels(names: list[str]) -> list[str]:
+    """Leave out what the registry would refuse, such as the long names of tasks in deep modules: Celery sets no limit."""
+    return [name for name in names if is_label(name)][:MAX_LABELS]
 
 
 class _RegisteredAtHub(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types

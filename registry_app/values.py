@@ -164,12 +164,17 @@ def _check_labels(labels: object, what: str) -> list[str]:
         raise IntegrationError(ErrorCode.TAG_INVALID, f"{what} must be a list of words")
     given = list(labels)
     for label in given:
-        if not isinstance(label, str) or not _LABEL.fullmatch(label):
+        if not is_label(label):
             raise IntegrationError(ErrorCode.TAG_INVALID, f"malformed word in {what}: {label!r:.80}")
     found = list(dict.fromkeys(given))
     if len(found) > MAX_LABELS:
         raise IntegrationError(ErrorCode.TAG_INVALID, f"{len(found)} {what} are too many, the limit is {MAX_LABELS}")
     return found
+
+
+def is_label(label: object) -> bool:
+    """Tell whether a tag or capability is a plain word of at most 64 characters."""
+    return isinstance(label, str) and bool(_LABEL.fullmatch(label))
 
 
 def _check_weight(weight: object) -> int:

@@ -1,5 +1,6 @@
 """What a worker that registers itself sends, and when."""
 
+import base64
 import json
 from types import SimpleNamespace
 
@@ -47,3 +48,15 @@ def test_a_registration_that_could_not_be_sent_is_sent_with_the_next_beat(worker
     step._beat(worker)
 
     assert sent() == [REGISTER, BEAT]
+
+
+def test_a_task_whose_name_is_no_label_keeps_nobody_from_registering(worker, step):
+    deep = "agents.planning.workflows.weekly.reports.tasks.generate_and_send_all"
+    for name in ("l05.plan", deep, "l05.<locals>.plan"):
+        worker.app.task(sent, name=name)
+
+    step._beat(worker)
+
+    _, kwargs, _ = json.loads(base64.b64decode(json.loads(client().lindex("hub", 0))["body"]))
+    known = kwargs["service"]["capabilities"]
+    assert [name for name in known if name.startswith(("l05.", "agents."))] == ["l05.plan"]
