@@ -116,17 +116,17 @@ class _Aggregator:
 _aggregator = _Aggregator()
 
 
-def increment(name: str, value: float = 1, **labels: Any) -> None:
+def increment(name: str, value: float = 1, /, **labels: Any) -> None:
     """Add `value` (not negative) to a counter."""
     _aggregator.add("counter", name, value, labels)
 
 
-def observe(name: str, value: float, **labels: Any) -> None:
+def observe(name: str, value: float, /, **labels: Any) -> None:
     """Count `value` in a histogram; a name ending in ``_seconds`` or ``_bytes`` chooses the buckets."""
     _aggregator.add("histogram", name, value, labels)
 
 
-def set_gauge(name: str, value: float, **labels: Any) -> None:
+def set_gauge(name: str, value: float, /, **labels: Any) -> None:
     """Set a gauge; of several processes the last one wins."""
     _aggregator.add("gauge", name, value, labels)
 

@@ -171,6 +171,13 @@ def test_a_metric_whose_samples_would_have_the_names_of_another_is_not_declared(
             services.declare_metric(name, kind)
 
 
+@pytest.mark.parametrize("kind", ["counter", "gauge", "histogram"])
+def test_labels_may_be_called_name_and_value(kind):
+    services.record_metric(Metric(f"shop_{kind}", kind, 2, {"name": "a", "value": "b", "kind": "c"}))
+
+    assert series_of(f"shop_{kind}")[("kind", "c"), ("name", "a"), ("value", "b")].value == 2
+
+
 def test_there_is_an_end_to_the_names_of_metrics(monkeypatch):
     monkeypatch.setattr(metric_store, "MAX_METRICS", 2)
     for name in ("one", "two", "three", "one"):
