@@ -156,9 +156,9 @@ def heartbeat(service_id: str, *, owner: str | None = None, generation: int = 0)
 
 
 def _next_look_after_beat(row: Service, now: datetime) -> datetime:
-    """A healthy one is looked at when its time to live is over; any other at once, since the beat is news."""
-    check = check_of(row)
-    return now + timedelta(seconds=check.ttl_sec) if check and row.status == ServiceStatus.HEALTHY else now
+    """One that is well is looked at when its time to live is over; any other, also who is held at healthy, at once: the beat is news."""
+    check, is_well = check_of(row), row.status == ServiceStatus.HEALTHY and row.failing_since is None
+    return now + timedelta(seconds=check.ttl_sec) if check and is_well else now
 
 
 def get(service_id: str) -> ServiceInfo:

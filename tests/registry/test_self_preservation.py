@@ -93,6 +93,22 @@ def test_who_was_down_before_the_event_is_not_put_back(six):
     assert [row_of(info).status for info in six] == ["unhealthy"] + ["healthy"] * 5
 
 
+def test_the_first_beat_of_who_is_held_is_believed_at_once(time_machine):
+    time_machine.move_to(START, tick=False)
+    infos = [register(f"S{n}", f"http://127.0.0.1:{1001 + n}", check=HealthCheck(HealthCheckType.TTL, interval_sec=10)) for n in range(6)]
+    for seconds in (0, 31):
+        time_machine.move_to(START + timedelta(seconds=seconds), tick=False)
+        run_due()
+        health.put_back(at=START + timedelta(seconds=seconds))
+        for info in infos:
+            services.heartbeat(info.service_id)
+        run_due()
+        preservation.review()
+
+    assert {(row.status, row.failing_since, row.failures) for row in map(row_of, infos)} == {("healthy", None, 0)}
+    assert state.current_freeze() is None
+
+
 def test_missing_beats_are_not_counted_faster_while_the_hub_suspects_itself(time_machine):
     time_machine.move_to(START, tick=False)
     check = HealthCheck(HealthCheckType.TTL, interval_sec=10, deregister_after=60)
