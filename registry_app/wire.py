@@ -190,11 +190,12 @@ def new_session() -> requests.Session:
 
 
 def _connect(host: str, port: int) -> GuardedSocket:
-    """Try the addresses in the resolver's order, as every client does."""
+    """Try the addresses in the resolver's order, as every client does; one that says nothing leaves the others their share of the time."""
     call, started, problems = _call(), time.monotonic(), []
-    for address in _addresses(host, port):
+    found = _addresses(host, port)
+    for number, address in enumerate(found):
         try:
-            sock = _open(address, port)
+            sock = _open(address, port, share=1 / (len(found) - number))
         except OSError as exc:
             if call.cancelled:
                 raise
@@ -208,12 +209,12 @@ def _connect(host: str, port: int) -> GuardedSocket:
     raise RequestFailed(ErrorCode.CONNECT_FAILED, f"could not connect to {host}:{port} ({reasons})", outcome="nothing_sent")
 
 
-def _open(address: str, port: int) -> GuardedSocket:
+def _open(address: str, port: int, *, share: float) -> GuardedSocket:
     call = _call()
     sock = GuardedSocket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(*_NODELAY)
-        sock.settimeout(min(CONNECT_SEC, call.time_left()))
+        sock.settimeout(min(CONNECT_SEC, call.time_left() * share))
         call.uses(sock)
         sock.connect((address, port))
         sock.settimeout(min(CONNECT_SEC, call.time_left()))  # for the handshake, should there be one

@@ -10,19 +10,20 @@ from registry_app.checks import HealthCheck
 from registry_app.endpoints import bracketed, parse_host_port
 from registry_app.rules import Finding, Verdict
 
-NOBODY_THERE = "UNAVAILABLE"
+NOBODY_THERE = ("UNAVAILABLE", "no answer")
 
 
 def probe(check: HealthCheck) -> Finding:
-    """Ask the health service; ``SERVING`` is well, anything else is not. All of the host's addresses share the time."""
+    """Ask the health service; ``SERVING`` is well, anything else is not. The host's addresses share the time."""
     give_up_at = time.monotonic() + check.timeout_sec
     host, port = parse_host_port(check.endpoint, scheme="grpc")
     finding = Finding(verdict=Verdict.BAD, reason="no address could be tried in time")
-    for address in addresses.resolve(host, port, addresses.current_policy(), timeout_sec=check.timeout_sec):
-        left = give_up_at - time.monotonic()
-        if left <= 0:
+    found = addresses.resolve(host, port, addresses.current_policy(), timeout_sec=check.timeout_sec)
+    for number, address in enumerate(found):
+        share = (give_up_at - time.monotonic()) / (len(found) - number)
+        if share <= 0:
             break
-        finding = _ask(check, f"{bracketed(address)}:{port}", authority=f"{bracketed(host)}:{port}", timeout_sec=left)
+        finding = _ask(check, f"{bracketed(address)}:{port}", authority=f"{bracketed(host)}:{port}", timeout_sec=share)
         if not finding.reason.startswith(NOBODY_THERE):
             break
     return finding

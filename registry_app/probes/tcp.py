@@ -24,16 +24,17 @@ def probe(check: HealthCheck) -> Finding:
 
 
 def connect(check: HealthCheck) -> socket.socket:
-    """Connect to the first address that answers, all of them within the time; raises OSError, and E1108x if one is refused."""
+    """Connect to the first address that answers, each within its share of the time; raises OSError, and E1108x if one is refused."""
     host, port = parse_host_port(check.endpoint.removesuffix("/0"), scheme=check.check_type.value)
     give_up_at = time.monotonic() + check.timeout_sec
     failure: OSError = TimeoutError("no address could be tried in time")
-    for address in addresses.resolve(host, port, addresses.policy_for(check), timeout_sec=check.timeout_sec):
+    found = addresses.resolve(host, port, addresses.policy_for(check), timeout_sec=check.timeout_sec)
+    for number, address in enumerate(found):
         left = give_up_at - time.monotonic()
         if left <= 0:
             break
         try:
-            return watched(socket.create_connection((address, port), left))
+            return watched(socket.create_connection((address, port), left / (len(found) - number)))
         except OSError as exc:
             failure = exc
     raise failure

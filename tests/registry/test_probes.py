@@ -165,6 +165,19 @@ def test_an_open_port_is_good_a_closed_one_not():
     assert probe(HealthCheckType.TCP, f"tcp://127.0.0.1:{free_port()}") == (Verdict.BAD, "no connection: Connection refused")
 
 
+@pytest.mark.parametrize("kind", [HealthCheckType.HTTP, HealthCheckType.TCP])
+def test_an_address_that_says_nothing_leaves_the_next_one_time(monkeypatch, kind):
+    with deaf_port() as port, socket.create_server(("127.0.0.9", port)) as other:
+        both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.1", "127.0.0.9")]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: both)
+        threading.Thread(target=lambda: other.accept()[0].sendall(b"HTTP/1.1 204 No Content\r\n\r\n"), daemon=True).start()
+        place = f"two-addresses.example:{port}"
+
+        verdict, reason = probe(kind, f"http://{place}/" if kind is HealthCheckType.HTTP else place)
+
+    assert (verdict, reason) in ((Verdict.GOOD, "HTTP 204"), (Verdict.GOOD, "the port is open"))
+
+
 def test_connecting_has_an_end():
     with deaf_port() as port:
         assert probe(HealthCheckType.TCP, f"127.0.0.1:{port}") == (Verdict.BAD, "no connection within 1 s")
