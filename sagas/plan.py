@@ -140,10 +140,13 @@ def owes_undo(spec: SagaSpec, run: RunState, index: int) -> bool:
 
 
 def would_undo(spec: SagaSpec, run: RunState) -> tuple[int, ...]:
-    """Return what turning back now would undo, in order, the steps that run now included."""
-    ended = [
-        replace(step, status=StepStatus.UNKNOWN) if step.status is StepStatus.RUNNING or _is_open(step) else step for step in run.steps
-    ]
+    """Return what turning back now would undo, in order: the steps that run now, too, and undos that failed in a run at rest."""
+
+    def is_owed(step: StepState) -> bool:
+        is_taken_up_again = step.status is StepStatus.COMPENSATION_FAILED and run.status not in ACTIVE
+        return step.status is StepStatus.RUNNING or _is_open(step) or is_taken_up_again
+
+    ended = [replace(step, status=StepStatus.UNKNOWN) if is_owed(step) else step for step in run.steps]
     return to_undo(spec, replace(run, steps=tuple(ended)))
 
 

@@ -181,7 +181,7 @@ def _check_stands(loaded: store.Loaded, index: int) -> None:
 
 
 def undo_plan(execution_id: str) -> list[dict[str, Any]]:
-    """Say what cancelling now would do: the undos in order, how sure the hub is of each effect, and what would be called.
+    """Say what cancelling or compensating now would do: the undos in order, how sure the hub is of each effect, and what would be called.
 
     Errors: E11423, E11908, E11425 for a run that nobody can turn back any more.
     """

@@ -149,6 +149,14 @@ def test_the_plan_says_what_cancelling_would_undo_and_how_sure_we_are(worker, sw
         services.undo_plan(execution_id)
 
 
+def test_the_plan_of_an_incomplete_rollback_names_the_undo_that_failed(worker, sweeper):
+    found = run("patient", b_undo="fail", c="refuse")
+
+    plan = services.undo_plan(found["execution_id"])
+
+    assert [(undo["step_id"], undo["certainty"]) for undo in plan] == [("b", "may have happened")]
+
+
 def test_a_completed_child_has_a_plan_since_its_parent_may_turn_it_back(worker, sweeper):
     child, parent = run("three_steps"), run("three_steps")
     SagaExecution.objects.filter(pk=child["execution_id"]).update(parent=parent["execution_id"], parent_step=0)
@@ -168,7 +176,7 @@ def test_the_command_says_when_nothing_would_be_undone(worker, sweeper, capsys):
 
     call_command("saga", "plan", found["execution_id"])
 
-    assert capsys.readouterr().out == "nothing happened that has an undo\n"
+    assert capsys.readouterr().out == "nothing would be undone\n"
 
 
 @pytest.mark.parametrize("ask", [services.retry, services.compensate, lambda pk, **kw: services.resolve(pk, "compensated", **kw)])

@@ -52,7 +52,7 @@ class Command(HubCommand):
             _add_id(action)
             action.add_argument("--reason", required=True)
             _add_extras(action, verb)
-        plan = verbs.add_parser("plan", help="what cancelling it now would undo")
+        plan = verbs.add_parser("plan", help="what cancelling it now, or compensating it once it has ended, would undo")
         _add_id(plan)
         signal = verbs.add_parser("signal", help="give a saga the signal that a step waits for")
         _add_id(signal)
@@ -118,7 +118,7 @@ class Command(HubCommand):
     def _plan(self, options: dict[str, Any]) -> None:
         undos = services.undo_plan(options["execution_id"])
         if not undos:
-            return self.stdout.write("nothing happened that has an undo")
+            return self.stdout.write("nothing would be undone")
         table = Table("order", "step", "its effect", "undo")
         for number, undo in enumerate(undos, 1):
             first = " (runs now, ends first)" if undo["ends_first"] else ""
