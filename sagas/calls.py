@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from registry_app import ownership
 from sagas.events import Answer, Outcome
 from sagas.limits import StepTimedOut, time_limit
 from sagas.spec import Call
+
+log = logging.getLogger(__name__)
 
 REFUSED_STATUSES = frozenset({409, 422})
 TRANSIENT_STATUSES = frozenset({408, 425, 429})
@@ -117,7 +120,7 @@ def run_function(function: Callable[..., Any], payload: Payload, *, limit_sec: f
             if inspect.isawaitable(output):
                 output = asyncio.run(_await(output))
     except Exception as exc:  # A step may raise anything: what it raised is its answer.
-        return ended_by_exception(exc)
+        return raised(exc, execution_id=payload.execution_id, step_id=payload.step_id)
     return ended_with(output, undo=payload.undo, max_bytes=max_output_bytes)
 
 
@@ -150,6 +153,14 @@ def checked_output(output: Any, max_bytes: int, *, served_by: str = "") -> Ended
     except IntegrationError as exc:
         return Ended(outcome="unknown", error=as_error(exc.code, exc.message), retryable=False)
     return Ended(outcome="ok", output=output, served_by=served_by)
+
+
+def raised(exc: Exception, *, execution_id: str, step_id: str) -> Ended:
+    """Say how a function ended by what it raised, and log where it did: its author can read that nowhere else."""
+    ended = ended_by_exception(exc)
+    if ended.outcome in ("failed", "unknown"):
+        log.warning("a step's function raised", exc_info=exc, extra={"execution_id": execution_id, "step_id": step_id})
+    return ended
 
 
 def ended_by_exception(exc: BaseException) -> Ended:

@@ -123,7 +123,7 @@ async def _run_function(function: Action, attempt: Attempt) -> Ended:
     except TimeoutError as exc:
         return calls.ended_by_exception(StepTimedOut(f"ran longer than {limit:g} s: {exc}"))
     except Exception as exc:  # A step may raise anything: what it raised is its answer.
-        return calls.ended_by_exception(exc)
+        return calls.raised(exc, execution_id=attempt.execution_id, step_id=given["_saga"]["step_id"])
     return calls.ended_with(output, undo=attempt.direction is Direction.UNDO, max_bytes=settings.HUB.saga_max_context_bytes)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hub import SagaDefinition, SagaStep
 from hub.circuits import fleet
 from hub.diagnosis.sagas import why_saga_of
-from hub.errors import CircuitOpen, ErrorCode, IntegrationError
+from hub.errors import CircuitOpen, ErrorCode, IntegrationError, Refused
 from registry_app import lookup, maintenance
 from sagas import calls, claims, engine, recovery, roster, services, signals, store
 from sagas.models import SagaLock, SagaTransition
@@ -158,6 +158,22 @@ def test_what_a_function_writes_into_its_context_stays_with_it():
 
     found = services.status(execution_id)
     assert (found["status"], found["context"]) == ("completed", {**context, "seen": 2})
+
+
+@pytest.mark.parametrize(("error", "is_logged"), [(KeyError("price"), True), (TimeoutError("bank"), True), (Refused("no"), False)])
+def test_the_log_says_in_which_line_a_function_raised(error, is_logged, caplog):
+    def look_up(given):
+        raise error
+
+    step = SagaStep(step_id="a", action=look_up, no_compensation="nothing stays")
+    execution_id = started(SagaDefinition.create("looks_up", [step]).spec())
+    attempt = claims.claim(store.load(execution_id), 0, Direction.DO)
+
+    calls.run_function(look_up, engine.payload(attempt), limit_sec=5, max_output_bytes=1_000)
+
+    said = [record for record in caplog.records if record.name == "sagas.calls"]
+    assert [(record.execution_id, record.step_id) for record in said] == [(execution_id, "a")] * is_logged
+    assert not is_logged or "in look_up" in caplog.text
 
 
 def test_a_signal_that_nothing_waits_for_is_refused_by_name():
