@@ -37,7 +37,9 @@ def _check_input(definition: SagaDefinition, context: Any) -> None:
     for name, wanted in definition.input_types.items():
         value = context.get(name)
         is_number_for_bool = isinstance(value, bool) and wanted is not bool
-        if not isinstance(value, wanted) or is_number_for_bool:
+        # JSON has one kind of number, and many a caller's library writes 5.0 as 5.
+        accepted = (float, int) if wanted is float else wanted
+        if not isinstance(value, accepted) or is_number_for_bool:
             found = "is missing" if name not in context else f"is {type(value).__name__}"
             raise IntegrationError(
                 ErrorCode.SAGA_INPUT_INVALID,

@@ -248,4 +248,5 @@ tools_first = SagaDefinition.create(
     "tools_first", [SagaStep(step_id="tools", task="tools.reserve", compensation_task="tools.release", queue="tools", timeout_sec=10)]
 )
 careful = SagaDefinition.create("careful", steps("a"), input_types={"app": str}, strict=True)
+priced = SagaDefinition.create("priced", steps("a"), input_types={"price": float})
 retired = SagaDefinition.create("retired", steps("a"), retired=True)

@@ -93,6 +93,17 @@ def test_every_entry_is_tested():
     assert len(DEFINED) + len(STARTED) == len(ENTRIES) == 21
 
 
+@pytest.mark.parametrize("price", [5, 5.5])
+def test_a_whole_number_is_a_float_as_it_is_in_json(price):
+    assert services.start("priced", {"price": price})["status"] == "pending"
+
+
+@pytest.mark.parametrize("price", [True, "5", None])
+def test_what_is_no_number_is_no_float(price):
+    with pytest.raises(IntegrationError, match=r"^E11411: saga 'priced' needs 'price' as float"):
+        services.start("priced", {"price": price})
+
+
 def test_a_careful_saga_starts_when_everything_is_given():
     found = services.start("careful", {"app": "x"}, idempotency_key="s-1")
 
