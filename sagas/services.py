@@ -18,6 +18,7 @@ from sagas.states import ACTIVE, DONE, RunState, SagaStatus, StepStatus
 
 PAGE, LONGEST_PAGE = 100, 1_000
 MAX_REASON_BYTES = 65_536
+MAX_CHILDREN = 20
 Operation = events.Retry | events.Compensate | events.Skip
 
 
@@ -71,7 +72,7 @@ def identifier(execution_id: Any) -> uuid.UUID:
 
 
 def status(execution_id: str) -> dict[str, Any]:
-    """Return a run as plain data: status, cause, error, context, times and its steps."""
+    """Return a run as plain data: status, cause, error, context, times, its steps, and the runs above and below it."""
     loaded = store.load(identifier(execution_id))
     row = loaded.row
     return {
@@ -83,6 +84,9 @@ def status(execution_id: str) -> dict[str, Any]:
         "error": row.error,
         "context": row.context,
         "blocked": row.blocked_reason or None,
+        "parent": str(row.parent_id) if row.parent_id else None,
+        "children": _children(loaded),
+        "rerun_of": str(row.rerun_of_id) if row.rerun_of_id else None,
         "trace_id": row.trace_id or None,
         "correlation_id": row.correlation_id,
         "created_at": row.created_at.isoformat(),
@@ -90,6 +94,22 @@ def status(execution_id: str) -> dict[str, Any]:
         "finished_at": row.finished_at.isoformat() if row.finished_at else None,
         "steps": _steps(loaded.spec, loaded.run),
     }
+
+
+def _children(loaded: store.Loaded) -> list[dict[str, Any]]:
+    """Return the runs that its steps started, the newest first."""
+    if not any(step.do.kind == "saga" for step in loaded.spec.steps):
+        return []
+    rows = SagaExecution.objects.filter(parent=loaded.row.pk).order_by("-created_at").only("id", "saga_name", "status", "parent_step")
+    return [
+        {
+            "execution_id": str(row.pk),
+            "saga_name": row.saga_name,
+            "status": row.status,
+            "step_id": loaded.spec.steps[row.parent_step or 0].step_id,
+        }
+        for row in rows[:MAX_CHILDREN]
+    ]
 
 
 def _steps(spec: SagaSpec, run: RunState) -> list[dict[str, Any]]:

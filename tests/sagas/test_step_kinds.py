@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from django.utils import timezone
 
 from hub.errors import IntegrationError
@@ -33,6 +34,28 @@ def test_a_child_runs_as_a_step_and_its_outputs_come_back(worker, sweeper):
     assert found["status"] == "completed"
     assert found["context"]["y_done"] == 1
     assert ledger.effects(child_of(found["execution_id"])) == ["x.do", "y.do"]
+
+
+def test_parent_and_child_name_each_other(worker, sweeper, capsys):
+    found = run("outer")
+    child = child_of(found["execution_id"])
+
+    named = {"execution_id": child, "saga_name": "inner", "status": "completed", "step_id": "child"}
+    assert (found["children"], found["parent"]) == ([named], None)
+    assert services.status(child)["parent"] == found["execution_id"]
+    call_command("saga", "show", found["execution_id"])
+    call_command("saga", "show", child)
+    said = capsys.readouterr().out
+    assert f"child: {child}, inner, is completed\n" in said
+    assert f"parent: {found['execution_id']}\n" in said
+
+
+def test_a_run_names_the_one_that_it_runs_again(worker, sweeper):
+    found = run("three_steps")
+
+    again = services.rerun(found["execution_id"], "c", reason="once more")
+
+    assert services.status(again["execution_id"])["rerun_of"] == found["execution_id"]
 
 
 def test_a_child_step_may_be_called_as_a_secret_is(worker, sweeper):

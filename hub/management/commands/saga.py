@@ -160,12 +160,14 @@ def _add_extras(action: ArgumentParser, verb: str) -> None:
 
 
 def headline(found: dict[str, Any]) -> str:
-    """Say in a line or two how a saga stands and why."""
+    """Say in a few lines how a saga stands and why, and which runs belong to it."""
     lines = [f"{found['saga_name']} {found['execution_id']}: {found['status']}"]
     if found["error"]:
         lines.append(f"cause: {found['cause'] or 'parked'}: {found['error'].get('code')} {found['error'].get('message')}")
     if found["blocked"]:
         lines.append(f"waits: {found['blocked']}")
+    lines += [f"{name}: {found[key]}" for name, key in (("parent", "parent"), ("run again of", "rerun_of")) if found[key]]
+    lines += [f"child: {child['execution_id']}, {child['saga_name']}, is {child['status']}" for child in found["children"]]
     return "\n".join(lines)
 
 
