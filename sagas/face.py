@@ -9,7 +9,7 @@ from typing import Any
 
 from hub.aio import in_thread
 from hub.errors import ErrorCode, IntegrationError
-from sagas import beats, catalog, local, services, signals
+from sagas import beats, catalog, entrance, local, preflight, services, signals
 from sagas.accept import Request, accept
 from sagas.definitions import SagaDefinition
 from sagas.models import SagaTransition
@@ -85,7 +85,7 @@ class SagaOrchestrator:
             raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"saga must be a SagaDefinition, not {type(saga).__name__}")
         spec = saga.spec()
         here = not await in_thread(runs_on_workers, spec)
-        execution_id, is_new = await in_thread(_store, spec, context, key, here)
+        execution_id, is_new = await in_thread(_store, saga, context, key, here)
         return execution_id, saga.local_functions() if here and is_new else None
 
     async def wait(self, execution_id: str, timeout_sec: float | None = None) -> SagaExecutionView:
@@ -133,7 +133,11 @@ def runs_on_workers(spec: SagaSpec) -> bool:
     return "local" not in kinds and ("function" not in kinds or catalog.holds(spec))
 
 
-def _store(spec: SagaSpec, context: dict[str, Any] | None, key: str | None, here: bool) -> tuple[str, bool]:
+def _store(saga: SagaDefinition, context: dict[str, Any] | None, key: str | None, here: bool) -> tuple[str, bool]:
+    spec = saga.spec()
+    entrance.check(saga, context, key)
+    if spec.preflight:
+        preflight.check(spec, spec.timeout_sec)
     request = Request(context=context, idempotency_key=key, owner_sec=beats.OWNER_SEC if here else None)
     row, is_new = accept(spec, request)
     if is_new and not here:

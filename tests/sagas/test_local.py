@@ -11,6 +11,7 @@ from django.db import OperationalError
 
 from hub import Refused, SagaDefinition, SagaStep
 from hub.aio import in_thread
+from hub.errors import IntegrationError
 from sagas import beats, catalog, claims, engine, events, local, roster, store
 from sagas.accept import Request, accept
 from sagas.face import SagaOrchestrator
@@ -39,6 +40,38 @@ def test_async_and_sync_closures_share_one_context():
     assert execution.status is SagaStatus.COMPLETED
     assert execution.context == {"app": "web", "image": "web:1", "deployed": "web:1"}
     assert [step.status for step in execution.steps] == [StepStatus.COMPLETED, StepStatus.COMPLETED]
+
+
+def nothing(context):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("wish", "code"),
+    [
+        ({"retired": True}, "E11427"),
+        ({"strict": True}, "E11901"),
+        ({"input_types": {"app": str}}, "E11411"),
+    ],
+)
+@pytest.mark.parametrize("ask", [SagaOrchestrator.execute_saga, SagaOrchestrator.start_saga])
+def test_what_a_definition_asks_of_a_start_holds_in_python_too(ask, wish, code):
+    saga = SagaDefinition.create("asks", [SagaStep(step_id="a", action=nothing, no_compensation="nothing stays")], **wish)
+
+    with pytest.raises(IntegrationError, match=f"^{code}: "):
+        asyncio.run(ask(SagaOrchestrator(), saga, {}))
+    assert not SagaExecution.objects.exists()
+
+
+def test_a_start_in_python_looks_first_whether_the_saga_can_be_carried_out():
+    steps = [
+        SagaStep(step_id="a", action=nothing),
+        SagaStep(step_id="b", service_name="L99_nobody", endpoint="POST /b", no_compensation="nothing stays"),
+    ]
+
+    with pytest.raises(IntegrationError, match=r"^E11405: .*L99_nobody"):
+        execute(SagaDefinition.create("looks_first", steps, preflight=True))
+    assert not SagaExecution.objects.exists()
 
 
 def test_a_failing_step_undoes_the_ones_before_it_with_the_data_of_their_time():
