@@ -6,6 +6,7 @@ import threading
 from uuid import UUID
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection, connections, transaction
 
 from hub.celery import app
@@ -191,3 +192,17 @@ def test_a_reason_that_no_database_keeps_is_refused(reason):
         with pytest.raises(IntegrationError) as refused:
             say(execution_id, reason=reason)
         assert refused.value.code == "E11905"
+
+
+def test_the_shell_starts_a_saga_once_for_a_key(capsys):
+    for _ in range(2):
+        call_command("saga", "start", "three_steps", "--context", '{"app": "shop"}', "--key", "deploy-42")
+
+    run = SagaExecution.objects.get()
+    assert (run.saga_name, run.input, run.idempotency_key) == ("three_steps", {"app": "shop"}, "deploy-42")
+    assert capsys.readouterr().out == f"{run.pk} is pending\n" * 2
+
+
+def test_the_shell_names_the_sagas_there_are():
+    with pytest.raises(CommandError, match=r"^E11420: no saga 'tree_steps' is defined here \(known: .*three_steps"):
+        call_command("saga", "start", "tree_steps")

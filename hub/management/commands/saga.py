@@ -28,7 +28,7 @@ LOCKS_SHOWN = 50
 
 
 class Command(HubCommand):
-    help = "List and show sagas, act on one with a reason, or check a deployment against those in flight."
+    help = "Start, list and show sagas, act on one with a reason, or check a deployment against those in flight."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
@@ -40,6 +40,10 @@ class Command(HubCommand):
         show = verbs.add_parser("show", help="one saga with its steps and history")
         _add_id(show)
         show.add_argument("--json", action="store_true")
+        start = verbs.add_parser("start", help="start a run of a saga; workers carry it out")
+        start.add_argument("saga_name")
+        start.add_argument("--context", type=json_text("context"), default=None, help="JSON object, what its steps are given")
+        start.add_argument("--key", help="idempotency key: the same gives the same run")
         for verb, help in (
             ("retry", "send a failed saga on from the step, or the undo, that failed"),
             ("compensate", "undo a failed saga now"),
@@ -90,6 +94,9 @@ class Command(HubCommand):
         for move in SagaTransition.objects.filter(execution=found["execution_id"]).order_by("id")[:500]:
             history.add_row(move.at.isoformat()[:23], move.step_id or "saga", move.old, move.new, move.reason, move.actor)
         return self._print(history)
+
+    def _start(self, options: dict[str, Any]) -> None:
+        self._say(services.start(options["saga_name"], options["context"], idempotency_key=options["key"]))
 
     def _retry(self, options: dict[str, Any]) -> None:
         self._say(services.retry(options["execution_id"], reason=options["reason"], actor=getpass.getuser()))
