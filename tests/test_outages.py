@@ -94,6 +94,21 @@ def test_a_command_on_a_database_that_was_never_migrated(command, tmp_path):
     assert "E11933: database migrations are not applied (run: manage.py migrate)" in done.stderr
 
 
+def test_a_command_whose_reader_has_read_enough_ends_quietly(tmp_path):
+    """As `head` or a pager that was closed."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    nothing = {"DATABASE_URL": f"sqlite:///{tmp_path}/empty.sqlite3", "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    own = os.environ | {"HUB_NO_BOOTSTRAP": "1", "HUB_VAR_DIR": str(tmp_path), **nothing}
+
+    with os.fdopen(write_end, "w") as unread:
+        done = subprocess.run(
+            [sys.executable, "manage.py", "doctor"], cwd=ROOT, env=own, stdout=unread, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+
+    assert (done.returncode, "BrokenPipeError" in done.stderr) == (1, False), done.stderr
+
+
 def test_a_command_whose_database_is_away(tmp_path):
     done = run("deadletters", "list", DATABASE_URL=f"postgres://hub:secret@127.0.0.1:{free_port()}/hub", HUB_VAR_DIR=str(tmp_path))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,7 +21,13 @@ class HubCommand(BaseCommand):
         """Run it; `CommandError` for what the hub refuses and for a database or Redis that is away."""
         try:
             _check_text(options.values())
-            return super().execute(*args, **options)
+            said = super().execute(*args, **options)
+            self.stdout.flush()
+            return said
+        except BrokenPipeError:
+            # Whoever reads, such as `head` or a closed pager, has read enough. What is flushed at the exit must not say so again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
         except IntegrationError as exc:
             raise CommandError(str(exc)) from exc
         except Exception as exc:
