@@ -106,7 +106,7 @@ def _ask_to_turn_back(child: SagaExecution) -> Ended | None:
 
 def _turn_back(child: Loaded) -> Ended | None:
     """Tell a child to undo itself; return how that ended, or None while it goes on."""
-    if child.run.status is not SagaStatus.COMPENSATED:
+    if child.run.status is not SagaStatus.COMPENSATED and not _is_parked_on_its_way_back(child):
         event: events.Event = events.Compensate(now=clock.now(), reason="undone by its parent", by_parent=True)
         if child.run.status in ACTIVE:
             event = events.Cancel(now=clock.now(), reason="its parent turned back")
@@ -159,12 +159,19 @@ def _backward(child: Loaded) -> Ended | None:
         return None
     if child.run.status is SagaStatus.COMPENSATED:
         return Ended(outcome="ok")
+    if _is_parked_on_its_way_back(child):
+        return Ended(outcome="held", error=_error(child), retry_after_sec=calls.MAX_HOLD_SEC)
     return Ended(outcome="unknown", error=_error(child), retryable=False)
 
 
+def _is_parked_on_its_way_back(child: Loaded) -> bool:
+    """Tell whether a child goes on with its undos by itself, as soon as somebody can begin the next one."""
+    return child.run.status is SagaStatus.NEEDS_OPERATOR and child.run.blocked_at is not None and child.run.cause is not None
+
+
 def _error(child: Loaded) -> dict[str, Any]:
-    first = child.run.error or {}
-    message = f"child saga {child.row.pk} is {child.run.status}: {first.get('message', '')}"
+    why = child.run.blocked_reason or (child.run.error or {}).get("message", "")
+    message = f"child saga {child.row.pk} is {child.run.status}: {why}"
     return calls.as_error(ErrorCode.STEP_FAILED, message, str(child.run.status))
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sagas import catalog, children, clock, engine, listening, services, store
-from sagas.models import SagaExecution, SagaTransition
+from sagas import catalog, children, clock, engine, listening, recovery, services, store
+from sagas.models import SagaExecution, SagaStepExecution, SagaTransition
 from tests.sagas import ledger
-from tests.sagas.driven import accepted, begin, children_of, drive, look, turn
+from tests.sagas.driven import NOBODY, accepted, begin, children_of, drive, look, park, turn
 from tests.sagas.test_operators import change_plan
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_worker")]
@@ -100,6 +100,44 @@ def test_a_child_that_failed_goes_on_when_its_parent_is_sent_on():
     assert drive(parent)["status"] == "completed"
     assert children_of(parent) == [child]
     assert ledger.effects(child) == ["x.do", "y.do", "y.do"]
+
+
+@pytest.fixture
+def waiting_for_its_child():
+    """A run whose child was parked while it undid itself, as by a deploy that took its version away."""
+    parent = accepted("outer", plan={"b": "refuse"})
+    turn(parent), turn(parent)
+    [child] = children_of(parent)
+    drive(child), look(parent), drive(parent)
+    assert services.status(child)["status"] == "compensating"
+    park(child)
+    look(parent)
+    return parent, child
+
+
+def test_an_undo_waits_for_a_child_that_goes_on_by_itself(waiting_for_its_child):
+    parent, child = waiting_for_its_child
+    found = services.status(parent)
+    assert (found["status"], found["steps"][1]["undo_attempts"]) == ("compensating", 0)
+    assert found["blocked"] == f"child saga {child} is needs_operator: {NOBODY['code']}: {NOBODY['message']}"
+
+    assert recovery.resume_parked() == 1
+    drive(child)
+    SagaStepExecution.objects.update(due_at=None)
+
+    assert drive(parent)["status"] == "compensated"
+    assert ledger.effects(parent) == ["a.do", "b.do", "a.undo"]
+
+
+def test_asking_again_leaves_a_child_that_is_still_parked_as_it_is(waiting_for_its_child):
+    parent, child = waiting_for_its_child
+    SagaStepExecution.objects.update(due_at=None)
+
+    turn(parent)
+
+    assert services.status(child)["status"] == "needs_operator"
+    assert services.status(parent)["status"] == "compensating"
+    assert ledger.effects(parent) == ["a.do", "b.do"]
 
 
 def test_a_child_brings_back_what_it_did_and_not_what_it_was_given():
