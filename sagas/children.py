@@ -39,7 +39,7 @@ def _start(attempt: Attempt) -> Ended | None:
         return Ended(outcome="failed", error=calls.as_error(exc.code, exc.message), retryable=exc.is_recoverable)
     loaded = store.load(child.pk)
     chain.send_rest(str(child.pk), loaded.spec, loaded.run, now=clock.now())
-    return _forward(loaded)
+    return _forward(loaded, is_wanted=True)
 
 
 def _is_given_up(attempt: Attempt) -> bool:
@@ -106,16 +106,22 @@ def _ask_to_turn_back(child: SagaExecution) -> Ended | None:
 
 def _turn_back(child: Loaded) -> Ended | None:
     """Tell a child to undo itself; return how that ended, or None while it goes on."""
-    if child.run.status is not SagaStatus.COMPENSATED and not _is_parked_on_its_way_back(child):
+    if child.run.status is not SagaStatus.COMPENSATED:
+        _tell_to_undo(child.row.pk)
+    return _backward(store.load(child.row.pk))
+
+
+def _tell_to_undo(pk: uuid.UUID) -> None:
+    with transaction.atomic():
+        child = services.held(pk)
+        reruns.check_not_run_again(child.row)
+        if _is_parked_on_its_way_back(child):
+            return  # it was told, and goes on by itself
         event: events.Event = events.Compensate(now=clock.now(), reason="undone by its parent", by_parent=True)
         if child.run.status in ACTIVE:
             event = events.Cancel(now=clock.now(), reason="its parent turned back")
-        with transaction.atomic():
-            held = services.held(child.row.pk)
-            reruns.check_not_run_again(held.row)
-            applied = store.dispatch(child.row.pk, event, loaded=held)
-        chain.send_rest(str(child.row.pk), applied.spec, applied.run, now=clock.now())
-    return _backward(store.load(child.row.pk))
+        applied = store.dispatch(pk, event, loaded=child)
+    chain.send_rest(str(pk), applied.spec, applied.run, now=clock.now())
 
 
 def look(parent: Loaded, index: int) -> Ended | None:
@@ -125,7 +131,7 @@ def look(parent: Loaded, index: int) -> Ended | None:
         return _lost_at_its_start(parent, index)
     loaded = store.load(child.pk)
     if not plan.is_undoing(parent.run.steps[index]):
-        return _forward(loaded)
+        return _forward(loaded, is_wanted=parent.run.cause is None)
     # One that only ended forward was not told yet: whoever was to tell it has died, or is slow.
     return _ask_to_turn_back(child) if loaded.run.status in (SagaStatus.COMPLETED, SagaStatus.FAILED) else _backward(loaded)
 
@@ -142,9 +148,10 @@ def _lost_at_its_start(parent: Loaded, index: int) -> Ended | None:
     return Ended(outcome="lost", error=calls.as_error(ErrorCode.STEP_OUTCOME_UNKNOWN, "the process that was to start the child died"))
 
 
-def _forward(child: Loaded) -> Ended | None:
+def _forward(child: Loaded, *, is_wanted: bool) -> Ended | None:
+    """Return how a child ended; a parent that has turned back does not wait for one that stands still."""
     status, error = child.run.status, _error(child)
-    if status in ACTIVE:
+    if status in ACTIVE or (is_wanted and _goes_on_by_itself(child)):
         return None
     if status is SagaStatus.COMPLETED:
         # Not its input: that is a copy of the parent's context as it was, older than what siblings have put there since.
@@ -164,9 +171,13 @@ def _backward(child: Loaded) -> Ended | None:
     return Ended(outcome="unknown", error=_error(child), retryable=False)
 
 
+def _goes_on_by_itself(child: Loaded) -> bool:
+    """Tell whether a child was parked because nobody could begin its next step: it goes on as soon as somebody can."""
+    return child.run.status is SagaStatus.NEEDS_OPERATOR and child.run.blocked_at is not None
+
+
 def _is_parked_on_its_way_back(child: Loaded) -> bool:
-    """Tell whether a child goes on with its undos by itself, as soon as somebody can begin the next one."""
-    return child.run.status is SagaStatus.NEEDS_OPERATOR and child.run.blocked_at is not None and child.run.cause is not None
+    return _goes_on_by_itself(child) and child.run.cause is not None
 
 
 def _error(child: Loaded) -> dict[str, Any]:

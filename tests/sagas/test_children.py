@@ -102,6 +102,49 @@ def test_a_child_that_failed_goes_on_when_its_parent_is_sent_on():
     assert ledger.effects(child) == ["x.do", "y.do", "y.do"]
 
 
+def test_a_step_waits_for_a_child_that_was_parked_and_goes_on_by_itself():
+    parent = accepted("outer")
+    turn(parent), turn(parent)
+    [child] = children_of(parent)
+    turn(child), park(child)
+
+    look(parent)
+    assert services.status(parent)["status"] == "running"
+
+    assert recovery.resume_parked() == 1
+    drive(child), look(parent)
+    assert drive(parent)["status"] == "completed"
+
+
+def test_a_parent_that_is_called_off_does_not_wait_for_its_parked_child():
+    parent = accepted("outer")
+    turn(parent), turn(parent)
+    [child] = children_of(parent)
+    turn(child), park(child)
+
+    services.cancel(parent, reason="wrong customer")
+    look(parent)
+
+    assert drive(parent)["status"] == "compensating"
+    drive(child), look(parent)
+    assert (services.status(child)["status"], drive(parent)["status"]) == ("compensated", "compensated")
+
+
+def test_a_child_that_stays_parked_does_not_outlast_its_step():
+    parent = accepted("outer")
+    turn(parent), turn(parent)
+    [child] = children_of(parent)
+    turn(child), park(child)
+
+    SagaExecution.objects.filter(pk=parent).update(deadline_at=clock.moment(clock.now() - 1))
+    SagaStepExecution.objects.filter(execution=parent).exclude(lease_until=None).update(lease_until=clock.moment(clock.now() - 1))
+    look(parent)
+
+    assert services.status(parent)["cause"] == "timeout"
+    drive(parent), drive(child), look(parent)
+    assert (services.status(child)["status"], drive(parent)["status"]) == ("compensated", "compensated")
+
+
 @pytest.fixture
 def waiting_for_its_child():
     """A run whose child was parked while it undid itself, as by a deploy that took its version away."""
@@ -138,6 +181,17 @@ def test_asking_again_leaves_a_child_that_is_still_parked_as_it_is(waiting_for_i
     assert services.status(child)["status"] == "needs_operator"
     assert services.status(parent)["status"] == "compensating"
     assert ledger.effects(parent) == ["a.do", "b.do"]
+
+
+def test_an_undo_does_not_wait_for_a_parked_child_that_was_run_again(waiting_for_its_child):
+    parent, child = waiting_for_its_child
+    again = services.rerun(child, "x", reason="once more")["execution_id"]
+    SagaStepExecution.objects.update(due_at=None)
+
+    found = drive(parent)
+
+    assert (found["status"], found["steps"][1]["status"]) == ("needs_operator", "compensation_failed")
+    assert again in found["steps"][1]["undo_error"]["message"]
 
 
 def test_a_child_brings_back_what_it_did_and_not_what_it_was_given():
