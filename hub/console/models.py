@@ -43,6 +43,7 @@ class OperatorAction(models.Model):
             ("cancel_saga", "Can cancel a running saga"),
             ("resolve_saga", "Can mark a saga as put right by hand"),
             ("rerun_saga", "Can run an ended saga again from a step"),
+            ("signal_saga", "Can give a saga the signal that it waits for"),
             ("probe_service", "Can probe a service instance out of turn"),
             ("begin_maintenance", "Can take a service instance out of routing for a while"),
             ("end_maintenance", "Can put a service instance back into routing"),

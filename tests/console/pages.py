@@ -65,6 +65,15 @@ def failed_saga(**context: Any) -> SagaExecution:
     return run
 
 
+def waiting_saga() -> SagaExecution:
+    """Return a run that waits for the signal `approved`."""
+    run = saga("approval")
+    step_done(run, 0)
+    run.refresh_from_db()
+    assert run.status == "waiting"
+    return run
+
+
 def parked_saga() -> SagaExecution:
     """Return a run whose rollback is incomplete: b could not be undone."""
     run = saga("three_steps")

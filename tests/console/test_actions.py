@@ -22,7 +22,7 @@ from hub.events.models import DeadLetter, Delivery, ReplayRun, Subscription
 from hub.redis_client import client as redis_client
 from registry_app.models import Service
 from sagas.models import SagaExecution
-from tests.console.pages import act, dead_letters, failed_saga, parked_saga, person, saga, token
+from tests.console.pages import act, dead_letters, failed_saga, parked_saga, person, saga, token, waiting_saga
 from tests.registry.samples import register
 
 pytestmark = pytest.mark.django_db
@@ -102,6 +102,11 @@ def batch_is(status):
 
 # (subject, action): how to make the thing, what its form takes besides a reason, and what is true afterwards
 CASES = {
+    ("saga", "signal"): (
+        lambda: waiting_saga().pk,
+        {"signal": "approved", "payload": '{"by": "ann"}'},
+        lambda run: SagaExecution.objects.get(pk=run).context.get("by") == "ann",
+    ),
     ("saga", "compensate"): (lambda: failed_saga().pk, {}, saga_is("compensating")),
     ("saga", "retry"): (lambda: failed_saga().pk, {}, saga_is("running")),
     ("saga", "retry-undo"): (lambda: parked_saga().pk, {}, saga_is("compensating")),

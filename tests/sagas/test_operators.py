@@ -66,6 +66,17 @@ def test_the_shell_says_what_stands_what_was_undone_and_what_can_be_done(worker,
     assert (parsed["skip"].step, parsed["rerun"].step, parsed["resolve"].outcome) == ("b", "a", "compensated")
 
 
+def test_the_shell_prints_the_command_of_the_signal_that_is_waited_for(worker, sweeper, capsys):
+    execution_id = services.start("approval", {"plan": {}})["execution_id"]
+    wait_until(lambda: services.status(execution_id)["status"] == "waiting", what="the wait to begin")
+
+    call_command("saga", "show", execution_id)
+
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  manage.py saga signal ")]
+    call_command(*shlex.split(line.split("   ")[0])[1:])
+    assert ended(execution_id)["status"] == "completed"
+
+
 def test_a_failed_saga_is_undone_on_demand(worker, sweeper):
     found = run("no_undo", b="fail")
 

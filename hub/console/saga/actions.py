@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from hub.console.acting.shape import Action, Field, Given, Subject
 from hub.errors import ErrorCode, IntegrationError
-from sagas import clock, events, machine, operators, reruns, services, store
+from sagas import clock, events, machine, operators, reruns, services, signals, store
 from sagas.spec import SagaSpec
 from sagas.states import ACTIVE, DONE, RunState, SagaStatus, StepStatus
 from sagas.store import Loaded
@@ -68,6 +68,11 @@ def _has_ended(spec: SagaSpec, run: RunState) -> bool:
     return not spec.needs_its_caller and run.status not in ACTIVE
 
 
+def _awaited(spec: SagaSpec, run: RunState) -> list[str]:
+    """Return the signals that steps wait for now."""
+    return [step.waiting_for.removeprefix("signal:") for step in run.steps if step.waiting_for.startswith("signal:")]
+
+
 def _skippable(spec: SagaSpec, run: RunState) -> list[str]:
     now = clock.now()
     return [
@@ -86,6 +91,11 @@ def _rerunnable(spec: SagaSpec, run: RunState) -> list[str]:
 
 def _call(ask: Ask, given: Given, **more: Any) -> str:
     answer = ask(given.subject_id, reason=given.reason, actor=given.by, **more)
+    return f"saga {answer['execution_id']} is {answer['status']}"
+
+
+def _signal(execution_id: str, name: str, payload: dict[str, Any], by: str) -> str:
+    answer = signals.give(execution_id, name, payload, actor=by)
     return f"saga {answer['execution_id']} is {answer['status']}"
 
 
@@ -180,6 +190,18 @@ _RERUN = Action(
     is_offered=lambda loaded: _has_ended(loaded.spec, loaded.run) and reruns.still_open(loaded.row) is None,
     fields=lambda loaded: [*_step_field("From step", _rerunnable)(loaded), _CHANGES],
 )
+_SIGNAL = Action(
+    name="signal",
+    label="Give the signal",
+    permission="signal_saga",
+    explains="The step that waits for it ends, with what you give it, and the saga goes on.",
+    call=lambda given: _signal(given.subject_id, given.values["signal"], given.values["payload"], given.by),
+    is_offered=_when(lambda spec, run: bool(_awaited(spec, run))),
+    fields=lambda loaded: [
+        Field(name="signal", label="Signal", kind="choice", choices=_awaited(loaded.spec, loaded.run)),
+        Field(name="payload", label="What it brings (a JSON object, may stay empty)", kind="json", required=False),
+    ],
+)
 SAGA = Subject(
     name="saga",
     view_permission="sagas.view_sagaexecution",
@@ -187,5 +209,5 @@ SAGA = Subject(
     id_of=lambda loaded: str(loaded.row.pk),
     look=standing,
     page=lambda execution_id: reverse("admin:sagas_sagaexecution_change", args=[execution_id]),
-    actions=(_COMPENSATE, _RETRY_UNDO, _RETRY, _SKIP, _CANCEL, _RESOLVE, _RERUN),
+    actions=(_SIGNAL, _COMPENSATE, _RETRY_UNDO, _RETRY, _SKIP, _CANCEL, _RESOLVE, _RERUN),
 )

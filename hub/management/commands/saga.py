@@ -190,8 +190,7 @@ def in_words(loaded: Loaded) -> Iterator[str]:
         yield f"holds: {', '.join(held)}"
     yield told.what_next
     for action in _actions(loaded):
-        asked = "".join(f" --{field.name} {_usual(action, field)}" for field in action.fields(loaded) if field.required)
-        yield f"  manage.py saga {_verb(action)} {loaded.row.pk}{asked} --reason ...   {action.explains}"
+        yield f"  manage.py saga {_verb(action)} {loaded.row.pk}{_asked(action, loaded)}   {action.explains}"
 
 
 def _told(loaded: Loaded) -> story.Story:
@@ -213,6 +212,13 @@ def _actions(loaded: Loaded) -> list[Action]:
 
 def _verb(action: Action) -> str:
     return VERBS.get(action.name, action.name)
+
+
+def _asked(action: Action, loaded: Loaded) -> str:
+    required = [field for field in action.fields(loaded) if field.required]
+    if action.name == "signal":  # the shell asks for no reason: layers give none either
+        return "".join(f" {_usual(action, field)}" for field in required)
+    return "".join(f" --{field.name} {_usual(action, field)}" for field in required) + " --reason ..."
 
 
 def _usual(action: Action, field: Field) -> str:
