@@ -39,7 +39,16 @@ def begin(execution_id: str, index: int, direction: Direction, functions: Mappin
         ended = known or (children.ask(attempt) if call.kind == "saga" else _send(attempt))
         if ended is not None:
             say_outcome(ended)
-    return Next.STOP if ended is None else engine.record(attempt, ended)[0]
+    return Next.STOP if ended is None else _record(attempt, ended)
+
+
+def _record(attempt: Attempt, ended: Ended) -> Next:
+    follows, applied = engine.record(attempt, ended)
+    if follows is not Next.GO_ON:
+        return follows
+    # No link stands behind one that hands over: the next goes out from here, not when the sweeper misses it.
+    chain.send_rest(attempt.execution_id, applied.spec, applied.run, now=clock.now())
+    return Next.STOP
 
 
 def _send(attempt: Attempt) -> Ended | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sagas import catalog, children, clock, engine, listening, recovery, services, store
+from sagas import catalog, chain, children, clock, engine, listening, recovery, services, store
 from sagas.models import SagaExecution, SagaStepExecution, SagaTransition
+from sagas.states import Direction
 from tests.sagas import ledger
 from tests.sagas.driven import NOBODY, accepted, begin, children_of, drive, look, park, turn
 from tests.sagas.test_operators import change_plan
@@ -170,6 +171,19 @@ def test_an_undo_waits_for_a_child_that_goes_on_by_itself(waiting_for_its_child)
 
     assert drive(parent)["status"] == "compensated"
     assert ledger.effects(parent) == ["a.do", "b.do", "a.undo"]
+
+
+def test_an_undo_that_has_nothing_to_wait_for_sends_the_next_one(waiting_for_its_child):
+    parent, child = waiting_for_its_child
+    recovery.resume_parked()
+    drive(child)
+    SagaStepExecution.objects.update(due_at=None)
+    waiting = chain.backlog()
+
+    begin(parent, 1, Direction.UNDO)
+
+    assert services.status(parent)["steps"][1]["status"] == "compensated"
+    assert chain.backlog() == waiting + 1
 
 
 def test_asking_again_leaves_a_child_that_is_still_parked_as_it_is(waiting_for_its_child):
