@@ -66,9 +66,10 @@ def _standing_in_the_way(loaded: Loaded) -> tuple[str, object]:
 
 
 def _blocked_at(loaded: Loaded) -> float | None:
-    """Return since when nobody can begin it; None for a run that was run again, which is not sent on when somebody can."""
+    """Return since when nobody can begin it; None for a parked run that is not sent on when somebody can."""
     is_parked = loaded.run.status is SagaStatus.NEEDS_OPERATOR
-    return None if is_parked and reruns.stands_on(loaded.row) is not None else loaded.run.blocked_at
+    stays = is_parked and (loaded.spec.needs_its_caller or reruns.stands_on(loaded.row) is not None)
+    return None if stays else loaded.run.blocked_at
 
 
 def _words(error: object) -> str:

@@ -7,16 +7,18 @@ from datetime import UTC, datetime
 import pytest
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from hub.console.models import OperatorAction
 from sagas import services
 from sagas.models import SagaExecution, SagaTransition
 from tests.console import pages
-from tests.console.pages import failed_saga, parked_saga, person, saga, step_done, token
+from tests.console.pages import failed_saga, parked_saga, person, saga, step_done, token, waiting_saga
 from tests.registry.samples import register, row_of
 
 pytestmark = pytest.mark.django_db
@@ -41,6 +43,31 @@ def status_of(run):
 @pytest.fixture
 def operator():
     return person("hub operator")
+
+
+@pytest.fixture
+def stranded():
+    """Return a run before an operator because nobody reads a queue; it waits for a signal once it goes on."""
+    run = waiting_saga()
+    row = SagaExecution.objects.get(pk=run.pk)
+    why = {"code": "E11431", "message": "no live worker reads queue 'nobody'"}
+    row.status, row.blocked_at, row.blocked_reason, row.error = "needs_operator", timezone.now(), "E11431: no worker", why
+    row.save()
+    return row
+
+
+def test_of_a_parked_run_it_is_said_that_it_goes_on_by_itself(operator, stranded, capsys):
+    html = text_of(operator, stranded)
+
+    assert "It is sent on by itself when that is no longer so" in html
+    assert "Nothing happens until somebody decides" not in html
+    call_command("saga", "show", str(stranded.pk))
+    assert "It is sent on by itself when that is no longer so" in capsys.readouterr().out
+
+
+def test_a_signal_is_offered_while_it_would_send_the_run_on(operator, stranded):
+    assert "Give the signal" not in text_of(operator, stranded)
+    assert "Give the signal" in text_of(operator, waiting_saga())
 
 
 def test_the_cause_stands_first(operator):

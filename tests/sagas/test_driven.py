@@ -139,6 +139,8 @@ def test_a_run_with_closures_is_not_resumed_without_its_caller():
 
     assert recovery.resume_parked() == 0
 
+    assert str(why_saga_of(execution_id)).endswith("nothing happens until somebody decides")
+
 
 # --- what a function is given -------------------------------------------------------------------------------------------
 

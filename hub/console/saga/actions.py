@@ -196,7 +196,7 @@ _SIGNAL = Action(
     permission="signal_saga",
     explains="The step that waits for it ends, with what you give it, and the saga goes on.",
     call=lambda given: _signal(given.subject_id, given.values["signal"], given.values["payload"], given.by),
-    is_offered=_when(lambda spec, run: bool(_awaited(spec, run))),
+    is_offered=_when(lambda spec, run: run.status in ACTIVE and bool(_awaited(spec, run))),
     fields=lambda loaded: [
         Field(name="signal", label="Signal", kind="choice", choices=_awaited(loaded.spec, loaded.run)),
         Field(name="payload", label="What it brings (a JSON object, may stay empty)", kind="json", required=False),

@@ -31,6 +31,7 @@ _NEXT = {
     _S.FAILED: "Nothing happens by itself: its definition says not to undo. Retry it, or undo it now.",
     _S.NEEDS_OPERATOR: "Nothing happens until somebody decides.",
 }
+_SENT_ON = "It is sent on by itself when that is no longer so, or before if somebody decides."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,13 +67,14 @@ def tell(spec: SagaSpec, run: RunState, *, run_again_as: object = None) -> Story
         in_doubt=named(lambda state: state.status is _T.UNKNOWN or (state.status is _T.SKIPPED and state.may_have_happened)),
         not_undone=named(lambda state: state.status is _T.COMPENSATION_FAILED),
         under_way=named(lambda state: state.status in (_T.RUNNING, _T.WAITING, _T.COMPENSATING)),
-        what_next=_what_next(run.status, run_again_as),
+        what_next=_what_next(spec, run, run_again_as),
     )
 
 
-def _what_next(status: SagaStatus, run_again_as: object) -> str:
-    if run_again_as is None or status not in (_S.FAILED, _S.NEEDS_OPERATOR):
-        return _NEXT[status]
+def _what_next(spec: SagaSpec, run: RunState, run_again_as: object) -> str:
+    if run_again_as is None or run.status not in (_S.FAILED, _S.NEEDS_OPERATOR):
+        is_sent_on = run.status is _S.NEEDS_OPERATOR and run.blocked_at is not None and not spec.needs_its_caller
+        return _SENT_ON if is_sent_on else _NEXT[run.status]
     return f"See to {run_again_as}: this saga was run again as that one, which stands on what it did, so it goes neither on nor back."
 
 
