@@ -22,6 +22,8 @@ DEFAULT_CONFIG: dict[str, dict[str, Any]] = {
 }
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+AROUND_BYTES = 16_384
+"""What a body of the HTTP API may hold besides its payload."""
 
 
 class HubSettings(BaseSettings):
@@ -124,6 +126,10 @@ class HubSettings(BaseSettings):
     redacted_values: str = ""
     """Comma-separated texts that are replaced wherever they would be stored or logged."""
     observability_output_file: str = ""
+
+    def api_max_body_bytes(self) -> int:
+        """Return how large a body of the HTTP API may be: as the largest payload that the rooms behind take, and what stands around it."""
+        return max(self.request_max_body_bytes, self.saga_max_context_bytes, self.event_max_bytes) + AROUND_BYTES
 
     def credentials(self) -> dict[str, str]:
         """Return the ``Authorization`` values that requests to services carry, by the services' names."""

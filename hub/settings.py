@@ -137,6 +137,8 @@ FORMAT_MODULE_PATH = ["hub.formats"]
 STATIC_URL = "static/"
 STATIC_ROOT = HUB.var_dir / "static"
 LOGIN_URL = "admin:login"
+# The largest body that any entrance takes, spans or the API's: Django's own limit would come before a larger one that was set.
+DATA_UPLOAD_MAX_MEMORY_SIZE = max(4_000_000, HUB.api_max_body_bytes())
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HUB.https
 # A month, and this name alone: other names of the domain, and a list in every browser, are for its owner to decide.

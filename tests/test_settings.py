@@ -198,6 +198,22 @@ def test_the_word_of_a_proxy_counts_only_where_there_is_one(https, lines):
     assert ended.stdout.splitlines() == lines, ended.stderr
 
 
+def test_a_body_as_large_as_the_settings_allow_is_read():
+    ask = """
+import django
+django.setup()
+from django.test import RequestFactory
+from hub.api.bodies import StrictJson
+body = '"' + "x" * 4_990_000 + '"'
+print(len(StrictJson().parse_body(RequestFactory().post("/", body, content_type="application/json"))))
+"""
+    env = {**os.environ, "HUB_NO_BOOTSTRAP": "1", "DJANGO_SETTINGS_MODULE": "hub.settings", "HUB_REQUEST_MAX_BODY_BYTES": "5000000"}
+
+    ended = subprocess.run([sys.executable, "-c", ask], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert ended.stdout.split() == ["4990000"], ended.stderr
+
+
 @pytest.mark.django_db
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="asked of SQLite only")
 @pytest.mark.parametrize(("name", "value"), [("journal_mode", "wal"), ("synchronous", 1)])

@@ -13,9 +13,6 @@ from pydantic import BaseModel, ConfigDict
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
 
-AROUND_BYTES = 16_384
-"""What a body may hold besides its payload."""
-
 
 class Body(BaseModel):
     """A body of known members, each of the very type that is written."""
@@ -29,13 +26,7 @@ class StrictJson(Parser):
     def parse_body(self, request: HttpRequest) -> Any:
         """Return the body; see `read`. E11910 when it is announced as anything but plain JSON."""
         check_announced(request.content_type or "", request.headers.get("Content-Encoding", ""))
-        return read(request.body, max_bytes=max_body_bytes())
-
-
-def max_body_bytes() -> int:
-    """Return how large a body may be: as the largest payload that the rooms behind take."""
-    hub = settings.HUB
-    return max(hub.request_max_body_bytes, hub.saga_max_context_bytes, hub.event_max_bytes) + AROUND_BYTES
+        return read(request.body, max_bytes=settings.HUB.api_max_body_bytes())
 
 
 def check_announced(content_type: str, encoding: str) -> None:
