@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from typing import Any, NoReturn
 
@@ -10,6 +9,7 @@ import dj_database_url
 from pydantic import ValidationError
 
 from hub.conf import BASE_DIR, HubSettings
+from hub.kept_secrets import kept_secret
 
 
 def _refuse(problems: str) -> NoReturn:
@@ -24,27 +24,15 @@ def _variable(place: tuple[int | str, ...]) -> str:
 try:
     HUB = HubSettings()
     HUB.var_dir.mkdir(parents=True, exist_ok=True)
+    # Kept, so that sessions survive a restart and what was sealed stays readable.
+    SECRET_KEY = HUB.secret_key or kept_secret(HUB.var_dir / "secret_key", length=50)[0]
 except ValidationError as exc:
     # Values are not repeated: every process would write a password or a credential to its log.
     problems = exc.errors(include_input=False, include_url=False)
     _refuse("; ".join(f"{_variable(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in problems))
 except OSError as exc:
-    _refuse(f"HUB_VAR_DIR: no folder can be made there: {exc.strerror}")
+    _refuse(f"HUB_VAR_DIR: nothing can be kept there: {exc.strerror}")
 REDIS_URL = HUB.resolved_redis_url()
-
-
-def _secret_key() -> str:
-    """Return HUB_SECRET_KEY, or one kept in ``var/`` so that sessions survive a restart on one machine."""
-    if HUB.secret_key:
-        return HUB.secret_key
-    path = HUB.var_dir / "secret_key"
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(50))
-    return path.read_text().strip()
-
-
-SECRET_KEY = _secret_key()
 DEBUG = HUB.debug
 # By its own address each container asks itself whether it is well, whatever the names are under which others reach it.
 _OWN = ["localhost", "127.0.0.1", "[::1]"]

@@ -102,15 +102,6 @@ def ensure_admin() -> tuple[str, str | None]:
     return ADMIN_NAME, password
 
 
-def kept_secret(path: Path) -> tuple[str, bool]:
-    """Return the secret in the file and whether it was made just now; only the owner can read it."""
-    if path.exists():
-        return path.read_text().strip(), False
-    path.touch(mode=0o600)
-    path.write_text(secrets.token_urlsafe(12))
-    return path.read_text(), True
-
-
 def reset(var_dir: Path) -> None:
     """Remove what earlier runs left in `var/`; the signing key stays, so that nobody is logged out for it."""
     for path in [path for pattern in STATE for path in var_dir.glob(pattern)]:

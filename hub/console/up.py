@@ -24,6 +24,7 @@ from hub.console import plan, run_record, startup
 from hub.console.processes import ProcessSpec
 from hub.console.supervisor import TICK_SEC, Supervisor
 from hub.errors import ErrorCode, IntegrationError
+from hub.kept_secrets import kept_secret
 from sagas import catalog
 
 READY_TIMEOUT_SEC = 120.0
@@ -86,7 +87,7 @@ class Up:
             self._record_path.unlink(missing_ok=True)
 
     def _choose_site(self) -> plan.Site:
-        password, is_new = startup.kept_secret(self._var_dir / "flower_password")
+        password, is_new = kept_secret(self._var_dir / "flower_password")
         if is_new:
             self._say(f"Flower: user hub, password {password}   (shown only now; kept in {self._var_dir / 'flower_password'})")
         modules = [self._hub.saga_modules] if self._hub.saga_modules else []

@@ -110,16 +110,6 @@ def test_an_administrator_is_made_once(client):
     assert startup.ensure_admin() == (name, None)
 
 
-def test_a_secret_is_kept_for_its_owner_only(tmp_path):
-    path = tmp_path / "secret"
-
-    first, is_new = startup.kept_secret(path)
-
-    assert is_new
-    assert startup.kept_secret(path) == (first, False)
-    assert path.stat().st_mode & 0o777 == 0o600
-
-
 def test_reset_leaves_what_is_not_the_hubs(tmp_path):
     for name in ("hub.sqlite3", "hub.sqlite3-wal", "run.json", "flower.dat", "flower_password", "secret_key", "notes.txt"):
         (tmp_path / name).touch()
