@@ -37,11 +37,26 @@ def _beat_schedule() -> dict[str, Any]:
     return {name: entry for module in found for name, entry in import_module(module).BEAT.items()}
 
 
+class _OwnRedis(Celery):  # type: ignore[misc]  # Celery has no types
+    """Goes to REDIS_URL alone: for Celery what BROKER_URL or CELERY_BROKER_URL says, to whichever program, goes before any setting."""
+
+    @property
+    def backend_cls(self) -> str:
+        return str(settings.REDIS_URL)
+
+    def connection(self, hostname: str | None = None, **options: Any) -> Any:
+        return super().connection(hostname or settings.REDIS_URL, **options)
+
+    def connection_for_read(self, url: str | None = None, **options: Any) -> Any:
+        return super().connection_for_read(url or settings.REDIS_URL, **options)
+
+    def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
+        return super().connection_for_write(url or settings.REDIS_URL, **options)
+
+
 # Announcements of sent tasks, which Flower shows, would carry their arguments as they are.
-app = Celery("hub", amqp="hub.telemetry.amqp:RedactingAMQP", events="hub.telemetry.amqp:RedactingEvents")
+app = _OwnRedis("hub", amqp="hub.telemetry.amqp:RedactingAMQP", events="hub.telemetry.amqp:RedactingEvents")
 app.conf.update(
-    broker_url=settings.REDIS_URL,
-    result_backend=settings.REDIS_URL,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_transport_options={"visibility_timeout": 3600, **_SOCKET},

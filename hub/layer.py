@@ -10,7 +10,6 @@ from django.conf import settings
 
 from hub import tables
 from hub.aio import in_thread
-from hub.celery import app
 from hub.circuits.face import CircuitBreaker
 from hub.conf import DEFAULT_CONFIG
 from hub.errors import ErrorCode, IntegrationError
@@ -75,7 +74,6 @@ def _use_redis(url: str | None) -> None:
     if url is None or url.rstrip("/") in (DEFAULT_CONFIG["redis"]["url"], settings.REDIS_URL.rstrip("/")):
         return
     settings.REDIS_URL = url
-    app.conf.update(broker_url=url, result_backend=url)
 
 
 def _check_redis() -> None:

@@ -28,7 +28,7 @@ def commands_of(name):
 
 
 def test_a_success_is_stored_as_celery_does_and_asks_nothing(task_id):
-    plain = RedisBackend(app=app, url=app.conf.result_backend)
+    plain = RedisBackend(app=app, url=app.backend.url)
     plain.store_result(task_id, {"answer": [1, "é"]}, states.SUCCESS)
     celerys, asked = stored(task_id), commands_of("get")
     client().delete(f"celery-task-meta-{task_id}")

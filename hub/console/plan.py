@@ -51,6 +51,9 @@ def environment(site: Site) -> dict[str, str]:
     return {
         "DATABASE_URL": site.database_url,
         "REDIS_URL": site.redis_url,
+        # For the demo's plain Celery client: what these say for other programs would go before the address it gives.
+        "CELERY_BROKER_URL": site.redis_url,
+        "CELERY_RESULT_BACKEND": site.redis_url,
         "HUB_VAR_DIR": str(site.var_dir),
         "HUB_SAGA_MODULES": site.saga_modules,
         "HUB_NO_BOOTSTRAP": "1",

@@ -48,6 +48,12 @@ def test_the_demo_is_told_the_broker_and_nothing_else_of_the_hub(site):
         assert spec.env["DJANGO_SETTINGS_MODULE"] == ""  # else its layer would load the hub, and give a sign of life as its worker
 
 
+def test_the_demos_celery_client_goes_to_the_same_redis_whatever_the_environment_says(site):
+    told = plan.environment(site)
+
+    assert told["CELERY_BROKER_URL"] == told["CELERY_RESULT_BACKEND"] == told["REDIS_URL"]
+
+
 def test_the_record_has_what_scripts_look_for(site):
     record = plan.run_record(site, pid=7, admin_user="admin", processes={"web": 8})
 
