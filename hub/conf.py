@@ -44,7 +44,8 @@ class HubSettings(BaseSettings):
     database_answer_sec: float = Field(default=30, ge=1)
     """So long may a statement on Postgres take, migrations aside: a server that is stopped, or a row that somebody's open transaction
     holds, keeps nobody for ever."""
-    var_dir: Path = BASE_DIR / "var"
+    var_dir: Annotated[Path, AfterValidator(lambda path: BASE_DIR / path)] = BASE_DIR / "var"
+    """A relative one lies below the checkout, whichever folder a process starts in: they must all mean the same."""
     secret_key: str = ""
     debug: bool = False
     allowed_hosts: str = "localhost,127.0.0.1,[::1]"

@@ -101,6 +101,8 @@ def _database() -> dict[str, Any]:
     config: dict[str, Any] = dict(dj_database_url.parse(HUB.resolved_database_url(), conn_max_age=600))
     options: dict[str, Any] = config.setdefault("OPTIONS", {})
     if config["ENGINE"].endswith("sqlite3"):
+        if config["NAME"] != ":memory:":
+            config["NAME"] = str(BASE_DIR / config["NAME"])  # below the checkout, as HUB_VAR_DIR
         # IMMEDIATE: a transaction that will write takes the lock at its start and waits, instead of failing half way.
         options |= {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}
         # A file, so that worker processes of a test run see the same rows.

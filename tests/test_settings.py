@@ -39,6 +39,27 @@ def test_what_runs_here_is_asked_for_its_redis_and_database_where_none_is_named(
     assert HubSettings(var_dir=tmp_path).resolved_database_url() == "postgres://here/hub"
 
 
+@pytest.mark.parametrize("database_url", ["", "sqlite:///some/hub.sqlite3"])
+def test_what_is_relative_lies_below_the_checkout_wherever_a_process_starts(tmp_path, database_url):
+    ask = f"""
+import sys
+sys.path.append("{ROOT}")
+from hub import settings
+print(settings.HUB.var_dir, settings.DATABASES["default"]["NAME"])
+"""
+    env = {**os.environ, "HUB_VAR_DIR": "some", "DATABASE_URL": database_url, "HUB_SECRET_KEY": "so that none is kept"}
+    (ROOT / "some").mkdir()
+    try:
+        said = [
+            subprocess.run([sys.executable, "-c", ask], cwd=cwd, env=env, capture_output=True, text=True, timeout=60).stdout.split()
+            for cwd in (ROOT, tmp_path)
+        ]
+    finally:
+        (ROOT / "some").rmdir()
+
+    assert said == [[f"{ROOT}/some", f"{ROOT}/some/hub.sqlite3"]] * 2
+
+
 def test_a_command_beside_up_knows_its_sagas_unless_it_is_told_others(tmp_path, monkeypatch):
     monkeypatch.delenv("HUB_SAGA_MODULES", raising=False)
     run_record.write(tmp_path / "run.json", {"pid": os.getpid(), "saga_modules": "l05.sagas,demo.sagas"})
