@@ -21,15 +21,19 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 REQUIREMENTS = {"up": "requirements.txt", "demo": "requirements.txt", "test": "requirements-dev.txt"}
 OLDEST_PYTHON = (3, 11)
 OLDEST_PIP = (22, 3)  # the first that knows --python
-# Installing must never reach the system's packages, and a .venv of another Python cannot hold this one's wheels.
-IS_OWN_VENV = "import sys; sys.exit(sys.prefix == sys.base_prefix or sys.version_info[:2] != {})"
+# Installing must never reach the system's packages, and a .venv of another Python cannot hold this one's wheels: its link may lead
+# to a Python that was upgraded since, for which there are no packages in it.
+IS_OWN_VENV = (
+    "import os, sys, sysconfig; sys.exit(sys.prefix == sys.base_prefix or sys.version_info[:2] != {}"
+    " or not os.path.isdir(sysconfig.get_path('purelib')))"
+)
 
 
 def enter(argv, root=ROOT):
     """Replace this process by the same command in `.venv`, installing it first where the command calls for that."""
     if sys.version_info < OLDEST_PYTHON:
         sys.exit("The hub needs Python 3.11 or newer, this is {}. Try: python3.11 {}".format(sys.version.split()[0], " ".join(argv)))
-    if sys.prefix != sys.base_prefix or os.environ.get("HUB_NO_BOOTSTRAP"):
+    if _is_kept_off():
         return
     python = os.path.join(root, ".venv", "bin", "python")
     requirements = REQUIREMENTS.get(argv[1] if len(argv) > 1 else "")
@@ -37,6 +41,20 @@ def enter(argv, root=ROOT):
         _prepare(root, python, requirements)
     if os.path.exists(python):
         os.execv(python, [python] + list(argv))
+
+
+def cure():
+    """Say what to do where Django is missing."""
+    if not _is_kept_off():
+        return "Django is not installed here. Run `python3 manage.py up` once: it installs all into .venv."
+    return (
+        "Django is not installed in {}, and nothing installs itself in a virtual environment or with HUB_NO_BOOTSTRAP set. "
+        "Leave it (deactivate, or unset HUB_NO_BOOTSTRAP) and run `python3 manage.py up`, or install requirements.txt there."
+    ).format(sys.prefix)
+
+
+def _is_kept_off():
+    return sys.prefix != sys.base_prefix or bool(os.environ.get("HUB_NO_BOOTSTRAP"))
 
 
 def _prepare(root, python, requirements):

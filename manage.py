@@ -17,7 +17,7 @@ def main():
     try:
         from django.core.management import execute_from_command_line
     except ImportError:
-        sys.exit("Django is not installed here. Run `python3 manage.py up` once: it installs all into .venv.")
+        sys.exit(bootstrap.cure())
     execute_from_command_line(sys.argv)
 
 

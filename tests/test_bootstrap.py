@@ -230,3 +230,30 @@ def test_the_venv_of_another_python_is_made_anew(checkout, slow_uv):
 
     assert done.stdout == "ran up True\n"
     assert Path(python).is_symlink()
+
+
+def test_a_venv_whose_python_became_another_one_is_made_anew(checkout):
+    run(checkout, "up")
+    lib = checkout / ".venv" / "lib"
+    packages = next(lib.glob("python3.*"))
+    packages.rename(lib / "python3.2")  # as when the system's python3, to which its link leads, was upgraded
+
+    done = run(checkout, "up")
+
+    assert done.stdout == "ran up True\n", done.stderr
+    assert (packages / "site-packages" / "tiny.py").exists()
+
+
+@pytest.mark.parametrize("kept_off", ["by a venv of somebody", "by HUB_NO_BOOTSTRAP"])
+def test_where_up_installs_nothing_nobody_is_told_that_it_does(checkout, tmp_path, kept_off):
+    shutil.copy(ROOT / "manage.py", checkout)
+    python, more = SYSTEM_PYTHON, {"HUB_NO_BOOTSTRAP": "1"}
+    if kept_off == "by a venv of somebody":
+        subprocess.run([SYSTEM_PYTHON, "-m", "venv", "--without-pip", tmp_path / "own"], check=True)
+        python, more = tmp_path / "own" / "bin" / "python", {}
+
+    done = run(checkout, "up", python=(python, "-S") if more else (python,), **more)
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "deactivate" in done.stderr
+    assert "Run `python3 manage.py up` once" not in done.stderr
