@@ -56,7 +56,6 @@ class Supervisor:
         self._log_dir, self._directory, self._say, self._on_change = log_dir, directory, say, on_change
         self._inherited = tuple(inherited)
         self._children: dict[str, _Child] = {}
-        log_dir.mkdir(parents=True, exist_ok=True)
 
     def start(self, spec: ProcessSpec) -> None:
         """Start the process and watch it from now on; its output goes to a fresh file in the log directory."""
@@ -64,7 +63,7 @@ class Supervisor:
         if log.exists():
             log.replace(f"{log}.1")
         self._children[spec.name] = _Child(spec, self._spawn(spec), time.monotonic())
-        self._on_change()
+        self._note_change()
 
     def pids(self) -> dict[str, int]:
         """Return the ids of the processes that live, by name."""
@@ -95,6 +94,7 @@ class Supervisor:
         self._children.clear()
 
     def _spawn(self, spec: ProcessSpec) -> subprocess.Popen[bytes]:
+        self._log_dir.mkdir(parents=True, exist_ok=True)  # somebody may have removed it meanwhile
         with self.log_path(spec.name).open("ab") as log:
             return subprocess.Popen(  # noqa: S603
                 spec.command,
@@ -119,13 +119,19 @@ class Supervisor:
         child.restart_at = now + delay_sec
         log = self.log_path(child.spec.name)
         self._say(f"{child.spec.name} ended with {_exit_in_words(code)}; starts again in {delay_sec:.1f} s (its output: {log})")
-        self._on_change()
+        self._note_change()
 
     def _restart(self, child: _Child) -> None:
         child.process = self._spawn(child.spec)
         child.started_at, child.restart_at = time.monotonic(), None
         self._say(f"{child.spec.name} started again (process {child.process.pid})")
-        self._on_change()
+        self._note_change()
+
+    def _note_change(self) -> None:
+        try:
+            self._on_change()
+        except OSError as exc:  # a full disk: no reason to end what still runs
+            self._say(f"what runs now could not be written down: {exc.strerror}")
 
     def _stop(self, children: list[_Child], at_once: Callable[[], bool]) -> None:
         for child in children:
@@ -140,9 +146,13 @@ class Supervisor:
 
     def _cut_log(self, name: str) -> None:
         log = self.log_path(name)
-        if log.stat().st_size > LOG_LIMIT_BYTES:
+        if not log.exists() or log.stat().st_size <= LOG_LIMIT_BYTES:
+            return
+        try:
             shutil.copyfile(log, f"{log}.1")
-            os.truncate(log, 0)  # the process appends, so it goes on at the new end
+        except OSError as exc:  # a full disk needs the room all the more
+            self._say(f"{log} was cut and what it held is lost: {exc.strerror}")
+        os.truncate(log, 0)  # the process appends, so it goes on at the new end
 
 
 def _merged(base: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """The supervisor keeps real processes running, and leaves none behind."""
 
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,6 +139,7 @@ def test_a_second_wish_to_stop_does_not_wait(supervisor, tmp_path):
 
 def test_output_goes_to_a_fresh_file_and_the_last_one_is_kept(supervisor, tmp_path):
     log = supervisor.log_path("one")
+    log.parent.mkdir()
     log.write_text("of the run before")
 
     supervisor.start(shell("echo hello; exec sleep 1000"))
@@ -156,6 +159,48 @@ def test_a_log_that_grew_too_long_is_cut_while_the_process_goes_on(supervisor, t
 
     wait_until(lambda: log.read_text() == "later\n", what="the log to go on")
     assert Path(f"{log}.1").stat().st_size == size
+
+
+def test_a_log_that_cannot_be_kept_is_cut_all_the_same_and_that_is_said(supervisor, said, monkeypatch):
+    monkeypatch.setattr(supervising, "LOG_LIMIT_BYTES", 1000)
+    supervisor.start(shell("head -c 5000 /dev/zero; exec sleep 1000"))
+    log = supervisor.log_path("one")
+    wait_until(lambda: log.stat().st_size == 5000, what="a long log")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))  # as on a full disk
+    try:
+        supervisor.tick()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert log.stat().st_size == 0
+    assert said == [f"{log} was cut and what it held is lost: File too large"]
+
+
+def test_a_record_of_changes_that_cannot_be_written_ends_nothing(tmp_path, said):
+    supervisor = Supervisor(
+        log_dir=tmp_path / "log", directory=tmp_path, say=said.append, on_change=lambda: (tmp_path / "no" / "x").touch()
+    )
+    supervisor.start(shell("exit 3"))
+
+    tick_until(supervisor, lambda: supervisor.deaths("one") == 2, "two deaths")
+
+    assert "what runs now could not be written down: No such file or directory" in said
+    supervisor.stop_all()
+
+
+def test_processes_live_on_when_somebody_removes_their_logs(supervisor):
+    supervisor.start(shell("exec sleep 1000"))
+    first = supervisor.pids()["one"]
+    shutil.rmtree(supervisor.log_path("one").parent)
+
+    supervisor.tick()
+    assert supervisor.pids() == {"one": first}
+
+    os.kill(first, signal.SIGKILL)
+    tick_until(supervisor, lambda: supervisor.pids().get("one", first) != first, "a new process")
+    assert supervisor.log_path("one").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
