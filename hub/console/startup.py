@@ -47,11 +47,19 @@ def is_free(port: int) -> bool:
 
 def demo_ports(path: Path, names: Iterable[str]) -> dict[str, int]:
     """Return a port per name, that of the last run where it is still free: a service keeps its address, as real ones do."""
-    kept: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+    kept = _read_ports(path)
     ports = {name: kept[name] if name in kept and is_free(kept[name]) else free_port() for name in names}
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(ports))
     return ports
+
+
+def _read_ports(path: Path) -> dict[str, int]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):  # not there yet, or half written by a full disk
+        return {}
+    return {name: port for name, port in found.items() if isinstance(port, int)} if isinstance(found, dict) else {}
 
 
 def kept_port(path: Path) -> int:

@@ -133,7 +133,11 @@ class Up:
         data_dir.mkdir(exist_ok=True)
         port = int(self._site.redis_url.rsplit(":", 1)[1].split("/")[0])
         self._supervisor.start(plan.redis_process(embedded.redis_command(data_dir, port)))
-        embedded.wait_for_port(port, embedded.START_TIMEOUT_SEC)
+        try:
+            embedded.wait_for_port(port, embedded.START_TIMEOUT_SEC)
+        except IntegrationError:
+            self._say_last_lines("redis")
+            raise
         self._say(f"Redis: started for this run, data in {data_dir}")
 
     def _wait_until_ready(self, specs: list[ProcessSpec]) -> None:
@@ -147,10 +151,13 @@ class Up:
                 raise self._not_ready((fallen or waiting)[0])
 
     def _not_ready(self, spec: ProcessSpec) -> IntegrationError:
-        lines = self._supervisor.log_path(spec.name).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-        self._say("\n".join(f"  {spec.name} | {line}" for line in lines))
+        self._say_last_lines(spec.name)
         why = lacks(spec.ready_url) if spec.ready_url else "it ends again and again"
         return IntegrationError(ErrorCode.INTERNAL_ERROR, f"{spec.name} did not get ready ({why}); its last lines are above")
+
+    def _say_last_lines(self, name: str) -> None:
+        lines = self._supervisor.log_path(name).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        self._say("\n".join(f"  {name} | {line}" for line in lines))
 
     def _serve(self) -> int:
         self._say(self._table())

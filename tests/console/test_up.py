@@ -102,6 +102,26 @@ def test_redis_keeps_its_port_unless_somebody_took_it(tmp_path, taken_port):
     assert startup.is_free(startup.kept_port(path))
 
 
+def test_ports_that_a_full_disk_left_half_written_are_chosen_anew(tmp_path):
+    path = tmp_path / "ports.json"
+    for left in ("", '{"runtime": 5', "[]", '{"runtime": "8"}', '{"runtime": 99999}'):
+        path.write_text(left)
+
+        assert startup.is_free(startup.demo_ports(path, ["runtime"])["runtime"])
+
+
+def test_why_redis_does_not_start_is_shown(tmp_path):
+    files = tmp_path / "redis" / "appendonlydir"
+    files.mkdir(parents=True)
+    (files / "appendonly.aof.manifest").write_text("what another version wrote")
+
+    done = up(tmp_path)
+
+    refused(done, "E11941")
+    assert "redis | " in done.stdout
+    assert "manifest" in done.stdout
+
+
 @pytest.mark.django_db
 def test_an_administrator_is_made_once(client):
     name, password = startup.ensure_admin()
