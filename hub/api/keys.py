@@ -7,6 +7,7 @@ from hub.errors import ErrorCode, IntegrationError
 
 def key_of(header: str | None, member: str | None) -> str | None:
     """Return the key; E11306 when header and body name different ones."""
-    if header and member and header != member:
+    given = {key for key in (header, member) if key is not None}  # an empty one too: the room behind refuses it
+    if len(given) > 1:
         raise IntegrationError(ErrorCode.IDEMPOTENCY_KEY_INVALID, "Idempotency-Key and idempotency_key differ")
-    return member or header
+    return given.pop() if given else None

@@ -216,6 +216,16 @@ def test_a_saga_is_started_once_per_key(caller):
     assert why["headline"].startswith("waiting")
 
 
+@pytest.mark.parametrize(("in_body", "in_header"), [("", None), ("", ""), (None, ""), ("order-7", ""), ("", "order-7")])
+def test_an_empty_key_is_refused_and_does_not_stand_for_none(caller, in_body, in_header):
+    headers = {} if in_header is None else {"Idempotency_Key": in_header}
+
+    refused = caller.post("/sagas", {"saga_name": "three_steps", "idempotency_key": in_body}, **headers)
+
+    assert (refused.status_code, refused.json().get("code")) == (422, "E11306")
+    assert not SagaExecution.objects.exists()
+
+
 def test_who_asks_for_a_change_is_in_the_log(caller, caplog):
     with caplog.at_level("INFO", logger="hub.api"):
         caller.post("/sagas", {"saga_name": "nobodys"})
