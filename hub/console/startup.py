@@ -6,6 +6,7 @@ import json
 import secrets
 import shutil
 import socket
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -21,17 +22,36 @@ from hub.errors import ErrorCode, IntegrationError
 STATE = ("hub.sqlite3*", "redis", "redis_port", "demo", "log", "static", "flower*", "run.json")
 """What `--reset` removes from `var/`; a database elsewhere is never touched."""
 ADMIN_NAME = "admin"
+_reserved: list[socket.socket] = []
 
 
 def choose_port(wanted: int | None, usual: int) -> int:
     """Return the wanted port (E11931 when it cannot be had), else the usual one if free, else any free one."""
     if wanted is not None:
-        if wanted < 1 or not is_free(wanted):
+        if wanted < 1 or not reserve(wanted):
             raise IntegrationError(
                 ErrorCode.CONFIG_INVALID, f"port {wanted} cannot be used", recovery_suggestion="give another --port, or none"
             )
         return wanted
-    return usual if is_free(usual) else free_port()
+    return usual if reserve(usual) else free_port()
+
+
+def reserve(port: int) -> bool:
+    """Take a free port before another `up` of this machine does, to which it looks free until something listens on it.
+
+    That one's pages would answer under our address, and ours never start.
+    """
+    if not is_free(port):
+        return False
+    if sys.platform == "linux":
+        hold = socket.socket(socket.AF_UNIX)
+        try:
+            hold.bind(f"\0l11-hub-port-{port}")  # no file: the name goes with this process, however it ends
+        except OSError:
+            hold.close()
+            return False
+        _reserved.append(hold)
+    return True
 
 
 def is_free(port: int) -> bool:

@@ -64,11 +64,28 @@ def test_a_second_up_on_the_same_data_is_refused(tmp_path):
 
 
 def test_the_usual_port_is_taken_if_free_and_another_if_not(taken_port):
-    free = free_port()
+    free, wanted = free_port(), free_port()
 
     assert startup.choose_port(None, free) == free
     assert startup.choose_port(None, taken_port) not in (taken_port, 0)
-    assert startup.choose_port(free, taken_port) == free
+    assert startup.choose_port(wanted, taken_port) == wanted
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names without a file")
+def test_two_that_start_at_once_choose_different_ports():
+    port = free_port()
+    choose = f"from hub.console.startup import choose_port; print(choose_port(None, {port}), flush=True); input()"
+    env = os.environ | {"DJANGO_SETTINGS_MODULE": "hub.settings"}
+    with subprocess.Popen([sys.executable, "-c", choose], cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert int(other.stdout.readline()) == port  # and nobody listens on it yet
+
+        assert startup.choose_port(None, port) != port
+        with pytest.raises(IntegrationError, match=f"port {port} cannot be used"):
+            startup.choose_port(port, 8000)
+        other.kill()
+        other.wait()
+
+    assert startup.choose_port(None, port) == port
 
 
 @pytest.mark.parametrize("port", [0x10000, 0, -1])
