@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from hub.crashpoints import POINTS
 from hub.testing import turned_back
 from hub.testing.matrix import Matrix, Plan, UnfitError, plans, plans_at_start
 from hub.testing.nudges import Nudges
@@ -50,16 +51,32 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hub.testing", description="Kill a saga at every crash point of the hub.")
     parser.add_argument("saga", help="package.module:name of a SagaDefinition")
-    parser.add_argument("--context", type=json.loads, default={}, help="the context it starts with, as JSON")
+    parser.add_argument("--context", type=_context, default={}, help="the context it starts with, as JSON")
     parser.add_argument("--database", default="", help="URL of a database that nobody else uses; SQLite if left out")
     parser.add_argument("--scope", action="append", choices=["process", "group"], help="who dies; may be given twice (default: process)")
-    parser.add_argument("--point", action="append", default=[], help="limit to crash points that begin so; may be given often")
+    parser.add_argument("--point", action="append", type=_point, default=[], help="limit to crash points that begin so; may be given often")
     parser.add_argument("--signal", action="append", type=_name_and_json, default=[], help="NAME=JSON: given to runs that wait for it")
     parser.add_argument("--event", action="append", type=_name_and_json, default=[], help="TOPIC=JSON: published while a run waits for it")
     parser.add_argument("--end-sec", type=float, default=END_SEC, help=f"a run that takes longer is stuck (default: {END_SEC})")
     parser.add_argument("--dir", default="", help="where logs and data go; a directory that is deleted if left out")
     parser.add_argument("--report", default="", help="file for the report as JSON")
     return parser
+
+
+def _context(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"a context is a JSON object, not {text!r}")
+    return found
+
+
+def _point(text: str) -> str:
+    if not any(point.startswith(text) for point in POINTS):
+        raise argparse.ArgumentTypeError(f"no crash point begins with {text!r} (there are: {', '.join(POINTS)})")
+    return text
 
 
 def _name_and_json(text: str) -> tuple[str, Any]:

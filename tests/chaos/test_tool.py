@@ -70,6 +70,19 @@ def test_a_saga_that_is_not_there_is_one_line(tmp_path, saga):
 
 
 @pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [(("--point", "cal1"), "no crash point begins with 'cal1'"), (("--context", "[1]"), "a context is a JSON object, not '[1]'")],
+)
+def test_a_misspelt_wish_is_said_before_anything_starts(tmp_path, asked, complaint):
+    command = [sys.executable, "-m", "hub.testing", "tests.chaos.planted:right", "--dir", str(tmp_path), *asked]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50)
+
+    assert (done.returncode, complaint in done.stderr.splitlines()[-1]) == (2, True), done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     ("saga", "complaint"),
     [("undo_not_idempotent", "reserve was undone 2 times under"), ("no_key", "charge was done 2 times under")],
 )
