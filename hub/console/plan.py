@@ -94,9 +94,9 @@ def demo_processes(site: Site) -> list[ProcessSpec]:
     return specs
 
 
-def redis_process(command: list[str]) -> ProcessSpec:
+def redis_process(site: Site, command: list[str]) -> ProcessSpec:
     """Return the embedded Redis: first to start, last to stop."""
-    return ProcessSpec(name="redis", command=tuple(command), stage=REDIS_STAGE)
+    return ProcessSpec(name="redis", command=tuple(command), stage=REDIS_STAGE, ready_url=site.redis_url)
 
 
 def run_record(site: Site, *, pid: int, admin_user: str, processes: Mapping[str, int]) -> dict[str, object]:

@@ -16,7 +16,7 @@ class ProcessSpec:
     """One process of a running hub.
 
     Stages are started from low to high and stopped from high to low: what others need has a low one.
-    `ready_url` answers 200 when the process can do its work; without one, being alive is enough.
+    `ready_url` answers 200, or is a Redis that answers, when the process can do its work; without one, being alive is enough.
     """
 
     name: str

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import redis
 from django.core.management import get_commands
 from django.db import connection
 
@@ -132,12 +133,7 @@ class Up:
         data_dir = self._var_dir / "redis"
         data_dir.mkdir(exist_ok=True)
         port = int(self._site.redis_url.rsplit(":", 1)[1].split("/")[0])
-        self._supervisor.start(plan.redis_process(embedded.redis_command(data_dir, port)))
-        try:
-            embedded.wait_for_port(port, embedded.START_TIMEOUT_SEC)
-        except IntegrationError:
-            self._say_last_lines("redis")
-            raise
+        self._start_stage([plan.redis_process(self._site, embedded.redis_command(data_dir, port))])
         self._say(f"Redis: started for this run, data in {data_dir}")
 
     def _wait_until_ready(self, specs: list[ProcessSpec]) -> None:
@@ -145,19 +141,17 @@ class Up:
         waiting = [spec for spec in specs if spec.ready_url]
         while waiting:
             self._tick()
-            waiting = [spec for spec in waiting if lacks(spec.ready_url or "")]
+            alive = self._supervisor.pids()  # for one that ended somebody else may answer
+            waiting = [spec for spec in waiting if spec.name not in alive or lacks(spec.ready_url or "")]
             fallen = [spec for spec in specs if self._supervisor.deaths(spec.name) >= GIVE_UP_DEATHS]
             if fallen or (waiting and time.monotonic() - started > READY_TIMEOUT_SEC):
                 raise self._not_ready((fallen or waiting)[0])
 
     def _not_ready(self, spec: ProcessSpec) -> IntegrationError:
-        self._say_last_lines(spec.name)
+        lines = self._supervisor.log_path(spec.name).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        self._say("\n".join(f"  {spec.name} | {line}" for line in lines))
         why = lacks(spec.ready_url) if spec.ready_url else "it ends again and again"
         return IntegrationError(ErrorCode.INTERNAL_ERROR, f"{spec.name} did not get ready ({why}); its last lines are above")
-
-    def _say_last_lines(self, name: str) -> None:
-        lines = self._supervisor.log_path(name).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-        self._say("\n".join(f"  {name} | {line}" for line in lines))
 
     def _serve(self) -> int:
         self._say(self._table())
@@ -206,7 +200,9 @@ class Up:
 
 
 def lacks(ready_url: str) -> str | None:
-    """Return what keeps the address from answering 200, in one line, or None when it does."""
+    """Return what keeps the address from answering 200, or a Redis from answering, in one line, or None when it does."""
+    if ready_url.startswith("redis:"):
+        return _redis_lacks(ready_url)
     try:
         with urllib.request.urlopen(ready_url, timeout=5) as answer:  # noqa: S310 (our own loopback addresses)
             return None if answer.status == 200 else f"status {answer.status}"
@@ -214,6 +210,14 @@ def lacks(ready_url: str) -> str | None:
         return _failed_checks(exc.read()) or f"status {exc.code}"
     except OSError as exc:
         return str(exc)
+
+
+def _redis_lacks(url: str) -> str | None:
+    try:
+        redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3).ping()
+    except redis.RedisError as exc:  # also while it loads its data
+        return startup.first_line(exc)
+    return None
 
 
 def _failed_checks(body: bytes) -> str:

@@ -134,7 +134,7 @@ def test_why_redis_does_not_start_is_shown(tmp_path):
 
     done = up(tmp_path)
 
-    refused(done, "E11941")
+    refused(done, "E11900")
     assert "redis | " in done.stdout
     assert "manifest" in done.stdout
 
