@@ -59,6 +59,8 @@ def _is_kept_off():
 
 def _prepare(root, python, requirements):
     try:
+        if _is_installed(root, python, requirements):
+            return  # without the lock: a checkout may be somebody else's
         with _lock(root) as lock:
             _install_once(root, python, requirements, lock)
     except OSError as exc:
@@ -68,11 +70,11 @@ def _prepare(root, python, requirements):
 
 
 def _install_once(root, python, requirements, lock):
+    if _is_installed(root, python, requirements):
+        return  # by another, for whose end we waited
     venv = os.path.join(root, ".venv")
-    stamp, mark = os.path.join(venv, "installed-" + requirements), os.path.join(venv, "installing")
+    stamp, mark = _stamp(root, requirements), os.path.join(venv, "installing")
     wanted = _hash(os.path.join(root, requirements))
-    if not os.path.exists(mark) and _read(stamp) == wanted and _is_usable(python):
-        return
     _say("Installing {} into .venv (once, under a minute) ...".format(requirements))
     installer = _installer(python)
     if os.path.exists(mark) or not _is_usable(python):
@@ -81,6 +83,15 @@ def _install_once(root, python, requirements, lock):
     _run(installer + ["-r", os.path.join(root, requirements)], lock, "check the network and the package index")
     _write(stamp, wanted)
     os.remove(mark)
+
+
+def _is_installed(root, python, requirements):
+    is_whole = not os.path.exists(os.path.join(root, ".venv", "installing"))
+    return is_whole and _read(_stamp(root, requirements)) == _hash(os.path.join(root, requirements)) and _is_usable(python)
+
+
+def _stamp(root, requirements):
+    return os.path.join(root, ".venv", "installed-" + requirements)
 
 
 def _lock(root):

@@ -257,3 +257,13 @@ def test_where_up_installs_nothing_nobody_is_told_that_it_does(checkout, tmp_pat
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert "deactivate" in done.stderr
     assert "Run `python3 manage.py up` once" not in done.stderr
+
+
+def test_what_is_installed_is_used_where_nothing_can_be_written(checkout):
+    run(checkout, "up")
+    shutil.rmtree(checkout / "var")
+    (checkout / "var").touch()  # no lock can be made there, as in a checkout that belongs to somebody else
+
+    done = run(checkout, "up")
+
+    assert done.stdout == "ran up True\n", done.stderr
