@@ -7,7 +7,6 @@ import hmac
 import io
 import ipaddress
 import zlib
-from typing import Any
 
 import redis
 from django.conf import settings
@@ -67,16 +66,10 @@ def _body(request: HttpRequest) -> bytes:
     """Return the body unpacked; E11960 when it is too large, E11963 when it expands to too much."""
     if int(request.headers.get("Content-Length") or 0) > MAX_BODY_BYTES:
         raise IntegrationError(ErrorCode.MESSAGE_TOO_LARGE, f"the body has more than {MAX_BODY_BYTES} bytes")
-    packed = _stream(request).read(MAX_BODY_BYTES + 1)
+    packed = request.read(MAX_BODY_BYTES + 1)
     if len(packed) > MAX_BODY_BYTES:
         raise IntegrationError(ErrorCode.MESSAGE_TOO_LARGE, f"the body has more than {MAX_BODY_BYTES} bytes")
     return _unpacked(packed) if request.headers.get("Content-Encoding", "").lower() == "gzip" else packed
-
-
-def _stream(request: HttpRequest) -> Any:
-    """Return what the body is read from: Django reads ``Content-Length`` bytes, and one that comes in chunks has none."""
-    comes_in_chunks = "Content-Length" not in request.headers and request.META.get("wsgi.input_terminated")
-    return request.META["wsgi.input"] if comes_in_chunks else request
 
 
 def _unpacked(packed: bytes) -> bytes:

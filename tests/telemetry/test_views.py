@@ -1,5 +1,4 @@
 import gzip
-import io
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -154,17 +153,6 @@ def test_the_json_form_and_a_packed_body_are_taken_too(client):
     assert answer.json() == {}
     row = Span.objects.get(name="js")
     assert (row.service, row.kind, row.duration_us) == ("L04", "client", 1_000_000)
-
-
-def test_a_body_that_comes_in_chunks_is_taken(client):
-    # As gunicorn hands it on: without a length, in a stream that ends by itself.
-    body = io.BytesIO(encode_spans([to_otel(span())]).SerializeToString())
-    chunked = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": body, "wsgi.input_terminated": True}
-
-    answer = post(client, b"", CONTENT_TYPE="application/x-protobuf", **chunked)
-
-    assert answer.status_code == 200
-    assert Span.objects.count() == 1
 
 
 def test_a_malformed_span_is_refused_alone_and_counted(client):
