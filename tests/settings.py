@@ -40,3 +40,5 @@ from hub.settings import *  # noqa: E402, F403
 HUB = HUB.model_copy(update={"telemetry_in_background": False})  # noqa: F405
 
 STATIC_ROOT.mkdir(exist_ok=True)  # noqa: F405 (the web process gathers static files at its start, tests do not)
+
+PASSWORD_HASHERS = ["tests.passwords.QuickHasher"]
