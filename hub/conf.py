@@ -14,6 +14,7 @@ from pydantic import AfterValidator, AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hub import setting_values as rules
+from hub.file_locks import is_locked
 
 DEFAULT_CONFIG: dict[str, dict[str, Any]] = {
     "redis": {"url": "redis://localhost:6379"},
@@ -147,7 +148,8 @@ class HubSettings(BaseSettings):
             record: dict[str, Any] = json.loads((self.var_dir / "run.json").read_text())
         except (OSError, ValueError):
             return {}
-        return record if _is_alive(record.get("pid")) else {}
+        # The lock as well: after a restart of the machine its number may be another process'.
+        return record if _is_alive(record.get("pid")) and is_locked(self.var_dir / "up.lock") else {}
 
     def resolved_redis_url(self) -> str:
         """Return the Redis to use: ``REDIS_URL``, else that of a running ``up``, else the default of the seed."""

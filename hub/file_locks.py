@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+from pathlib import Path
 from typing import IO
 
 
@@ -13,3 +14,14 @@ def try_lock(lock: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a process that lives has locked the file; one that cannot be opened is somebody else's, and counts as locked."""
+    try:
+        with path.open() as lock:
+            return not try_lock(lock)
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        return True

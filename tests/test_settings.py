@@ -17,6 +17,14 @@ from hub.console import run_record
 from tests.processes import ROOT
 
 
+@pytest.fixture
+def up(tmp_path):
+    """Return a function that writes down what an `up` in `tmp_path` runs; that `up` lives as long as the test."""
+    held = run_record.take_lock(tmp_path, running=dict)
+    yield lambda **record: run_record.write(tmp_path / "run.json", {"pid": os.getpid(), **record})
+    held.close()
+
+
 @pytest.mark.parametrize("value", ["inf", "1e400", "nan", "0", "soon"])
 def test_a_time_that_never_comes_is_refused(monkeypatch, value):
     monkeypatch.setenv("HUB_SAGA_SWEEP_SEC", value)
@@ -25,18 +33,26 @@ def test_a_time_that_never_comes_is_refused(monkeypatch, value):
         HubSettings()
 
 
-def test_what_runs_here_is_asked_for_its_redis_and_database_where_none_is_named(tmp_path, monkeypatch):
+def test_what_runs_here_is_asked_for_its_redis_and_database_where_none_is_named(tmp_path, monkeypatch, up):
     monkeypatch.delenv("REDIS_URL")
     monkeypatch.delenv("DATABASE_URL", raising=False)
     hub = HubSettings(var_dir=tmp_path)
     assert hub.resolved_database_url() == f"sqlite:///{tmp_path}/hub.sqlite3"
 
     record = {"redis_url": "redis://there/0", "database_url": "postgres://there/hub"}
-    run_record.write(tmp_path / "run.json", {"pid": os.getpid(), **record})
+    up(**record)
     assert {"redis_url": hub.resolved_redis_url(), "database_url": hub.resolved_database_url()} == record
 
     monkeypatch.setenv("DATABASE_URL", "postgres://here/hub")
     assert HubSettings(var_dir=tmp_path).resolved_database_url() == "postgres://here/hub"
+
+
+def test_an_up_that_was_killed_is_none_though_its_number_is_another_process_by_now(tmp_path, monkeypatch):
+    monkeypatch.delenv("REDIS_URL")
+    run_record.write(tmp_path / "run.json", {"pid": os.getpid(), "redis_url": "redis://gone/0"})
+    run_record.take_lock(tmp_path, running=dict).close()
+
+    assert HubSettings(var_dir=tmp_path).resolved_redis_url() == "redis://localhost:6379"
 
 
 @pytest.mark.parametrize("database_url", ["", "sqlite:///some/hub.sqlite3"])
@@ -60,9 +76,9 @@ print(settings.HUB.var_dir, settings.DATABASES["default"]["NAME"])
     assert said == [[f"{ROOT}/some", f"{ROOT}/some/hub.sqlite3"]] * 2
 
 
-def test_a_command_beside_up_knows_its_sagas_unless_it_is_told_others(tmp_path, monkeypatch):
+def test_a_command_beside_up_knows_its_sagas_unless_it_is_told_others(tmp_path, monkeypatch, up):
     monkeypatch.delenv("HUB_SAGA_MODULES", raising=False)
-    run_record.write(tmp_path / "run.json", {"pid": os.getpid(), "saga_modules": "l05.sagas,demo.sagas"})
+    up(saga_modules="l05.sagas,demo.sagas")
     assert HubSettings(var_dir=tmp_path).resolved_saga_modules() == ["l05.sagas", "demo.sagas"]
 
     monkeypatch.setenv("HUB_SAGA_MODULES", " l06.sagas ,")
@@ -72,8 +88,8 @@ def test_a_command_beside_up_knows_its_sagas_unless_it_is_told_others(tmp_path, 
     assert HubSettings(var_dir=tmp_path).resolved_saga_modules() == []
 
 
-def test_doctor_beside_up_finds_the_sagas_of_up(tmp_path):
-    run_record.write(tmp_path / "run.json", {"pid": os.getpid(), "saga_modules": "demo.sagas"})
+def test_doctor_beside_up_finds_the_sagas_of_up(tmp_path, up):
+    up(saga_modules="demo.sagas")
     env = {name: value for name, value in os.environ.items() if name != "HUB_SAGA_MODULES"}
 
     ended = subprocess.run(
