@@ -70,10 +70,20 @@ class IntegrationLayer:
         return {"healthy": healthy, "running": self._running, **answers, "services": services}
 
 
+_in_use: list[str] = []
+"""The Redis of this process, once a layer was made: connections to it are kept, so there is no second one."""
+
+
 def _use_redis(url: str | None) -> None:
-    if url is None or url.rstrip("/") in (DEFAULT_CONFIG["redis"]["url"], settings.REDIS_URL.rstrip("/")):
-        return
-    settings.REDIS_URL = url
+    if url is not None and url.rstrip("/") not in (DEFAULT_CONFIG["redis"]["url"], settings.REDIS_URL.rstrip("/")):
+        if _in_use:
+            raise IntegrationError(
+                ErrorCode.CONFIG_INVALID,
+                f"this process is at the hub of {_without_password(_in_use[0])} already",
+                recovery_suggestion="one process talks to one hub: make the other layer in another process",
+            )
+        settings.REDIS_URL = url
+    _in_use[:] = [settings.REDIS_URL]
 
 
 def _check_redis() -> None:

@@ -70,3 +70,19 @@ def test_a_missing_redis_is_said_in_one_line(tmp_path):
     last = done.stderr.strip().splitlines()[-1]
     assert "E11941: Redis at redis://127.0.0.1:1/0 does not answer" in last
     assert "python3 manage.py up" in last
+
+
+def test_one_process_is_at_one_hub(tmp_path):
+    environment = hub_environment({"PYTHONPATH": str(ROOT)})
+    script = (
+        "from hub import IntegrationLayer, IntegrationError\n"
+        "IntegrationLayer('redis://:secret@127.0.0.1:1/0'), IntegrationLayer(), IntegrationLayer('redis://:secret@127.0.0.1:1/0')\n"
+        "try:\n    IntegrationLayer('redis://127.0.0.1:2/0')\n"
+        "except IntegrationError as exc:\n    print(exc)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.stdout.startswith("E11931: this process is at the hub of 127.0.0.1:1/0 already"), done.stderr
