@@ -271,5 +271,6 @@ def _has_functions(loaded: Loaded, index: int, direction: Direction) -> bool:
 
 
 def _missing(spec: SagaSpec) -> dict[str, Any]:
-    message = f"no worker that was asked holds {spec.saga_name} version {spec.version} ({spec.hash})"
+    version = spec.version if spec.version == spec.hash else f"{spec.version} ({spec.hash})"
+    message = f"no worker that was asked holds {spec.saga_name} version {version}"
     return calls.as_error(ErrorCode.PINNED_VERSION_MISSING, message)
