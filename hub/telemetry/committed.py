@@ -36,7 +36,7 @@ BATCH = 2_000
 ABANDONED = timedelta(seconds=10)
 """A batch that was claimed so long ago and is still there belongs to a process that died."""
 MARK_TTL_SEC = 600
-"""So long Redis knows a batch that was added: longer than any process stands still between adding and deleting."""
+"""So long Redis knows a batch whose rows are gone: longer than any process stands still before it adds what it has read."""
 
 _is_due = threading.Event()
 
@@ -127,8 +127,9 @@ def _finish(batch: str) -> int:
             gathered.increment(sample["name"], sample["value"], sample["labels"])
         else:
             gathered.observe(sample["name"], sample["value"], sample["labels"], exemplar=sample["exemplar"])
-    metric_store.add(batch, 1, gathered.samples(), ttl_sec=MARK_TTL_SEC)
+    metric_store.add(batch, 1, gathered.samples())
     rows.delete()
+    metric_store.forget_soon(batch, after_sec=MARK_TTL_SEC)
     return len(texts)
 
 

@@ -31,6 +31,7 @@ CONFLICTS = "hub_metric_type_conflicts_total"
 REFUSED = "hub_metric_samples_refused_total"
 """Samples that were not taken: of a metric beyond `MAX_METRICS`, or whose key somebody else wrote."""
 MAX_METRICS = 2_000
+_SENDER = "hub:metrics:sender:"
 SENDER_TTL_SEC = 86_400
 """So long a batch may wait whose answer was lost: Redis may be away for as long."""
 
@@ -112,15 +113,20 @@ def _add_script() -> Script:
     return client().register_script(_ADD)
 
 
-def add(sender: str, number: int, samples: Iterable[dict[str, Any]], *, ttl_sec: int = SENDER_TTL_SEC) -> None:
-    """Add a sender's batch `number`; a number that was added before, within `ttl_sec`, changes nothing.
+def add(sender: str, number: int, samples: Iterable[dict[str, Any]]) -> None:
+    """Add a sender's batch `number`; a number that was added before, within a day, changes nothing.
 
     A metric with more label sets than HUB_METRIC_MAX_SERIES counts the rest under ``other``, and a line of the log says so.
     """
-    arguments: list[str | int] = [number, settings.HUB.metric_max_series, ttl_sec, json.dumps(list(samples)), MAX_METRICS]
-    folded: list[str] = _add_script()(keys=[f"hub:metrics:sender:{sender}"], args=arguments, client=client())
+    arguments: list[str | int] = [number, settings.HUB.metric_max_series, SENDER_TTL_SEC, json.dumps(list(samples)), MAX_METRICS]
+    folded: list[str] = _add_script()(keys=[_SENDER + sender], args=arguments, client=client())
     for text in set(folded):
         _say_folded(*text.split(" ", 1))
+
+
+def forget_soon(sender: str, *, after_sec: int) -> None:
+    """Forget what a sender sent last, which has nothing more to send."""
+    client().expire(_SENDER + sender, after_sec)
 
 
 @lru_cache(maxsize=1_000)

@@ -57,6 +57,19 @@ def test_what_is_rolled_back_is_neither_counted_nor_traced():
     assert (value(), Span.objects.count()) == (0, 0)
 
 
+def test_a_batch_is_known_for_a_day_while_its_rows_are_there_and_not_for_long_after():
+    committed.book(SOLD)
+    batch = committed._claim(datetime.now(UTC))
+    metric_store.add(batch, 1, [])  # and here the database goes away
+    [mark] = client().keys("hub:metrics:sender:*")
+    assert client().ttl(mark) > 80_000
+
+    committed._finish(batch)
+
+    assert (value(), CommittedCount.objects.count()) == (0, 0), "it was added already"
+    assert client().ttl(mark) <= committed.MARK_TTL_SEC
+
+
 def test_the_next_mover_takes_what_a_dead_one_claimed_and_adds_it_once():
     committed.book(SOLD)
     batch = committed._claim(datetime.now(UTC))
