@@ -47,6 +47,8 @@ def _check_awaited(spec: SagaSpec, name: str) -> None:
     known = [step.do.target for step in spec.steps if step.do.target.startswith("signal:")]
     if name not in known:
         has = f"it has: {', '.join(known)}" if known else "it waits for none"
+        if any(step.do.kind == "saga" for step in spec.steps):
+            has += "; a child of it has its own: its status names them"
         raise IntegrationError(ErrorCode.STEP_REFERENCE_UNKNOWN, f"no step of {spec.saga_name} waits for {name} ({has})")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sagas import catalog, chain, children, clock, engine, listening, recovery, services, store
+from hub.errors import IntegrationError
+from sagas import catalog, chain, children, clock, engine, listening, recovery, services, signals, store
 from sagas.models import SagaExecution, SagaStepExecution, SagaTransition
 from sagas.states import Direction
 from tests.sagas import ledger
@@ -219,3 +220,10 @@ def test_a_child_brings_back_what_it_did_and_not_what_it_was_given():
     assert found["status"] == "completed"
     assert found["context"] == {"plan": {}, "room": 7, "x_done": 1, "y_done": 1}
     assert found["steps"][1]["output"] == {"x_done": 1, "y_done": 1}
+
+
+def test_a_signal_for_a_child_that_is_given_to_its_parent_is_led_there():
+    with pytest.raises(
+        IntegrationError, match=r"waits for signal:approved \(it waits for none; a child of it has its own: its status names"
+    ):
+        signals.give(accepted("outer"), "approved")
