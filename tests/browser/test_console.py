@@ -285,6 +285,28 @@ def test_a_form_without_a_reason_is_not_sent(visit):
     assert SagaExecution.objects.get(pk=run.pk).status == "failed"
 
 
+def test_what_is_no_json_is_not_sent_and_stays_to_be_put_right(visit):
+    run = failed_saga()
+    tab = visit()
+    tab.open(reverse("admin:sagas_sagaexecution_change", args=[run.pk]))
+    tab.click(tab.page.locator("summary", has_text="Run again from a step"))
+    wanted = tab.page.locator("textarea").locator("visible=true")
+    tab.page.get_by_label("Reason, for the history").locator("visible=true").fill("with another version")
+
+    for text in ('{"version": 2', "[2]"):
+        wanted.fill(text)
+        tab.click(tab.page.get_by_role("button", name="Run again from a step"))
+
+        assert wanted.input_value() == text
+        assert tab.page.locator("textarea:invalid").locator("visible=true").count() == 1
+    assert SagaExecution.objects.count() == 1
+
+    wanted.fill('{"version": 2}')
+    tab.click(tab.page.get_by_role("button", name="Run again from a step"))
+
+    wait_until(lambda: SagaExecution.objects.count() == 2, what="the run from a step")
+
+
 def test_the_overview_follows_what_happens_and_pauses_while_hidden(visit):
     tab = visit()
     tab.open("/admin/")

@@ -54,6 +54,20 @@
     if (page !== null) window.setTimeout(poll, Number(page.dataset.poll), page);
   });
 
+  // The hub would refuse it, and the page that comes back then is empty: what was typed is put right here.
+  function whyNoJson(text) {
+    try {
+      const found = text.trim() === "" ? {} : JSON.parse(text);
+      return found !== null && typeof found === "object" && !Array.isArray(found) ? "" : "This must be a JSON object: {...}";
+    } catch (error) {
+      return `This is not JSON: ${error.message}`;
+    }
+  }
+
+  document.addEventListener("input", function (event) {
+    if (event.target.dataset.json !== undefined) event.target.setCustomValidity(whyNoJson(event.target.value));
+  });
+
   // A second submit of the same form would be harmless (its token acts once), but need not be sent.
   document.addEventListener("submit", function (event) {
     const form = event.target;
