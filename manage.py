@@ -18,7 +18,20 @@ def main():
         from django.core.management import execute_from_command_line
     except ImportError:
         sys.exit(bootstrap.cure())
+    named = os.environ["DJANGO_SETTINGS_MODULE"]
+    if not is_there(named):
+        sys.exit("DJANGO_SETTINGS_MODULE names " + named + ", which is not here. Unset it: it is meant for another program.")
     execute_from_command_line(sys.argv)
+
+
+def is_there(module):
+    """Tell whether a module can be found."""
+    from importlib.util import find_spec  # not before it is known that this Python is new enough
+
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 if __name__ == "__main__":

@@ -27,6 +27,11 @@ AROUND_BYTES = 16_384
 """What a body of the HTTP API may hold besides its payload."""
 
 
+def _below_checkout(value: str) -> str:
+    """Return a path as it is meant in every process; empty is none, and `-` standard output."""
+    return value if value in ("", "-") else str(BASE_DIR / value)
+
+
 class HubSettings(BaseSettings):
     """Every setting of the hub; a wrong value is refused at start-up by name."""
 
@@ -81,7 +86,7 @@ class HubSettings(BaseSettings):
     """How long the answer to a request with an idempotency key is kept."""
     request_credentials: Annotated[str, AfterValidator(rules.credentials)] = Field(default="", repr=False)
     """JSON object, service name to ``Authorization`` value: sent by the hub, never taken from a caller."""
-    request_ca_file: Annotated[str, AfterValidator(rules.certificates)] = ""
+    request_ca_file: Annotated[str, AfterValidator(_below_checkout), AfterValidator(rules.certificates)] = ""
     """Certificates to trust for https endpoints; empty means the public ones."""
     broadcast_max_targets: int = Field(default=50, ge=1)
 
@@ -127,7 +132,7 @@ class HubSettings(BaseSettings):
     metric_max_series: int = Field(default=500, ge=2)
     redacted_values: str = ""
     """Comma-separated texts that are replaced wherever they would be stored or logged."""
-    observability_output_file: str = ""
+    observability_output_file: Annotated[str, AfterValidator(_below_checkout)] = ""
 
     def api_max_body_bytes(self) -> int:
         """Return how large a body of the HTTP API may be: as the largest payload that the rooms behind take, and what stands around it."""

@@ -76,6 +76,26 @@ print(settings.HUB.var_dir, settings.DATABASES["default"]["NAME"])
     assert said == [[f"{ROOT}/some", f"{ROOT}/some/hub.sqlite3"]] * 2
 
 
+def test_files_that_are_relative_lie_below_the_checkout_too(monkeypatch):
+    monkeypatch.setenv("HUB_OBSERVABILITY_OUTPUT_FILE", "var/spans.jsonl")
+    assert HubSettings().observability_output_file == f"{ROOT}/var/spans.jsonl"
+
+    for text in ("", "-", "/srv/spans.jsonl"):
+        monkeypatch.setenv("HUB_OBSERVABILITY_OUTPUT_FILE", text)
+        assert HubSettings().observability_output_file == text
+
+
+def test_the_settings_of_another_program_are_named_in_one_line():
+    env = os.environ | {"DJANGO_SETTINGS_MODULE": "shop.settings", "HUB_NO_BOOTSTRAP": "1"}
+
+    done = subprocess.run([sys.executable, "manage.py", "doctor"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "DJANGO_SETTINGS_MODULE names shop.settings, which is not here. Unset it: it is meant for another program."
+    )
+
+
 def test_a_command_beside_up_knows_its_sagas_unless_it_is_told_others(tmp_path, monkeypatch, up):
     monkeypatch.delenv("HUB_SAGA_MODULES", raising=False)
     up(saga_modules="l05.sagas,demo.sagas")
