@@ -44,7 +44,8 @@ class Sample:
             "kind": self.kind,
             "labels": self.labels,
             "folded": self.folded,
-            "value": repr(self.value),
+            # A subclass of int or float, such as an IntEnum or a number of numpy's, writes itself in words of its own.
+            "value": repr(float(self.value)),
             "count": self.count,
             "buckets": {str(index): count for index, count in self.buckets.items()},
             "exemplars": {str(index): text for index, text in self.exemplars.items()},

@@ -1,4 +1,5 @@
 import asyncio
+import enum
 import subprocess
 import sys
 
@@ -36,6 +37,16 @@ def test_increments_of_a_label_set_add_up():
 
     assert found[(("service", "L02"),)].value == 3
     assert found[(("service", "L03"),)].value == 5
+
+
+class Level(enum.IntEnum):
+    HIGH = 2
+
+
+def test_a_number_of_a_kind_of_its_own_is_kept_as_a_number():
+    metrics.set_gauge("l03_level", Level.HIGH)
+
+    assert series_of("l03_level")[()].value == 2
 
 
 def test_four_processes_count_exactly_together():
