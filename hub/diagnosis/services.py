@@ -17,13 +17,24 @@ def why(identifier: str) -> Why:
     """Answer for a saga (its id or idempotency key) or a request (task id, trace id, correlation id or idempotency key).
 
     A correlation id, trace id or key that belongs to a saga asks for the newest such saga; the first four characters or more of a
-    saga's id will do where no other begins so. Errors: E11908 for what is no id or the beginning of several; E11920 when
+    saga's id will do where no other begins so and no request is known by them. Errors: E11908 for what is no id or the beginning of several; E11920 when
     nothing is known of it; E11941 when only Redis could tell and it is away.
     """
     if not isinstance(identifier, str) or not 1 <= len(identifier) <= MAX_ID or not identifier.isprintable():
         raise IntegrationError(ErrorCode.IDENTIFIER_MALFORMED, f"an id has 1 to {MAX_ID} characters")
     execution_id = _saga(identifier)
-    return sagas.why_saga_of(execution_id) if execution_id else requests.why(identifier)
+    return sagas.why_saga_of(execution_id) if execution_id else _of_request(identifier)
+
+
+def _of_request(identifier: str) -> Why:
+    """Answer for a request; for the saga whose id begins so only where none is known: numbers are correlation ids and keys, too."""
+    try:
+        return requests.why(identifier)
+    except IntegrationError:
+        begun = beginnings.only(identifier)
+        if begun is None:
+            raise
+        return sagas.why_saga_of(str(begun))
 
 
 def _saga(identifier: str) -> str:
@@ -33,7 +44,7 @@ def _saga(identifier: str) -> str:
     except ValueError:
         found = None
     found = found or rows.filter(trace_id=identifier).first() or rows.filter(correlation_id=identifier).first()
-    return str(found or _by_key(identifier) or beginnings.only(identifier) or "")
+    return str(found or _by_key(identifier) or "")
 
 
 def _by_key(identifier: str) -> uuid.UUID | None:

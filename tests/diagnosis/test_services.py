@@ -136,6 +136,15 @@ def test_a_beginning_that_several_sagas_share_is_refused():
         services.why(execution_id[:8])
 
 
+def test_an_id_of_a_request_is_not_taken_for_the_beginning_of_a_sagas():
+    number = start("approval")[:4]
+    RoutedRequest.objects.create(
+        service_name="L02", method="GET", path="/x", outcome="ok", duration_ms=3, trace_id="ab" * 16, correlation_id=number
+    )
+
+    assert services.why(number).because.startswith("GET L02/x")
+
+
 def test_without_redis_what_the_database_knows_is_told_and_the_rest_is_not_claimed(settings):
     RoutedRequest.objects.create(
         service_name="L02", method="GET", path="/x", outcome="ok", duration_ms=3, trace_id="ab" * 16, correlation_id="c-1"
