@@ -19,10 +19,11 @@ from hub.diagnosis.rules import Why, why_request
 from hub.errors import ErrorCode, IntegrationError
 from hub.redis_client import client
 from hub.routing.models import KeptAnswer, RoutedRequest
+from hub.telemetry import queues as broker
 from hub.telemetry.celery_headers import SENT_AT
 
 SCANNED = 1_000
-"""So many messages of the queue are looked through, the next to be read first."""
+"""So many messages of each priority are looked through, the next to be read first."""
 
 
 def why(identifier: str) -> Why:
@@ -100,11 +101,19 @@ def _words(row: RoutedRequest) -> str:
 
 def _in_queue(identifier: str) -> tuple[int | None, dict[str, Any]]:
     """Return the place of a request's message in the queue, 1 being the next, and its headers."""
-    texts: Any = client().lrange(PUBLIC, -SCANNED, -1)
-    for place, headers in enumerate(_headers(reversed(texts)), 1):
+    for place, headers in enumerate(_headers(_waiting()), 1):
         if identifier in (headers.get("id"), headers.get("x-correlation-id"), str(headers.get("traceparent") or "")[3:35]):
             return place, headers
     return None, {}
+
+
+def _waiting() -> Iterator[str]:
+    """Yield the messages of the queue in the order in which workers read its lists of priority."""
+    with client().pipeline(transaction=False) as pipe:
+        for key in broker.keys_of(PUBLIC):
+            pipe.lrange(key, -SCANNED, -1)
+        for texts in pipe.execute():
+            yield from reversed(texts)
 
 
 def _headers(texts: Iterator[str]) -> Iterator[dict[str, Any]]:

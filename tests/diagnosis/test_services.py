@@ -104,6 +104,15 @@ def test_a_request_that_waits_in_the_queue_is_found_by_its_ids():
         assert services.why(identifier).because == "queue hub has no consumer since 2023-11-15 12:00:00"
 
 
+def test_a_request_that_waits_with_a_priority_is_found_behind_those_that_are_read_first():
+    with Celery(broker=settings.REDIS_URL, set_as_current=False) as app:
+        sent = [app.send_task("hub.requests.route", kwargs={}, queue="hub", priority=priority) for priority in (9, 3, 0)]
+
+    said = [services.why(one.id).because for one in sent]
+
+    assert said == [f"its message is number {place} of 3 in queue hub" for place in (3, 2, 1)]
+
+
 def test_a_request_that_ended_is_told_by_its_row():
     row = RoutedRequest.objects.create(
         service_name="L02",
