@@ -119,9 +119,10 @@ def _waiting() -> Iterator[str]:
 def _headers(texts: Iterator[str]) -> Iterator[dict[str, Any]]:
     for text in texts:
         try:
-            yield json.loads(text)["headers"]
-        except (ValueError, KeyError, TypeError):
-            yield {}
+            found = json.loads(text)["headers"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            found = {}
+        yield found if isinstance(found, dict) else {}  # who sends to a queue may write anything
 
 
 def _result(identifier: str) -> str:

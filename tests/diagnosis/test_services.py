@@ -113,6 +113,15 @@ def test_a_request_that_waits_with_a_priority_is_found_behind_those_that_are_rea
     assert said == [f"its message is number {place} of 3 in queue hub" for place in (3, 2, 1)]
 
 
+@pytest.mark.parametrize("message", ['{"headers": null}', '{"headers": "x"}', "[" * 100_000, "[]"])
+def test_an_odd_message_in_the_queue_hides_no_request(message):
+    client().rpush("hub", message)
+    with Celery(broker=settings.REDIS_URL, set_as_current=False) as app:
+        sent = app.send_task("hub.requests.route", kwargs={}, queue="hub")
+
+    assert services.why(sent.id).because == "its message is number 2 of 2 in queue hub"
+
+
 def test_a_request_that_ended_is_told_by_its_row():
     row = RoutedRequest.objects.create(
         service_name="L02",
