@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -86,7 +87,12 @@ def _own_context(trace_id: str, span_id: str) -> SpanContext:
 
 
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in attributes.items()}
+    return {key: list(map(_finite, value)) if isinstance(value, tuple) else _finite(value) for key, value in attributes.items()}
+
+
+def _finite(value: Any) -> Any:
+    """Return NaN and the infinities as their names: no JSON has them, and every database refuses them."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _from_ns(nanoseconds: int) -> datetime:

@@ -232,6 +232,16 @@ def test_what_says_nul_in_json_is_stored_as_it_is_and_a_real_one_is_not():
 
 
 @pytest.mark.django_db
+def test_numbers_that_no_json_has_do_not_cost_the_span():
+    with tracing.span("odd numbers") as current:
+        current.set_attribute("ratio", float("nan"))
+        current.set_attribute("times", [0.5, float("inf")])
+    tracing.flush()
+
+    assert Span.objects.get(name="odd numbers").attributes == {"ratio": "nan", "times": [0.5, "inf"]}
+
+
+@pytest.mark.django_db
 def test_one_span_that_no_table_takes_takes_no_others_with_it():
     odd = TraceSpan("odd", "s", start=0.0, end=1.0)
     object.__setattr__(odd, "start", datetime.min.replace(tzinfo=timezone(timedelta(hours=14))))
