@@ -26,10 +26,12 @@ class OtlpSink:
         is_set = any(f"OTEL_EXPORTER_OTLP_{name}" in os.environ for name in ("TIMEOUT", "TRACES_TIMEOUT"))
         self._exporter = OTLPSpanExporter(timeout=None if is_set else TIMEOUT_SEC)
 
-    def __call__(self, spans: Sequence[TraceSpan]) -> None:
-        """Send `spans`; the exporter's own time limit and retries apply."""
-        if self._exporter.export(list(_converted(spans))) is not SpanExportResult.SUCCESS:
+    def __call__(self, spans: Sequence[TraceSpan]) -> int:
+        """Send `spans` and return how many could not be; the exporter's own time limit and retries apply."""
+        converted = list(_converted(spans))
+        if self._exporter.export(converted) is not SpanExportResult.SUCCESS:
             raise IntegrationError(ErrorCode.SINK_UNAVAILABLE, f"the collector did not take {len(spans)} spans")
+        return len(spans) - len(converted)
 
 
 def _converted(spans: Sequence[TraceSpan]) -> Iterator[ReadableSpan]:

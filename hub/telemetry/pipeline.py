@@ -20,7 +20,8 @@ from hub.telemetry.values import TraceSpan
 
 log = logging.getLogger(__name__)
 
-Sink = Callable[[Sequence[TraceSpan]], None]
+Sink = Callable[[Sequence[TraceSpan]], int | None]
+"""Writes spans, and returns how many of them it could not, where it looks at each."""
 QUEUE_LIMIT = 8_192
 BATCH = 512
 INTERVAL_SEC = 1.0
@@ -68,9 +69,10 @@ class SpanPipeline(SpanProcessor):
         else:
             elsewhere.append(span)
 
-    def put_stored(self, spans: Sequence[TraceSpan]) -> None:
-        """Take spans that the caller has written to the database: the other sinks still want them."""
-        self.written[DATABASE] += len(spans)
+    def put_stored(self, spans: Sequence[TraceSpan], refused: int) -> None:
+        """Take spans that the caller has written to the database, which refused some: the other sinks still want them."""
+        self.written[DATABASE] += len(spans) - refused
+        self.lost[DATABASE] += refused
         if len(self.sinks) > 1:
             for span in spans:
                 self.put(Stored(span))
@@ -136,8 +138,9 @@ class SpanPipeline(SpanProcessor):
         if not spans:
             return
         try:
-            self.sinks[name](spans)
-            self.written[name] += len(spans)
+            refused = self.sinks[name](spans) or 0
+            self.written[name] += len(spans) - refused
+            self.lost[name] += refused
         except Exception as exc:
             # Each sink fails alone (E11540): a full disk must not keep spans from the database.
             self.lost[name] += len(spans)

@@ -194,8 +194,8 @@ def write_with_caller(spans: Sequence[ReadableSpan]) -> None:
     if not spans:
         return
     values = pipeline().redacted(spans)
-    store.write(values)
-    transaction.on_commit(lambda: pipeline().put_stored(values), robust=True)
+    refused = store.write(values)
+    transaction.on_commit(lambda: pipeline().put_stored(values, refused), robust=True)
 
 
 def write_to_file(path: str) -> None:

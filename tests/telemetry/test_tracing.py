@@ -251,6 +251,20 @@ def test_one_span_that_no_table_takes_takes_no_others_with_it():
     assert Span.objects.filter(name="plain").exists()
 
 
+@pytest.mark.django_db
+def test_a_span_that_the_database_refuses_counts_as_lost():
+    odd = TraceSpan("odd", "s", start=0.0, end=1.0)
+    object.__setattr__(odd, "status", "other")
+    pipeline = SpanPipeline({"database": store.write}, Redactor())
+
+    for span in (odd, TraceSpan("plain", "s", start=0.0, end=1.0)):
+        pipeline.put(span)
+    pipeline.flush()
+
+    assert Span.objects.get().name == "plain"
+    assert (pipeline.written["database"], pipeline.lost["database"]) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
