@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from hub.telemetry.buckets import bounds_for, bucket_of
 
 OTHER = "other"
 MAX_LOCAL_SERIES = 2_000
+"""Of one metric between two flushes."""
 
 
 def labels_key(labels: Mapping[str, str]) -> str:
@@ -57,6 +59,7 @@ class Batch:
 
     def __init__(self) -> None:
         self._samples: dict[tuple[str, str, str], Sample] = {}
+        self._series: Counter[str] = Counter()
 
     def increment(self, name: str, value: float, labels: Mapping[str, str]) -> None:
         """Add to a counter."""
@@ -84,8 +87,9 @@ class Batch:
         key = (name, kind, labels_key(labels))
         found = self._samples.get(key)
         if found is None:
-            # A flood of label values within one second must not fill the memory of the process.
-            own = key[2] if len(self._samples) < MAX_LOCAL_SERIES else folded_key(labels)
+            # A flood of label values must not fill the memory of the process, nor cost another metric its series.
+            own = key[2] if self._series[name] < MAX_LOCAL_SERIES else folded_key(labels)
             key = (name, kind, own)
+            self._series[name] += key not in self._samples
             found = self._samples.setdefault(key, Sample(name=name, kind=kind, labels=own, folded=folded_key(labels)))
         return found

@@ -9,7 +9,7 @@ from hub.errors import IntegrationError
 from hub.redis_client import client
 from hub.telemetry import metric_store, metrics, services, tracing
 from hub.telemetry.face import Observability
-from hub.telemetry.series import Sample
+from hub.telemetry.series import MAX_LOCAL_SERIES, Sample
 from hub.telemetry.values import Metric
 from tests.processes import hub_environment
 
@@ -210,6 +210,15 @@ def test_a_sample_that_redis_refuses_takes_no_others_with_it():
 
     found = {name: series[0].value for name, series in metric_store.read(["good_total", metric_store.REFUSED]).items()}
     assert found == {"good_total": 2.0, metric_store.REFUSED: 2.0}
+
+
+def test_a_flood_of_label_values_costs_no_other_metric_its_series():
+    for number in range(MAX_LOCAL_SERIES + 2):
+        metrics.increment("l03_flood_total", user=str(number))
+    metrics.increment("hub_things_total", service="L02")
+
+    assert series_of("hub_things_total")[(("service", "L02"),)].value == 1
+    assert sum(one.value for one in series_of("l03_flood_total").values()) == MAX_LOCAL_SERIES + 2
 
 
 @pytest.mark.parametrize(
