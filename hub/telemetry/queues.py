@@ -11,6 +11,7 @@ from typing import Any
 
 from prometheus_client import Metric as Family
 
+from hub.celery import QUEUES
 from hub.redis_client import client
 from hub.telemetry import readers
 from hub.telemetry.celery_headers import SENT_AT
@@ -41,8 +42,10 @@ class Held:
 
 
 def queues(also: Iterable[str]) -> list[Queue]:
-    """Return the queues that were ever declared, and those of `also`, by name."""
-    return look(sorted({*_declared(), *also})[:MAX_QUEUES])
+    """Return the queues that were ever declared, and those of `also`, by name; of very many declared ones the first."""
+    wanted = set(also)
+    room = max(0, MAX_QUEUES - len(wanted))
+    return look(sorted({*wanted, *sorted(_declared() - wanted)[:room]}))
 
 
 def look(names: Sequence[str]) -> list[Queue]:
@@ -115,9 +118,9 @@ def _age_sec(message: Any) -> float | None:
 
 
 def families() -> list[Family]:
-    """Return the queues as metrics: all that were ever declared or read, also those that nobody reads now."""
+    """Return the queues as metrics: the hub's own, and all that were ever declared or read, also those that nobody reads now."""
     known, held_now = readers.known(), held()
-    lines = queues(also={*held_now, *(name for names in known.queues.values() for name in names)})
+    lines = queues(also={*QUEUES, *held_now, *(name for names in known.queues.values() for name in names)})
     named: dict[str, tuple[str, Mapping[str, float]]] = {
         "hub_queue_messages": ("messages that wait in a queue", {one.name: one.ready for one in lines}),
         "hub_queue_unacked_messages": (

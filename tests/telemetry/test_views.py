@@ -11,8 +11,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from hub.celery import QUEUES
 from hub.redis_client import client as redis_client
-from hub.telemetry import metrics, pipeline, readers, receiver, store, tracing
+from hub.telemetry import metrics, pipeline, queues, readers, receiver, store, tracing
 from hub.telemetry.models import Span
 from hub.telemetry.otel import to_otel
 from hub.telemetry.otlp import OtlpSink
@@ -245,6 +246,15 @@ def test_a_span_from_the_future_is_refused():
     accepted, refused = receiver.spans_of(request)
 
     assert (len(accepted), refused) == (1, 1)
+
+
+def test_very_many_queues_hide_none_of_the_hubs_own(client):
+    redis_client().sadd("_kombu.binding.agents", *(f"agent-{n}\x06\x16\x06\x16agent-{n}" for n in range(queues.MAX_QUEUES)))
+
+    shown = [sample.labels["queue"] for sample in read(client)["hub_queue_messages"].samples]
+
+    assert set(QUEUES) < set(shown)
+    assert len(shown) == queues.MAX_QUEUES
 
 
 def test_messages_with_a_priority_wait_in_their_queue_too(client):
