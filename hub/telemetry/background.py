@@ -23,14 +23,14 @@ _tickers: weakref.WeakSet[Ticker] = weakref.WeakSet()
 class Ticker:
     """Call `work` every `interval_sec` from the first `ensure_running` on, at `wake`, and at the end of the process.
 
-    What `work` raises is logged and does no harm. `forget` empties what a forked child got from its parent. One that `is_last`
-    works after the others at the end of the process, which give it work.
+    What `work` raises is logged and does no harm. `forget` empties what a forked child got from its parent. At the end of the
+    process a later `turn` works after those before it, which give it work.
     """
 
     def __init__(
-        self, name: str, work: Callable[[], None], *, interval_sec: float, forget: Callable[[], None], is_last: bool = False
+        self, name: str, work: Callable[[], None], *, interval_sec: float, forget: Callable[[], None], turn: int = 0
     ) -> None:
-        self.is_last = is_last
+        self.turn = turn
         self._name = name
         self._work = work
         self._interval_sec = interval_sec
@@ -86,7 +86,7 @@ def _drop_broken_connections() -> None:
 
 def flush_all() -> None:
     """Do the work of all tickers now: at the end of a process, or before reading what was written."""
-    for ticker in sorted(_tickers, key=lambda one: one.is_last):
+    for ticker in sorted(_tickers, key=lambda one: one.turn):
         ticker.work_now()
 
 

@@ -39,7 +39,8 @@ class _Aggregator:
     def __init__(self) -> None:
         self.lost: Counter[str] = Counter()
         self._spans: Counter[tuple[str, str]] = Counter()
-        self._ticker = Ticker("hub-metrics", self._send, interval_sec=INTERVAL_SEC, forget=self._forget)
+        # In the last turn: what the others write and lose at the end of the process is counted too.
+        self._ticker = Ticker("hub-metrics", self._send, interval_sec=INTERVAL_SEC, forget=self._forget, turn=2)
         self._begin()
 
     def _begin(self) -> None:

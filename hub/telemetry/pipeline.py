@@ -154,7 +154,7 @@ class Aside:
     def __init__(self, name: str, write: Callable[[Sequence[TraceSpan]], None]) -> None:
         self._write = write
         self._queue: deque[TraceSpan] = deque()
-        self._ticker = Ticker(f"hub-spans-{name}", self._drain, interval_sec=INTERVAL_SEC, forget=self._queue.clear, is_last=True)
+        self._ticker = Ticker(f"hub-spans-{name}", self._drain, interval_sec=INTERVAL_SEC, forget=self._queue.clear, turn=1)
 
     def put(self, spans: Sequence[TraceSpan]) -> int:
         """Take what there is room for; never waits. Return how many were dropped."""

@@ -158,6 +158,21 @@ def test_spans_that_were_lost_are_counted(monkeypatch):
     assert series_of("hub_spans_total")[(("outcome", "lost"), ("place", "queue"))].value == 7
 
 
+@pytest.mark.django_db(transaction=True)
+def test_spans_written_at_the_end_of_a_process_are_counted():
+    script = (
+        "from hub.setup import ensure_django; ensure_django()\n"
+        "from hub.telemetry import tracing, values\n"
+        "for n in range(5): tracing.record(values.TraceSpan('last words'))\n"
+    )
+
+    running = [subprocess.Popen([sys.executable, "-c", script], env=hub_environment()) for _ in range(4)]
+    assert [process.wait(110) for process in running] == [0] * 4
+
+    counted = {dict(labels)["outcome"]: one.value for labels, one in series_of("hub_spans_total").items()}
+    assert counted == {"written": 20}
+
+
 def test_the_seeds_face_records_a_metric_and_declares_others():
     async def scenario():
         observability = Observability()
