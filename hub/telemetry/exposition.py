@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 Source = Callable[[], Iterable[Family]]
 _sources: list[Source] = []
+_expected: list[tuple[str, dict[str, str]]] = []
 
 
 def add_source(source: Source) -> None:
@@ -26,20 +27,31 @@ def add_source(source: Source) -> None:
     _sources.append(source)
 
 
+def expect(counter: str, **labels: str) -> None:
+    """Have a counter told as 0 until somebody counts it: Prometheus sees no increase in one that begins with what was lost."""
+    _expected.append((counter, labels))
+
+
 class Fleet:
     """What Prometheus' encoders read: every metric of the fleet, with its series."""
 
     def collect(self) -> Iterator[Family]:
         """Yield what was counted, as far as it can stand beside each other, and then what the sources say."""
-        kinds, helps, said = metric_store.types(), metric_store.descriptions(), [one for source in _sources for one in source()]
+        kinds = {name: "counter" for name, _ in _expected} | metric_store.types()
+        helps, said = metric_store.descriptions(), [one for source in _sources for one in source()]
         kinds.pop("_total", None)  # from before it was refused: no family has an empty name
         fitting = families.that_fit(kinds, taken=[one.name for one in said])
         series = metric_store.read(fitting)
         for name in fitting:
-            yield family(name, kinds[name], helps.get(name, ""), series[name])
+            yield family(name, kinds[name], helps.get(name, ""), [*series[name], *_uncounted(name, series[name])])
         for name in kinds.keys() - series.keys():
             _say_left_out(name)
         yield from said
+
+
+def _uncounted(name: str, counted: Iterable[Series]) -> list[Series]:
+    known = [one.labels for one in counted]
+    return [Series(labels=labels) for counter, labels in _expected if counter == name and labels not in known]
 
 
 @lru_cache(maxsize=1_000)

@@ -57,6 +57,18 @@ def test_metrics_are_openmetrics_with_exact_buckets_and_exemplars(client):
     assert [one.value for one in samples if one.name.endswith("_count")] == [3]
 
 
+def test_what_an_alarm_waits_for_is_told_as_0_before_the_first_of_it(client):
+    before = read(client)
+    metrics.increment("hub_request_records_lost_total", 7)
+    metrics.increment("hub_spans_total", 512, outcome="lost", place="database")
+
+    after = read(client)
+
+    lost = [{tuple(one.labels.values()): one.value for one in found["hub_spans"].samples} for found in (before, after)]
+    assert [one["lost", "database"] for one in lost] == [0, 512]
+    assert [found["hub_request_records_lost"].samples[0].value for found in (before, after)] == [0, 7]
+
+
 def test_metrics_that_share_a_name_do_not_spoil_the_page(client):
     metrics.set_gauge("jobs", 1)
     metrics.increment("jobs_total", 2)
