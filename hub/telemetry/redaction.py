@@ -30,12 +30,16 @@ _SHAPES = (
     (re.compile(r"\beyJ[\w-]{8,500}\.[\w-]{8,}\.[\w-]*"), REDACTED),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), REDACTED),
     # password=..., "api_key": "..." inside of a longer text, such as an error message or the repr of arguments; its value may be
-    # the repr of a text, of bytes, or of a list.
+    # the repr of a text, of bytes, or of a list. A quote that does not end was cut, and hides all that follows.
     (
         re.compile(
             r"((?:passw\w{0,20}|passphrase|passcode|secrets?|(?:api|access|private|signing|encryption)[-_.]?keys?|tokens?"
-            r"|credentials?|authori[sz]ation|cookies?|session[-_.]?(?:id|key)|\b(?:pwd|pin|cvv|cvc|iban|ssn|card[-_.]?number))[\"']?\s*[=:]\s*)"
-            r"(b?\"[^\"]*\"|b?'[^']*'|[\[({][^\])}]{0,2000}[\])}]?|[^\s,;&)\]}]+)",
+            r"|credentials?|authori[sz]ation|cookies?|session[-_.]?(?:id|key)|\b(?:pwd|pin|cvv|cvc|iban|ssn|card[-_.]?number))"
+            r"(?:\\{0,8}[\"'])?\s*[=:]\s*)"
+            r"(b?\"(?:[^\"\\]|\\[\s\S])*(?:\"|\\?\Z)|b?'(?:[^'\\]|\\[\s\S])*(?:'|\\?\Z)"
+            # The same inside of a text that is quoted itself, with its quotes escaped.
+            r"|b?(?P<quote>\\{1,8}[\"'])(?:(?!(?<!\\)(?P=quote))[\s\S])*(?:(?P=quote)|\Z)"
+            r"|[\[({][^\])}]{0,2000}[\])}]?|[^\s,;&)\]}]+)",
             re.IGNORECASE,
         ),
         rf"\1{REDACTED}",
@@ -44,7 +48,7 @@ _SHAPES = (
 # One search that nearly every harmless text fails, instead of five replacements that change nothing. Ignoring case costs six times
 # as much as a text in small letters, which outside of ASCII are not the same.
 _WORDS = (
-    r"b(?:earer|asic)|token|p(?:ass[wpc]|wd|in[\"']?\s*[=:])|s(?:ecret|ession|sn)|key|c(?:redential|ookie|v[vc]|ard.?num)"
+    r"b(?:earer|asic)|token|p(?:ass[wpc]|wd|in\\*[\"']?\s*[=:])|s(?:ecret|ession|sn)|key|c(?:redential|ookie|v[vc]|ard.?num)"
     r"|authori|://|eyj|iban|hub_[0-9a-f]{8}_"
 )
 _SUSPICIOUS_IN_ASCII = re.compile(_WORDS)

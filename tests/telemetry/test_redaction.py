@@ -44,11 +44,22 @@ def test_a_field_that_only_sounds_like_it_is_not(key):
         f"{{'passwords': ['a', '{CANARY}']}}",
         f"tokens=('a', '{CANARY}') secrets={{'a': 1, 'b': '{CANARY}'}}",
         f"password=b'a {CANARY}' token=\"it's {CANARY}\"",
+        f'{{"password": "a\\"b {CANARY}"}}',
+        f'{{"body": "{{\\"password\\": \\"{CANARY}\\", \\"pin\\": \\"a {CANARY}\\"}}"}}',
+        f'{{"said": "{{\\"body\\": \\"{{\\\\\\"token\\\\\\": \\\\\\"a {CANARY}\\\\\\"}}\\"}}"}}',
+        f'{{"body": "{{\\"password\\": \\"a\\\\\\"b {CANARY}\\"}}"}}',
+        f"the text was cut: password='a {CANARY}",
     ],
 )
 @pytest.mark.parametrize("around", ["{}", "ä {} ß"])
 def test_what_has_the_shape_of_a_secret_is_redacted_in_any_text(text, around):
     assert CANARY not in Redactor().text(around.format(text))
+
+
+def test_what_is_beside_a_secret_in_a_quoted_text_is_left():
+    text = '{"body": "{\\"token\\": \\"abc\\", \\"order\\": \\"o-7\\"}", "id": 1}'
+
+    assert Redactor().text(text) == '{"body": "{\\"token\\": [redacted], \\"order\\": \\"o-7\\"}", "id": 1}'
 
 
 @pytest.mark.parametrize(
@@ -142,6 +153,9 @@ def test_attributes_of_any_mapping_are_kept_as_an_object():
         "pin" * 20_000,
         "token=[" * 9_000,
         "pin='" * 12_000,
+        "pin=" + "\\" * 60_000,
+        'pin=\\"' * 12_000,
+        "pin='" + '\\"' * 30_000,
     ],
     ids=lambda text: text[:8],
 )
