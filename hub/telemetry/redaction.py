@@ -63,6 +63,7 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = sorted({text for text in secrets if len(text) >= MIN_SECRET_LENGTH}, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
+        self._remembered = lru_cache(maxsize=4_096)(self.text)
 
     def value(self, value: Any, *, key: str = "", depth: int = 0) -> Any:
         """Return `value` with every secret replaced; containers are copied, never changed."""
@@ -73,10 +74,16 @@ class Redactor:
         if depth >= MAX_DEPTH:
             return REDACTED
         if isinstance(value, Mapping):
-            return {name: self.value(item, key=str(name), depth=depth + 1) for name, item in value.items()}
+            # Maps by address or by message have a secret in a name.
+            return {self._name(name): self.value(item, key=str(name), depth=depth + 1) for name, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(item, depth=depth + 1) for item in value]
         return value
+
+    def _name(self, name: Any) -> Any:
+        if not isinstance(name, str):
+            return name
+        return self._remembered(name) if len(name) <= REMEMBERED_LENGTH else self.text(name)
 
     def text(self, text: str) -> str:
         """Return `text` without known secrets and without what has the shape of one."""
@@ -96,7 +103,7 @@ class Redactor:
         kinds = set(map(type, fields.values()))
         if not kinds <= _PLAIN or any(map(is_secret_key, fields)):
             return False
-        together = "\n".join([*texts, *(value for value in fields.values() if type(value) is str)])
+        together = "\n".join([*texts, *fields, *(value for value in fields.values() if type(value) is str)])
         return not _is_suspicious(together) and (self._known is None or not self._known.search(together))
 
     def hides(self, text: str) -> bool:
