@@ -30,8 +30,8 @@ class JsonLinesSink:
         """Append `spans`."""
         text = "".join(json.dumps(span.to_dict(), default=str) + "\n" for span in spans)
         if self._path == CONSOLE:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            # In a worker `sys.stdout` is Celery's log, which would make one warning of the batch.
+            _write_all(sys.__stdout__.fileno(), text.encode())  # type: ignore[union-attr]  # a process without one fails alone, as any sink
             return
         self._rotate_when_full()
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
