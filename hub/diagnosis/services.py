@@ -17,8 +17,8 @@ def why(identifier: str) -> Why:
     """Answer for a saga (its id or idempotency key) or a request (task id, trace id, correlation id or idempotency key).
 
     A correlation id, trace id or key that belongs to a saga asks for the newest such saga; the first four characters or more of a
-    saga's id will do where no other begins so and no request is known by them. Errors: E11908 for what is no id or the beginning of several; E11920 when
-    nothing is known of it; E11941 when only Redis could tell and it is away.
+    saga's id will do where no other begins so and no request is known by them. Errors: E11908 for what is no id or the beginning of
+    several; E11920 when nothing is known of it; E11941 when only Redis could tell and it is away.
     """
     if not isinstance(identifier, str) or not 1 <= len(identifier) <= MAX_ID or not identifier.isprintable():
         raise IntegrationError(ErrorCode.IDENTIFIER_MALFORMED, f"an id has 1 to {MAX_ID} characters")
