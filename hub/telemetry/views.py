@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from hub.errors import ErrorCode, IntegrationError
-from hub.telemetry import committed, exposition, metrics, problems, receiver, tracing
+from hub.telemetry import exposition, metrics, problems, receiver, tracing
 
 MAX_BODY_BYTES = 4_000_000
 MAX_EXPANDED_BYTES = 16_000_000
@@ -29,7 +29,6 @@ def metrics_page(request: HttpRequest) -> HttpResponse:
     try:
         _check_reader(request)
         metrics.flush()
-        committed.move_if_possible()
         body, content_type = exposition.render(request.headers.get("Accept", ""))
     except redis.RedisError as exc:
         return problems.answer(IntegrationError(ErrorCode.BROKER_UNAVAILABLE, f"metrics cannot be read: {type(exc).__name__}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 from datetime import timedelta
@@ -246,6 +247,19 @@ def test_an_alarm_hears_of_a_database_that_is_away():
     done = subprocess.run([sys.executable, "manage.py", "shell", "-c", asks], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
 
     assert 'hub_troubles{kind="database"} 1.0' in done.stdout, done.stderr
+
+
+def test_an_alarm_hears_of_a_database_that_says_nothing_before_prometheus_loses_patience():
+    asks = (
+        "import time; from django.test import Client; began = time.monotonic()\n"
+        "print(Client().get('/metrics', headers={'host': 'localhost'}).content.decode(), f'took {time.monotonic() - began:.0f}')"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel takes the connection, and nobody answers
+        env = hub_environment({"DATABASE_URL": f"postgres://hub:secret@127.0.0.1:{silent.getsockname()[1]}/hub"})
+        done = subprocess.run([sys.executable, "manage.py", "shell", "-c", asks], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+
+    assert 'hub_troubles{kind="database"} 1.0' in done.stdout, done.stderr
+    assert int(done.stdout.split("took ")[1]) < 8
 
 
 def test_a_person_sees_only_what_they_may(client, django_user_model):
