@@ -168,6 +168,16 @@ def test_the_json_form_and_a_packed_body_are_taken_too(client):
     assert (row.service, row.kind, row.duration_us) == ("L04", "client", 1_000_000)
 
 
+@pytest.mark.parametrize("end", [0, 1], ids=["never told", "set back"])
+def test_a_span_in_which_the_clock_of_its_layer_was_set_back_is_kept(client, end):
+    sent = encode_spans([to_otel(span())])
+    sent.resource_spans[0].scope_spans[0].spans[0].end_time_unix_nano = end
+
+    post(client, sent.SerializeToString())
+
+    assert Span.objects.get().duration_us == 0
+
+
 def test_a_malformed_span_is_refused_alone_and_counted(client):
     good = encode_spans([to_otel(span())])
     bad = encode_spans([to_otel(span())])
