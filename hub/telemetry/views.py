@@ -62,13 +62,16 @@ def _accepted(refused: int, *, as_json: bool) -> HttpResponse:
 
 
 def _body(request: HttpRequest) -> bytes:
-    """Return the body unpacked; E11960 when it is too large, E11963 when it expands to too much."""
+    """Return the body unpacked; E11960 when it is too large, E11963 when it expands to too much, E11910 for a packing that is not gzip."""
+    packing = request.headers.get("Content-Encoding", "").strip().lower()
+    if packing not in ("", "identity", "gzip"):
+        raise IntegrationError(ErrorCode.CONTENT_TYPE_UNSUPPORTED, "Content-Encoding must be gzip, if any")
     if int(request.headers.get("Content-Length") or 0) > MAX_BODY_BYTES:
         raise IntegrationError(ErrorCode.MESSAGE_TOO_LARGE, f"the body has more than {MAX_BODY_BYTES} bytes")
     packed = request.read(MAX_BODY_BYTES + 1)
     if len(packed) > MAX_BODY_BYTES:
         raise IntegrationError(ErrorCode.MESSAGE_TOO_LARGE, f"the body has more than {MAX_BODY_BYTES} bytes")
-    return _unpacked(packed) if request.headers.get("Content-Encoding", "").lower() == "gzip" else packed
+    return _unpacked(packed) if packing == "gzip" else packed
 
 
 def _unpacked(packed: bytes) -> bytes:

@@ -199,6 +199,7 @@ def test_a_malformed_span_is_refused_alone_and_counted(client):
         (b'{"a":' * 5_000, "application/json", {}, "E11904"),
         (b"x", "text/plain", {}, "E11910"),
         (b"x", "application/x-protobuf", {"HTTP_CONTENT_ENCODING": "gzip"}, "E11904"),
+        (b"x", "application/x-protobuf", {"HTTP_CONTENT_ENCODING": "deflate"}, "E11910"),
         (b"x" * 4_000_001, "application/x-protobuf", {}, "E11960"),
         (gzip.compress(bytes(20_000_000)), "application/x-protobuf", {"HTTP_CONTENT_ENCODING": "gzip"}, "E11963"),
     ],
