@@ -87,5 +87,6 @@ def _add_histogram(found: Family, name: str, one: Series) -> None:
         # The exact value is not kept: the bound is the least that is true of what fell into the bucket below it.
         exemplar = Exemplar({"trace_id": trace_id}, float(bound)) if trace_id and bound != float("inf") else None
         found.add_sample(f"{name}_bucket", labels, below, exemplar=exemplar)
-    found.add_sample(f"{name}_count", one.labels, one.count)
-    found.add_sample(f"{name}_sum", one.labels, one.value)
+    if one.value >= 0:  # OpenMetrics knows no sum below 0, and no count without a sum: that is in the last bucket, too
+        found.add_sample(f"{name}_count", one.labels, one.count)
+        found.add_sample(f"{name}_sum", one.labels, one.value)

@@ -57,6 +57,16 @@ def test_metrics_are_openmetrics_with_exact_buckets_and_exemplars(client):
     assert [one.value for one in samples if one.name.endswith("_count")] == [3]
 
 
+def test_observations_below_0_do_not_spoil_the_page(client):
+    for value in (-5, 2):
+        metrics.observe("l03_balance", value)
+
+    samples = read(client)["l03_balance"].samples
+
+    assert {one.name for one in samples} == {"l03_balance_bucket"}
+    assert [one.value for one in samples if one.labels["le"] in ("1.0", "+Inf")] == [1, 2]
+
+
 def test_what_an_alarm_waits_for_is_told_as_0_before_the_first_of_it(client):
     before = read(client)
     metrics.increment("hub_request_records_lost_total", 7)
