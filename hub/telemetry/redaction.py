@@ -81,9 +81,10 @@ class Redactor:
         return value
 
     def _name(self, name: Any) -> Any:
-        if not isinstance(name, str):
+        if name is None or isinstance(name, int | float):
             return name
-        return self._remembered(name) if len(name) <= REMEMBERED_LENGTH else self.text(name)
+        text = str(name)  # JSON has no other names, such as pairs
+        return self._remembered(text) if len(text) <= REMEMBERED_LENGTH else self.text(text)
 
     def text(self, text: str) -> str:
         """Return `text` without known secrets and without what has the shape of one."""

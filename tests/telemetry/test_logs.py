@@ -36,6 +36,12 @@ def test_what_a_line_adds_hides_its_secrets_and_is_not_its_level(formatter):
     assert "it happened" in line
 
 
+def test_names_that_json_does_not_have_lose_no_line():
+    line = JsonFormatter().format(record(calls={("L02", "Bearer canary-1234"): 3, b"L03": 1}))
+
+    assert json.loads(line)["calls"] == {"('L02', 'Bearer [redacted]')": 3, "b'L03'": 1}
+
+
 def test_a_line_break_in_a_value_cannot_pass_for_another_event():
     for formatter in (JsonFormatter(), TextFormatter()):
         line = formatter.format(record("named\n2026-01-01 CRITICAL forged", service="a\r\nb\x1b[31m\u2028c"))
