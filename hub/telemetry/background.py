@@ -27,9 +27,7 @@ class Ticker:
     process a later `turn` works after those before it, which give it work.
     """
 
-    def __init__(
-        self, name: str, work: Callable[[], None], *, interval_sec: float, forget: Callable[[], None], turn: int = 0
-    ) -> None:
+    def __init__(self, name: str, work: Callable[[], None], *, interval_sec: float, forget: Callable[[], None], turn: int = 0) -> None:
         self.turn = turn
         self._name = name
         self._work = work

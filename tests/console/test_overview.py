@@ -256,7 +256,9 @@ def test_an_alarm_hears_of_a_database_that_says_nothing_before_prometheus_loses_
     )
     with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel takes the connection, and nobody answers
         env = hub_environment({"DATABASE_URL": f"postgres://hub:secret@127.0.0.1:{silent.getsockname()[1]}/hub"})
-        done = subprocess.run([sys.executable, "manage.py", "shell", "-c", asks], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "manage.py", "shell", "-c", asks], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
+        )
 
     assert 'hub_troubles{kind="database"} 1.0' in done.stdout, done.stderr
     assert int(done.stdout.split("took ")[1]) < 8
