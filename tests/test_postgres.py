@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import pytest
 from django.db import OperationalError, connection
 
-from hub.errors import ErrorCode
+from hub.console import health
+from hub.errors import ErrorCode, IntegrationError
 from hub.outages import outage
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.skipif("connection.vendor != 'postgresql'")]
@@ -75,6 +76,27 @@ def test_a_kept_connection_to_a_stopped_server_is_seen_to_be_none(other, monkeyp
         assert not other.is_usable()
 
     assert other.connection.closed
+
+
+def test_a_server_that_only_reads_is_an_outage_like_any_other(other):
+    """As a standby does while another is made the primary: what waits for the database to be back has to wait for this too."""
+    ask(other, "SELECT set_config('default_transaction_read_only', 'on', false)")
+
+    with pytest.raises(OperationalError) as raised:
+        other.cursor().execute("DELETE FROM sagas_sagaexecution")
+
+    assert outage(raised.value).code == ErrorCode.DATABASE_FULL
+
+
+def test_a_server_that_only_reads_is_not_ready():
+    ask(connection, "SELECT set_config('default_transaction_read_only', 'on', false)")
+    try:
+        with pytest.raises(IntegrationError, match=r"^E11942: the database can only be read") as raised:
+            health.database()
+    finally:
+        connection.close()
+
+    assert "primary" in raised.value.recovery_suggestion
 
 
 def test_a_migration_takes_as_long_as_it_takes(other):

@@ -47,10 +47,16 @@ class Finding:
 
 
 def database() -> str:
-    """Ask the database for one row; E11940."""
+    """Ask the database for one row, and whether it takes any; E11940, E11942."""
+    asked = "SHOW transaction_read_only" if connection.vendor == "postgresql" else "SELECT 1"
     with _database_errors(), connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-        cursor.fetchone()
+        cursor.execute(asked)
+        if cursor.fetchone()[0] == "on":
+            raise IntegrationError(
+                ErrorCode.DATABASE_FULL,
+                "the database can only be read",
+                recovery_suggestion="DATABASE_URL is to lead to the primary, and default_transaction_read_only to be off there",
+            )
     return f"{connection.vendor} answers"
 
 

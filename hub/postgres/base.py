@@ -51,7 +51,10 @@ class LimitedConnection(psycopg.Connection[Any]):
 class DatabaseWrapper(base.DatabaseWrapper):
     """The backend; ``OPTIONS["answer_sec"]`` is the limit."""
 
-    Database = SimpleNamespace(**vars(psycopg) | {"connect": LimitedConnection.connect})  # type: ignore[assignment]
+    # A server that only reads, as a standby does during a failover, is away like any other; psycopg has it among its internal errors,
+    # which nobody waits out.
+    _AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
+    Database = SimpleNamespace(**vars(psycopg) | {"connect": LimitedConnection.connect, "OperationalError": _AWAY})  # type: ignore[assignment]
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Connect, with the limit that is none of libpq's parameters."""
