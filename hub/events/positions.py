@@ -19,6 +19,12 @@ def stream_id(position: str) -> str:
     return f"{int(milliseconds)}-{int(number or 0)}"
 
 
+def before(stream_id: str) -> str:
+    """Return the stream id right before another."""
+    milliseconds, number = map(int, stream_id.split("-"))
+    return f"{milliseconds}-{number - 1}" if number else f"{milliseconds - 1}-{2**63}"
+
+
 def at(moment: datetime) -> str:
     """Return the first stream id of a moment, by Redis' clock; there is none before 1970."""
     return f"{max(int(moment.timestamp() * 1000), 0)}-0"

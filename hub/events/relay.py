@@ -187,22 +187,28 @@ def ensure_group() -> None:
 
 
 def taken_over() -> str:
-    """Return the stream id up to which every entry is taken over: the last given out, or the one before the first open."""
-    last, first_open = _group_state()
-    if first_open is None:
+    """Return the stream id up to which every entry is taken over: the one before the first open, the last given out, or this moment.
+
+    The last given out alone would not do where nothing is left: a Redis that came back empty, or with what it knew an hour
+    ago, has given out less than there are rows, and those would wait in their order for the next event.
+    """
+    now, last, first_open = _group_state()
+    if first_open is not None:
+        return positions.before(first_open)
+    if client().xrange(stream.STREAM, min=f"({last}", count=1):
         return last
-    milliseconds, number = map(int, first_open.split("-"))
-    return f"{milliseconds}-{number - 1}" if number else f"{milliseconds - 1}-{2**63}"
+    return max(last, positions.before(now), key=positions.sortable)
 
 
-def _group_state() -> tuple[str, str | None]:
-    """Return the last id given to a relay, and the first of those not acknowledged yet."""
+def _group_state() -> tuple[str, str, str | None]:
+    """Return the first id of this moment, the last one given to a relay, and the first of those not acknowledged yet."""
     with client().pipeline(transaction=True) as pipe:
+        pipe.time()
         pipe.xinfo_groups(stream.STREAM)
         pipe.xpending(stream.STREAM, GROUP)
-        groups, pending = pipe.execute()
+        (seconds, microseconds), groups, pending = pipe.execute()
     last = next((group["last-delivered-id"] for group in groups if group["name"] == GROUP), positions.START)
-    return last, pending["min"] if pending["pending"] else None
+    return f"{seconds * 1000 + microseconds // 1000}-0", last, pending["min"] if pending["pending"] else None
 
 
 def behind() -> tuple[int, str | None]:

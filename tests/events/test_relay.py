@@ -18,7 +18,7 @@ from hub.events.relay import Relay
 from hub.events.targets import TaskTarget
 from hub.redis_client import client
 from hub.telemetry import metric_store, metrics
-from tests.events.helpers import event, now, publish, queued, relay_round, send_again, subscribed, under_way
+from tests.events.helpers import deliver_all, event, now, publish, queued, relay_round, send_again, subscribed, under_way
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -316,3 +316,20 @@ def published():
     with suppress(IntegrationError):
         return publish(payload={"text": "x" * 200_000})
     return None
+
+
+def test_what_had_become_rows_goes_on_in_its_order_after_redis_came_back_empty():
+    subscribed(ordering="topic")
+    publish("agent.a", "agent.a")
+    running = Relay(claim_idle_ms=0)
+    relay_round(running)
+    deliver_all()
+    [last] = under_way()
+    deliveries.failed(last.pk, last.attempts, error="ValueError: no", code=None, now=now(minutes=-1))
+
+    client().flushdb()
+    back = Relay(claim_idle_ms=0)
+    relay_round(back)
+    relay_round(back)
+
+    assert [row.pk for row in under_way()] == [last.pk]
