@@ -36,11 +36,16 @@ UNKNOWN = "the subscriber's task failed; its error is not in the hub's result ba
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What became of one attempt; `task_id` names the message that failed, and is empty after a success."""
+    """What became of one attempt; `task_id` names the message that failed, and is empty after a success.
+
+    `identity` says what the delivery was: a database that was restored gives its number to another. None of those sent
+    by a version that did not say.
+    """
 
     delivery_id: int
     attempt: int
     task_id: str = ""
+    identity: str | None = None
 
 
 def on_success(row: Delivery) -> Signature:
@@ -54,17 +59,28 @@ def on_failure(row: Delivery) -> Signature:
 
 
 def _reply(task: str, row: Delivery, *, immutable: bool = False) -> Signature:
-    kwargs = {"delivery_id": row.pk, "attempt": row.attempts}
+    kwargs = {"delivery_id": row.pk, "attempt": row.attempts, "identity": _identity(row.subscription_id, row.position)}
     return signature(task, kwargs=kwargs, immutable=immutable, queue=QUEUE, ignore_result=True)
+
+
+def _identity(subscription_id: int, position: str) -> str:
+    return f"{subscription_id}:{position}"
 
 
 def take(*, now: datetime) -> int:
     """Record up to 500 answers, oldest first, and return how many there were; recording one twice changes nothing."""
     found: Any = client().lrange(QUEUE, -BATCH, -1)
     if found:
-        _record([answer for text in reversed(found) if (answer := _read(text)) is not None], now=now)
+        _record(_of_these_rows([answer for text in reversed(found) if (answer := _read(text)) is not None]), now=now)
         _remove(found)
     return len(found)
+
+
+def _of_these_rows(answers: Sequence[Answer]) -> list[Answer]:
+    """Leave out answers to deliveries of which the database, since it was restored, knows nothing but the number."""
+    rows = Delivery.objects.filter(pk__in=[one.delivery_id for one in answers]).values_list("pk", "subscription_id", "position")
+    known = {pk: _identity(subscription_id, position) for pk, subscription_id, position in rows}
+    return [one for one in answers if one.identity in (None, known.get(one.delivery_id))]
 
 
 def _record(answers: Sequence[Answer], *, now: datetime) -> None:
@@ -90,7 +106,8 @@ def _read(text: str) -> Answer | None:
         message = json.loads(text)
         args, kwargs, _ = _body(message)
         task_id = str(args[0]) if message["headers"]["task"] == FAILED else ""
-        return Answer(delivery_id=_number(kwargs["delivery_id"]), attempt=_number(kwargs["attempt"]), task_id=task_id)
+        numbers = {name: _number(kwargs[name]) for name in ("delivery_id", "attempt")}
+        return Answer(**numbers, task_id=task_id, identity=kwargs.get("identity"))
     except Exception as exc:
         # Whatever it is, it cannot become an answer by waiting, and must not stop those behind it; the delivery's lease decides.
         metrics.increment("hub_event_answers_unreadable_total")

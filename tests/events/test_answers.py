@@ -75,6 +75,21 @@ def test_answers_that_wait_for_a_relay_that_was_away_are_all_read_before_anybody
     assert set(Delivery.objects.values_list("status", flat=True)) == {"delivered"}
 
 
+def test_an_answer_to_a_delivery_that_a_restored_database_forgot_is_none_to_the_one_that_has_its_number_now(sent):
+    """Its sequences start again from where the backup had them, and Redis still has what was said since."""
+    publish("agent.after_the_restore")
+    relay_round()
+    Delivery.objects.filter(pk=sent.pk).delete()
+    Delivery.objects.update(id=sent.pk)
+    reply(answers.on_success(sent))
+    reply(answers.on_failure(sent), "some-task")
+
+    answers.take(now=now())
+
+    assert Delivery.objects.get().status == "sending"
+    assert client().llen(answers.QUEUE) == 0
+
+
 @pytest.mark.parametrize("said", ["a\x00b", "no file 'x\udcff'"])
 def test_a_failure_in_words_that_no_database_takes_is_recorded_all_the_same(sent, said):
     app.backend.store_result("some-task", ValueError(said), "FAILURE")
