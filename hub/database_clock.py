@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 
 from django.db import DatabaseError, connection
 
@@ -26,6 +27,11 @@ def now() -> float:
         with suppress(DatabaseError):
             _synced = (mark, _ask())
     return _synced[1] + (mark - _synced[0])
+
+
+def moment() -> datetime:
+    """Return the same as a moment, for rows."""
+    return datetime.fromtimestamp(now(), UTC)
 
 
 def _ask() -> float:

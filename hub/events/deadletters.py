@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Max, Min
 
+from hub import database_clock
 from hub.errors import ErrorCode, IntegrationError
 from hub.events import messages
 from hub.events.messages import EventMessage
@@ -69,7 +70,7 @@ def find(letter_id: int) -> DeadLetter:
 
 def replay(letter_id: int, *, by: str) -> DeadLetter:
     """Give the event to its subscription again, with all attempts; E11123, E11124 when it is not open any more."""
-    letter, now = find(letter_id), datetime.now(UTC)
+    letter, now = find(letter_id), database_clock.moment()
     with transaction.atomic():
         _decide(letter, Status.REPLAYED, by=by, now=now)
         _reopen(letter, now=now)
@@ -81,7 +82,7 @@ def edit_and_replay(letter_id: int, payload: Mapping[str, Any], *, by: str) -> D
 
     Errors: E11123, E11124, and those of a published event for the payload (E11103, E11905, E11160).
     """
-    letter, now = find(letter_id), datetime.now(UTC)
+    letter, now = find(letter_id), database_clock.moment()
     given_up = letter.delivery.event
     corrected = _corrected(given_up, payload)
     with transaction.atomic():
@@ -121,7 +122,7 @@ def discard(letter_id: int, *, reason: str, by: str) -> DeadLetter:
     """Give the event up for good; E11901 without a reason, E11123, E11124 when it is not open any more."""
     if not reason.strip():
         raise IntegrationError(ErrorCode.ARGUMENT_MISSING, "discarding needs a reason")
-    letter, now = find(letter_id), datetime.now(UTC)
+    letter, now = find(letter_id), database_clock.moment()
     with transaction.atomic():
         _decide(letter, Status.DISCARDED, by=by, now=now, reason=reason)
         dead = Delivery.objects.filter(pk=letter.delivery_id, status=Delivery.Status.DEAD)

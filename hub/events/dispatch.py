@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import redis
@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db.models import Count, Exists, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
-from hub import broker
+from hub import broker, database_clock
 from hub.broker import Letter, TaskMessage
 from hub.celery import EVENTS, PUBLIC
 from hub.errors import ErrorCode, IntegrationError
@@ -78,7 +78,7 @@ def _no_queue(subscription: Subscription, claimed: Sequence[Delivery]) -> None:
     code = ErrorCode.DELIVERY_TARGET_INVALID
     error = f"{code}: {subscription.queue!r} is no queue, Redis keeps something else under this name (give the subscription another queue)"
     for row in claimed:
-        deliveries.failed(row.pk, row.attempts, error=error, code=code, now=datetime.now(UTC))
+        deliveries.failed(row.pk, row.attempts, error=error, code=code, now=database_clock.moment())
 
 
 def _readable(subscription: Subscription, row: Delivery) -> Letter | None:
@@ -86,7 +86,7 @@ def _readable(subscription: Subscription, row: Delivery) -> Letter | None:
     try:
         return _letter(subscription, row)
     except IntegrationError as exc:
-        deliveries.failed(row.pk, row.attempts, error=answers.describe(exc), code=exc.code, now=datetime.now(UTC))
+        deliveries.failed(row.pk, row.attempts, error=answers.describe(exc), code=exc.code, now=database_clock.moment())
         return None
 
 
@@ -181,7 +181,7 @@ def _still_queued(rows: Sequence[Delivery]) -> list[Delivery]:
         texts = client().lrange(queue, 0, SCANNED_MESSAGES - 1)
         everything = "\n".join(texts) if len(texts) < SCANNED_MESSAGES else None  # type: ignore[arg-type]
         found += [row for row in members if everything is None or message_id(row) in everything]
-    return [row for row in found if not _is_too_old(row, now=datetime.now(UTC))]
+    return [row for row in found if not _is_too_old(row, now=database_clock.moment())]
 
 
 def queue_of(subscription: Subscription) -> str:
@@ -218,13 +218,13 @@ def run_handler(delivery_id: int, attempt: int) -> None:
 
 def answer_delivered(delivery_id: int) -> None:
     """Record a delivery's success and send what waited for it."""
-    deliveries.delivered([delivery_id], now=datetime.now(UTC))
+    deliveries.delivered([delivery_id], now=database_clock.moment())
     _send_next(delivery_id)
 
 
 def answer_failed(delivery_id: int, attempt: int, *, error: str, code: ErrorCode | None) -> None:
     """Record a failed attempt and send what may come next."""
-    if deliveries.failed(delivery_id, attempt, error=error, code=code, now=datetime.now(UTC)) is not None:
+    if deliveries.failed(delivery_id, attempt, error=error, code=code, now=database_clock.moment()) is not None:
         _send_next(delivery_id)
 
 
@@ -233,5 +233,5 @@ def _send_next(delivery_id: int) -> None:
     row = Delivery.objects.select_related("subscription").filter(pk=delivery_id).exclude(subscription__ordering="").first()
     if row is None or row.subscription.paused or row.subscription.held_until is not None or not is_pushed(row.subscription):
         return
-    now = datetime.now(UTC)
+    now = database_clock.moment()
     _send_all(row.subscription, deliveries.claim_next(row.subscription, row.key, now=now, floor=stream.taken_over()))

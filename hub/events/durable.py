@@ -6,11 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import redis
 from django.db import DatabaseError
 
+from hub import database_clock
 from hub.aio import in_thread
 from hub.errors import IntegrationError
 from hub.events import answers, causes, deliveries, dispatch, stream, subscriptions
@@ -112,7 +112,7 @@ class DurableConsumer:
 
 def fetch(name: str) -> list[Delivery]:
     """Claim what a subscription has due, at most 200 at once."""
-    subscription, now = subscriptions.find(name), datetime.now(UTC)
+    subscription, now = subscriptions.find(name), database_clock.moment()
     if subscription.paused or (subscription.held_until or now) > now:
         return []
     floor = stream.taken_over() if subscription.ordering != Subscription.Ordering.NONE else ""
@@ -124,5 +124,5 @@ def fetch(name: str) -> list[Delivery]:
 
 def _finish(done: Sequence[int], left: Sequence[Delivery]) -> None:
     if done:
-        deliveries.delivered(done, now=datetime.now(UTC))
+        deliveries.delivered(done, now=database_clock.moment())
     deliveries.release(left)

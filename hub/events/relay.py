@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +24,7 @@ import redis
 from django.db import DatabaseError, close_old_connections, connections
 from kombu.exceptions import OperationalError
 
+from hub import database_clock
 from hub.events import answers, dispatch, intake, outbox, positions, presence, replays, retention, stream, topic_counts
 from hub.events.intake import Entry
 from hub.events.roster import Roster
@@ -67,15 +68,15 @@ class Relay:
 
     def round(self, *, block_ms: int = BLOCK_MS) -> Round:
         """Take over what is new, send what is due; waits up to `block_ms` for events when there is nothing to do."""
-        now = datetime.now(UTC)
+        now = database_clock.moment()
         from_outbox = outbox.send_left(now=now) if self._is_due("outbox", OUTBOX_EVERY_SEC) else 0
         if from_outbox == outbox.BATCH:
             self._due["outbox"] = 0.0  # there is more: what gathered while Redis was away would take as long again
         left = self._take_left() if self._is_due("claim", CLAIM_EVERY_SEC) else 0
         fresh = self._take_new(block_ms=block_ms)
-        answered, sent = self._deliver(datetime.now(UTC))
+        answered, sent = self._deliver(database_clock.moment())
         if self._is_due("house", HOUSE_EVERY_SEC):
-            self._keep_house(datetime.now(UTC))
+            self._keep_house(database_clock.moment())
         return Round(taken=left + fresh, answered=answered, sent=sent, outbox=from_outbox)
 
     def _deliver(self, now: datetime) -> tuple[int, int]:
@@ -151,7 +152,7 @@ class Relay:
             return 0
         # Until it is acknowledged the batch is this relay's to finish, also after an error of the database.
         self._unfinished, before = True, self._unfinished
-        taken = intake.take(entries, self._roster, now=datetime.now(UTC))
+        taken = intake.take(entries, self._roster, now=database_clock.moment())
         client().xack(stream.STREAM, GROUP, *[stream_id for stream_id, _ in entries])
         self._unfinished = before
         topic_counts.count(taken)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from math import ceil
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
 
+from hub import database_clock
 from hub.errors import ErrorCode, IntegrationError
 from hub.events import deadletters, intake, messages, positions, stream, subscriptions, topics
 from hub.events.intake import Taken
@@ -35,7 +36,9 @@ def start(fingerprint: str, *, by: str, rate_per_sec: float = 5.0, limit: int | 
     if not count:
         raise IntegrationError(ErrorCode.DEAD_LETTER_NOT_FOUND, f"no open dead letters have the fingerprint {fingerprint[:40]!r}")
     wanted = 1 if dry_run else min(count, limit or count)
-    run = ReplayRun(fingerprint=fingerprint, rate_per_sec=rate_per_sec, limit=wanted, requested_by=by[:150], started_at=datetime.now(UTC))
+    run = ReplayRun(
+        fingerprint=fingerprint, rate_per_sec=rate_per_sec, limit=wanted, requested_by=by[:150], started_at=database_clock.moment()
+    )
     try:
         with transaction.atomic():
             run.save(force_insert=True)
@@ -46,7 +49,7 @@ def start(fingerprint: str, *, by: str, rate_per_sec: float = 5.0, limit: int | 
 
 def stop(run_id: int, *, reason: str) -> bool:
     """Stop a running replay; what was released goes on. False when it had ended."""
-    return _end(run_id, Run.STOPPED, reason, now=datetime.now(UTC))
+    return _end(run_id, Run.STOPPED, reason, now=database_clock.moment())
 
 
 def advance(*, now: datetime) -> int:
@@ -108,7 +111,7 @@ def from_time(name: str, since: datetime, *, again: bool = False) -> int:
     """
     if since.tzinfo is None:
         raise IntegrationError(ErrorCode.TIME_MALFORMED, "the time of a replay needs a zone")
-    subscription, now = subscriptions.find(name), datetime.now(UTC)
+    subscription, now = subscriptions.find(name), database_clock.moment()
     before = Delivery.objects.filter(subscription=subscription).count()
     cursor = positions.at(since)
     while entries := _entries(cursor):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -79,7 +79,7 @@ def prune() -> int:
 
 def _take(run: Run) -> KeptAnswer | None:
     """Claim the key, or return the row of whoever has it."""
-    request, now = run.request, datetime.fromtimestamp(database_clock.now(), UTC)
+    request, now = run.request, database_clock.moment()
     run.claimed_until = now + timedelta(seconds=max(0.0, run.deadline - time.monotonic()) + LEASE_GRACE_SEC)
     if _insert(request, run.claimed_until):
         return None

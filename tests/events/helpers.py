@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from hub import database_clock
 from hub.events import bus, deliveries, dispatch, stream, subscriptions
 from hub.events.messages import EventMessage
 from hub.events.models import Delivery, Subscription
@@ -20,7 +21,7 @@ TASK = TaskTarget(task="l03.on_event", queue=QUEUE)
 
 
 def now(**later: float) -> datetime:
-    return datetime.now(UTC) + timedelta(**later)
+    return database_clock.moment() + timedelta(**later)
 
 
 def event(topic: str = "agent.created", payload: dict[str, Any] | None = None, **options: Any) -> EventMessage:

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 
 import pytest
+import time_machine
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
@@ -333,3 +334,27 @@ def test_what_had_become_rows_goes_on_in_its_order_after_redis_came_back_empty()
     relay_round(back)
 
     assert [row.pk for row in under_way()] == [last.pk]
+
+
+def test_a_relay_whose_machine_is_ahead_gives_up_nobody_who_has_time_left():
+    subscribed()
+    publish()
+    relay_round()
+    client().delete("l03")
+
+    with time_machine.travel(now(minutes=5)):
+        relay_round()
+
+    assert [(row.status, row.attempts) for row in Delivery.objects.all()] == [("sending", 1)]
+
+
+def test_what_a_worker_failed_at_whose_machine_is_ahead_is_not_late_for_it():
+    subscribed()
+    publish()
+    relay_round()
+    [row] = under_way()
+
+    with time_machine.travel(now(minutes=5)):
+        dispatch.answer_failed(row.pk, row.attempts, error="ValueError: no", code=None)
+
+    assert Delivery.objects.get().due_at < now(minutes=1)
