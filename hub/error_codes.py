@@ -181,6 +181,7 @@ class ErrorCode(str, Enum):
     SAGA_TIMED_OUT = "E11445", 504, "never", "saga ran over its time, compensation began"
     SAGA_STORE_UNAVAILABLE = "E11446", 503, "same_key", "saga store cannot be reached, nothing was started"
     PINNED_VERSION_MISSING = "E11447", 503, "later", "this worker does not hold the version the execution is pinned to"
+    SAGA_SECRETS_UNREADABLE = "E11448", 503, "human", "what this saga keeps was sealed by another secret key"
     TOO_MANY_STEPS = "E11460", 422, "never", "more steps than allowed"
     SAGA_CONTEXT_TOO_LARGE = "E11461", 413, "never", "saga input or step output over the size limit"
     TOO_MANY_EXECUTIONS = "E11462", 429, "later", "limit of running executions reached"

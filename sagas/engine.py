@@ -16,6 +16,7 @@ from django.conf import settings
 
 from hub.crashpoints import crash_point
 from hub.errors import ErrorCode
+from hub.telemetry.sealing import is_unopened
 from sagas import aftermath, attempts, calls, catalog, chain, claims, clock, events, lease, plan, roster, store
 from sagas.calls import Ended, Payload
 from sagas.claimed import Attempt
@@ -246,6 +247,8 @@ def hindrance(loaded: Loaded) -> dict[str, Any] | None:
 def lacking(loaded: Loaded, index: int, direction: Direction) -> roster.Missing | None:
     """Return what this process, or a layer, lacks to begin a step, or None when nothing is missing."""
     call = loaded.spec.steps[index].call(direction)
+    if is_unopened([loaded.run.input, plan.outputs(loaded.spec, loaded.run)]):
+        return roster.Missing(error=_sealed_otherwise(), patience_sec=settings.HUB.saga_version_wait_sec)
     if not _has_functions(loaded, index, direction):
         return roster.Missing(error=_missing(loaded.spec), patience_sec=settings.HUB.saga_version_wait_sec)
     if call is not None and call.kind == "task":
@@ -268,6 +271,12 @@ def _has_functions(loaded: Loaded, index: int, direction: Direction) -> bool:
     if kinds.isdisjoint(("function", "local")) or loaded.run.owner_until is not None:  # its caller has them
         return True
     return "local" not in kinds and catalog.holds(loaded.spec)
+
+
+def _sealed_otherwise() -> dict[str, Any]:
+    # A step would take the seal for the password that is in it.
+    message = "what this saga keeps was sealed by another secret key than that of the worker that was asked: give HUB_SECRET_KEY"
+    return calls.as_error(ErrorCode.SAGA_SECRETS_UNREADABLE, f"{message} to all processes as it was")
 
 
 def _missing(spec: SagaSpec) -> dict[str, Any]:

@@ -76,10 +76,16 @@ def _words(error: object) -> str:
     return f"{error.get('code', '')} {error.get('message', '')}".strip() if isinstance(error, dict) else ""
 
 
+_OF_A_WORKER = tuple(
+    code.value for code in (ErrorCode.PINNED_VERSION_MISSING, ErrorCode.DEFINITION_NOT_FOUND, ErrorCode.SAGA_SECRETS_UNREADABLE)
+)
+"""What another worker may have that the one that was asked lacks."""
+
+
 def _patience(reason: str) -> float | None:
     """Return for how long a run may be blocked so before an operator is asked (`sagas.engine.block`)."""
     hub = settings.HUB
-    if reason.startswith((ErrorCode.PINNED_VERSION_MISSING.value, ErrorCode.DEFINITION_NOT_FOUND.value)):
+    if reason.startswith(_OF_A_WORKER):
         return hub.saga_version_wait_sec
     if reason.startswith(ErrorCode.TASK_UNKNOWN.value):
         return hub.saga_orphan_sec if "no live worker" in reason else 2 * hub.saga_sweep_sec

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,7 +11,6 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 
 from hub.errors import ErrorCode, IntegrationError, RequestFailed
-from hub.json_values import SEALED
 from hub.outages import outage
 from hub.routing import endings, history, idempotency
 from hub.routing import request as requests
@@ -22,6 +20,7 @@ from hub.routing.models import KeptAnswer
 from hub.routing.request import Limits, Request
 from hub.routing.values import RouteResult
 from hub.telemetry import tracing
+from hub.telemetry.sealing import is_unopened
 from hub.telemetry.secrets import hides_key
 from registry_app.values import check_name
 
@@ -102,7 +101,7 @@ def _claim(run: Run) -> KeptAnswer | None:
 
 def _from_kept(run: Run, answer: dict[str, Any]) -> RouteResult:
     """Return the first answer, with the trace and the decision of the request that brought it; E11325 if it cannot be opened."""
-    if f'"{SEALED}":' in json.dumps(answer):
+    if is_unopened(answer):
         raise RequestFailed(
             ErrorCode.KEPT_ANSWER_UNREADABLE,
             f"{run.request.service_name} gave a good answer under this key, which cannot be opened any more",

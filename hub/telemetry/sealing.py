@@ -65,6 +65,11 @@ class Sealer:
             return value
 
 
+def is_unopened(value: Any) -> bool:
+    """Tell whether something in `value`, which was read from where it was kept, is still sealed: by another secret key."""
+    return f'"{SEALED}":' in json.dumps(value)
+
+
 def sealer() -> Sealer:
     """Return the sealer of this deployment."""
     from django.conf import settings

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from hub.errors import ErrorCode
-from sagas import accept, calls, catalog, claims, engine, services, store, versions
+from sagas import accept, calls, catalog, claims, engine, recovery, services, store, versions
 from sagas.models import SagaExecution, SagaStepExecution
 from sagas.spec import Call, digest
 from sagas.states import Direction
@@ -119,6 +119,26 @@ def test_a_step_in_doubt_is_left_to_a_worker_that_holds_its_verify(of_yesterday)
     assert (found["status"], found["blocked"][:6]) == ("waiting", "E11447")
     assert found["steps"][0]["attempts"] == 1
     assert ledger.effects(execution_id) == []
+
+
+@pytest.mark.usefixtures("no_worker")
+@pytest.mark.parametrize("saga", ["three_steps", "with_tools"])
+def test_what_another_secret_key_sealed_is_given_to_no_step(saga, settings):
+    """It would take the seal for the password. The run goes on where the key is the old one."""
+    execution_id, key = accepted(saga, password="open sesame"), settings.SECRET_KEY
+    settings.SECRET_KEY = "the key of a machine that was set up by itself"
+    settings.HUB = settings.HUB.model_copy(update={"saga_version_wait_sec": 0})
+
+    turn(execution_id)
+
+    found = services.status(execution_id)
+    assert (found["status"], found["blocked"][:6]) == ("needs_operator", "E11448")
+    assert "HUB_SECRET_KEY" in found["blocked"]
+    assert ledger.effects(execution_id) == []
+    assert recovery.resume_parked() == 0
+
+    settings.SECRET_KEY = key
+    assert "E11448" not in str(engine.hindrance(store.load(execution_id)))
 
 
 @pytest.mark.slow
