@@ -65,6 +65,7 @@ class ErrorCode(str, Enum):
     SUBSCRIPTION_PAUSED = "E11122", 409, "later", "subscription is paused"
     DEAD_LETTER_NOT_FOUND = "E11123", 404, "never", "no such dead letter"
     DEAD_LETTER_ALREADY_REPLAYED = "E11124", 409, "never", "dead letter was replayed before"
+    EVENT_SECRETS_UNREADABLE = "E11125", 409, "human", "event was sealed by another secret key"
     EVENT_STORE_UNAVAILABLE = "E11140", 503, "same_key", "event store cannot be reached, event not accepted"
     RELAY_DELAYED = "E11141", 202, "never", "event is stored, relay is behind"
     DELIVERY_FAILED = "E11142", 502, "later", "delivery failed, retry scheduled"

@@ -17,8 +17,8 @@ from hub import broker, database_clock
 from hub.broker import Letter, TaskMessage
 from hub.celery import EVENTS, PUBLIC
 from hub.errors import ErrorCode, IntegrationError
-from hub.events import answers, causes, deliveries, handlers, stream
-from hub.events.messages import CONTENT_TYPE, EventMessage
+from hub.events import answers, causes, deliveries, handlers, messages, stream
+from hub.events.messages import CONTENT_TYPE
 from hub.events.models import Delivery, Subscription
 from hub.redis_client import client
 from hub.telemetry import conventions, tracing
@@ -92,7 +92,7 @@ def _readable(subscription: Subscription, row: Delivery) -> Letter | None:
 
 def _letter(subscription: Subscription, row: Delivery) -> Letter:
     """Return one claimed delivery as a Celery message; its answer comes back as another."""
-    event = EventMessage.from_wire(row.event.body)
+    event = messages.to_deliver(row.event.body)
     attributes = {
         conventions.MESSAGING_DESTINATION: event.topic,
         conventions.SUBSCRIPTION: subscription.name,
@@ -205,7 +205,7 @@ def run_handler(delivery_id: int, attempt: int) -> None:
     if row is None:
         return
     try:
-        event = EventMessage.from_wire(row.event.body)
+        event = messages.to_deliver(row.event.body)
         with causes.handling(event):
             handlers.find(row.subscription.handler)(event)
     except Exception as exc:

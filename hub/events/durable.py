@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from hub import database_clock
 from hub.aio import in_thread
 from hub.errors import IntegrationError
-from hub.events import answers, causes, deliveries, dispatch, stream, subscriptions
+from hub.events import answers, causes, deliveries, dispatch, messages, stream, subscriptions
 from hub.events.live import Handler, call
 from hub.events.messages import EventMessage
 from hub.events.models import Delivery, Subscription
@@ -85,7 +85,7 @@ class DurableConsumer:
         limit = asyncio.timeout(row.subscription.timeout_sec)
         try:
             async with limit:
-                await self._handle(EventMessage.from_wire(row.event.body))
+                await self._handle(messages.to_deliver(row.event.body))
         except Exception as exc:
             # Whatever a handler raises is an answer: it decides between another attempt and the dead letters.
             self.failed += 1

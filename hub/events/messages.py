@@ -15,7 +15,7 @@ from hub.errors import ErrorCode, IntegrationError
 from hub.events.topics import check_topic
 from hub.json_values import SEALED, check_json
 from hub.telemetry import context
-from hub.telemetry.sealing import sealer
+from hub.telemetry.sealing import is_unopened, sealer
 
 PRIORITIES = ("low", "normal", "high", "critical")
 CONTENT_TYPE = "application/cloudevents+json"
@@ -228,6 +228,17 @@ def decode(text: str) -> EventMessage:
     if not isinstance(wire, dict):
         raise IntegrationError(ErrorCode.JSON_MALFORMED, "event is not a JSON object")
     return EventMessage.from_wire(sealer().open(wire) if SEALED in text else wire)
+
+
+def to_deliver(body: Mapping[str, Any]) -> EventMessage:
+    """Return the event of a stored row as its subscriber may have it; E11125 when another secret key sealed something in it."""
+    if is_unopened(body):
+        raise IntegrationError(
+            ErrorCode.EVENT_SECRETS_UNREADABLE,
+            "the event was sealed by another secret key",  # which its subscriber would take for what is in it
+            recovery_suggestion="give HUB_SECRET_KEY to all processes as it was, and replay it",
+        )
+    return EventMessage.from_wire(body)
 
 
 def caused_by(event: EventMessage, cause: EventMessage, *, max_hops: int = MAX_HOPS) -> EventMessage:

@@ -358,3 +358,21 @@ def test_what_a_worker_failed_at_whose_machine_is_ahead_is_not_late_for_it():
         dispatch.answer_failed(row.pk, row.attempts, error="ValueError: no", code=None)
 
     assert Delivery.objects.get().due_at < now(minutes=1)
+
+
+def test_what_another_secret_key_sealed_is_delivered_to_nobody(settings):
+    """The subscriber would take the seal for the password; where the key is the old one, the dead letter can be replayed."""
+    subscribed(max_attempts=1)
+    bus.publish(event(payload={"password": "open sesame"}))
+    relay_round(Relay())
+    [row] = under_way()
+    deliveries.release([row])
+    client().delete("l03")
+
+    settings.SECRET_KEY = "the key of a machine that was set up by itself"
+    relay_round()
+
+    assert queued() == []
+    letter = DeadLetter.objects.get()
+    assert letter.error_code == "E11125"
+    assert "HUB_SECRET_KEY" in letter.error
