@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 
 from hub.crashpoints import crash_point
 from hub.errors import ErrorCode, IntegrationError
+from hub.outages import outage
 from hub.redis_client import client
 from hub.telemetry import conventions, metrics, tracing
 from sagas import aftermath, calls, chain, children, clock, engine, events, handover, plan, reruns, services, store
@@ -86,11 +87,19 @@ def _sweep(limit: int) -> Sweep:
         looked_at += 1
         try:
             sent += wake(execution_id, crowded=crowded)
-        except Exception:  # One broken run must not keep the others from being rescued: it is put aside and said.
+        except Exception as exc:  # One broken run must not keep the others from being rescued: it is put aside and said.
+            if _is_away(exc):
+                raise  # no run's fault, and the others could not be moved either
             failed += 1
             log.exception("saga could not be swept, put aside for a minute", extra={"execution_id": execution_id})
             _put_aside(execution_id)
     return Sweep(looked_at=looked_at, sent=sent, failed=failed)
+
+
+def _is_away(exc: Exception) -> bool:
+    """Tell whether the whole database is away or takes no change, not one row of it that somebody holds."""
+    found = outage(exc)
+    return found is not None and found.code in (ErrorCode.DATABASE_UNAVAILABLE, ErrorCode.DATABASE_FULL)
 
 
 def wake(execution_id: str, *, crowded: bool = False) -> bool:

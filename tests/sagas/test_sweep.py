@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from hub.redis_client import client
 from sagas import accept, catalog, children, claims, clock, engine, recovery, store
@@ -52,6 +52,23 @@ def test_a_slow_sweep_leaves_the_rest_to_the_next(due, settings):
     settings.HUB = settings.HUB.model_copy(update={"saga_sweep_sec": -1.0})
 
     assert recovery.sweep().looked_at == 0
+
+
+@pytest.fixture
+def read_only(due):
+    """A database that takes no change, as a full one or a standby."""
+    turned = {"sqlite": "PRAGMA query_only = {}", "postgresql": "SET default_transaction_read_only = {}"}[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(turned.format("on"))
+        yield due
+        cursor.execute(turned.format("off"))
+
+
+def test_a_database_that_takes_no_change_is_not_held_against_each_run(read_only, caplog):
+    with pytest.raises(OperationalError):
+        recovery.sweep()
+
+    assert "put aside" not in caplog.text
 
 
 @pytest.fixture
