@@ -24,6 +24,7 @@ _PROBLEM = {
         "retry": {"enum": ["never", "later", "same_key", "human"]},
         "outcome": {"enum": ["nothing_sent", "unknown", "answered"]},
         "status_code": {"type": "integer"},
+        "body": {"description": "what the service answered"},
         "retry_after_sec": {"type": "number"},
     },
 }

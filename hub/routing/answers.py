@@ -14,7 +14,7 @@ _SECONDS = re.compile(r"\d{1,9}")
 _NOT_MODIFIED = 304
 
 
-def check(answer: Answer, *, service_name: str, method: str, path: str) -> None:
+def check(answer: Answer, *, service_name: str, method: str, path: str, now: datetime) -> None:
     """Return when the answer is good (2xx, or 304 to a conditional request).
 
     Errors (RequestFailed, outcome ``answered``): E11381 redirect, E11350 busy (429, 503), E11344 other 5xx, E11345 other 4xx.
@@ -26,7 +26,11 @@ def check(answer: Answer, *, service_name: str, method: str, path: str) -> None:
     raise RequestFailed(
         code,
         f"{service_name} answered {status} to {method} {path}",
-        details={"status_code": status, "body": _excerpt(answer.body), "retry_after": answer.headers.get("retry-after")},
+        details={
+            "status_code": status,
+            "body": _excerpt(answer.body),
+            "retry_after_sec": retry_after_sec(answer.headers.get("retry-after"), now),
+        },
         recovery_suggestion="register the address it redirects to" if code is ErrorCode.REDIRECT_REFUSED else None,
         outcome="answered",
         status_code=status,

@@ -125,7 +125,10 @@ def _attempt(run: Run, waited_sec: float) -> Answer:
     try:
         with lookup.using(instance):
             note.answer = _send(run, instance, note.task_id)
-        answers.check(note.answer, service_name=run.request.service_name, method=run.request.method, path=run.request.path)
+        request = run.request
+        answers.check(
+            note.answer, service_name=request.service_name, method=request.method, path=request.path, now=datetime.now(UTC)
+        )
         return note.answer
     except BaseException as exc:
         failed = exc
@@ -140,14 +143,10 @@ def _report(run: Run, instance: Instance, permit: Permit, failed: BaseException 
     """Tell the breaker how it went, and the registry, which weighs instances by it."""
     judgement = verdicts.judge(failed) if failed else verdicts.GOOD
     if isinstance(failed, RequestFailed) and failed.status_code in verdicts.SOFT_STATUSES:
-        judgement = replace(judgement, retry_after_sec=_retry_after_sec(failed))
+        judgement = replace(judgement, retry_after_sec=failed.details.get("retry_after_sec"))
     run.breaker_moved |= breaker.settle(permit, judgement, duration_sec=duration_sec)
     if judgement.ok is not None:
         outcomes.report(instance.service_id, ok=judgement.ok)
-
-
-def _retry_after_sec(error: RequestFailed) -> float | None:
-    return answers.retry_after_sec(error.details.get("retry_after"), datetime.now(UTC))
 
 
 def _choose(run: Run) -> Instance:
@@ -196,7 +195,7 @@ def _wait_before_next(run: Run, error: RequestFailed, policy: RetryPolicy) -> fl
         return None
     if not retries.may_repeat(error, is_repeatable=run.request.is_repeatable):
         return None
-    asked_for = _retry_after_sec(error)
+    asked_for = error.details.get("retry_after_sec")
     wait_sec = retries.delay_sec(policy, attempt=len(run.attempts), random=random.random(), retry_after_sec=asked_for)  # noqa: S311
     if wait_sec >= run.deadline - time.monotonic():
         return None

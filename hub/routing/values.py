@@ -87,5 +87,6 @@ def _error_dict(error: IntegrationError | None) -> dict[str, Any]:
     if error is None:
         return {}
     found = {"code": str(error.code), "message": error.message, "recovery_suggestion": error.recovery_suggestion}
-    extra = {name: getattr(error, name, None) for name in ("outcome", "status_code", "retry_after_sec")}
+    known = {**error.details, **vars(error)}
+    extra = {name: known.get(name) for name in ("outcome", "status_code", "body", "retry_after_sec")}
     return found | {name: value for name, value in extra.items() if value is not None}

@@ -15,7 +15,7 @@ CONTENT_TYPE = "application/problem+json"
 
 def body(exc: IntegrationError) -> dict[str, Any]:
     """Return ``{type, title, status, detail, code, retry, trace_id}`` and, where known, what helps: ``suggestion``,
-    ``outcome`` (of a request), ``status_code`` (of the service), ``retry_after_sec``.
+    ``outcome`` (of a request), ``status_code`` and ``body`` (of the service), ``retry_after_sec``.
     """
     found = {
         "type": "about:blank",
@@ -28,6 +28,7 @@ def body(exc: IntegrationError) -> dict[str, Any]:
         "suggestion": exc.recovery_suggestion,
         "outcome": getattr(exc, "outcome", None),
         "status_code": getattr(exc, "status_code", None),
+        "body": exc.details.get("body"),
         "retry_after_sec": _retry_after_sec(exc),
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -148,6 +148,19 @@ def test_a_failed_request_says_whether_anything_was_sent(caller, target):
     assert problem["status_code"] == 500
 
 
+def test_a_caller_hears_what_the_service_said_and_when_to_come_back(caller, target):
+    samples.register(endpoint=target.url)
+    wish = {"method": "POST", "path": "/status/409"}
+
+    no = caller.post("/requests", {"service_name": "L02_runtime", **wish}).json()
+    [many] = caller.post("/broadcasts", {"service_names": ["L02_runtime"], **wish}).json().values()
+    busy = caller.post("/requests", {"service_name": "L02_runtime", "method": "POST", "path": "/busy"})
+
+    assert (no["status_code"], no["body"]) == (409, {"reason": "as asked"})
+    assert (many["error"]["status_code"], many["error"]["body"]) == (409, {"reason": "as asked"})
+    assert (busy.json()["code"], busy.json()["retry_after_sec"], busy["Retry-After"]) == ("E11350", 30, "30")
+
+
 def test_a_deadline_that_passed_is_refused_before_anything_is_sent(caller, target):
     samples.register(endpoint=target.url)
     wish = {"service_name": "L02_runtime", "method": "GET", "path": "/echo"}
