@@ -135,8 +135,11 @@ class HubSettings(BaseSettings):
     observability_output_file: Annotated[str, AfterValidator(_below_checkout)] = ""
 
     def api_max_body_bytes(self) -> int:
-        """Return how large a body of the HTTP API may be: as the largest payload that the rooms behind take, and what stands around it."""
-        return max(self.request_max_body_bytes, self.saga_max_context_bytes, self.event_max_bytes) + AROUND_BYTES
+        """Return how large a body of the HTTP API may be: the largest payload that the rooms behind take, and what stands around it.
+
+        Written out a payload takes more than the rooms count: base64 adds a third, a caller's spaces and escapes as much again.
+        """
+        return 2 * max(self.request_max_body_bytes, self.saga_max_context_bytes, self.event_max_bytes) + AROUND_BYTES
 
     def credentials(self) -> dict[str, str]:
         """Return the ``Authorization`` values that requests to services carry, by the services' names."""

@@ -94,7 +94,7 @@ SAGA = "/sagas"
         ("[]", "E11902"),
         ('{"saga_name": "three_steps", "colour": "red"}', "E11903"),
         ('{"saga_name": 7}', "E11902"),
-        ('{"saga_name": "three_steps", "context": {"a": "' + "x" * 1_100_000 + '"}}', "E11960"),
+        ('{"saga_name": "three_steps", "context": {"a": "' + "x" * 2_100_000 + '"}}', "E11960"),
         (b"x" * 3_000_000, "E11960"),
     ],
     ids=lambda value: str(value)[:40],

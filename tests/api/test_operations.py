@@ -1,8 +1,10 @@
 """Each operation does what its room does, under the token's name, and hands on its refusals."""
 
+import base64
 import time
 
 import pytest
+from django.conf import settings
 
 from hub.api import room
 from hub.circuits import breaker
@@ -146,6 +148,18 @@ def test_a_failed_request_says_whether_anything_was_sent(caller, target):
 
     assert problem["outcome"] in ("answered", "unknown")
     assert problem["status_code"] == 500
+
+
+def test_as_many_bytes_may_be_sent_as_a_request_may_have_however_json_writes_them(caller, target):
+    samples.register(endpoint=target.url)
+    wish = {"service_name": "L02_runtime", "method": "POST", "path": "/echo"}
+    most = settings.HUB.request_max_body_bytes
+
+    sent = caller.post("/requests", {**wish, "data": {"$base64": base64.b64encode(b"x" * most).decode()}})
+    more = caller.post("/requests", {**wish, "data": {"$base64": base64.b64encode(b"x" * (most + 1)).decode()}})
+
+    assert (sent.status_code, len(target.requests[0][3])) == (200, most), sent.content[:200]
+    assert more.json()["code"] == "E11360"
 
 
 def test_a_caller_hears_what_the_service_said_and_when_to_come_back(caller, target):
