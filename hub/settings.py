@@ -162,7 +162,7 @@ LOGGING = {
         "hub": {"handlers": ["stderr"], "level": HUB.log_level, "propagate": False},
         "registry_app": {"handlers": ["stderr"], "level": HUB.log_level, "propagate": False},
         "sagas": {"handlers": ["stderr"], "level": HUB.log_level, "propagate": False},
-        # Refused hosts and CSRF failures: the browser is told as little as possible.
+        # Refused hosts and CSRF failures: what was sent is in the log alone.
         "django.security": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         # It warns of each value that it cuts to the limit we gave it: a line per failed call in a storm.
         "opentelemetry.attributes": {"level": "ERROR"},

@@ -8,6 +8,7 @@ from hub.api.urls import api
 from hub.console import views
 from hub.telemetry import views as telemetry_views
 
+handler400 = "hub.console.failures.request_refused"
 handler500 = "hub.console.failures.page_failed"
 urlpatterns = [
     path("api/v1/", api.urls),

@@ -56,7 +56,7 @@ class ApiEntrance:
         try:
             request.get_host()
         except DisallowedHost:
-            return problems.answer(IntegrationError(ErrorCode.HOST_REFUSED))
+            return problems.answer(problems.host_refused())
         if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
             # No text of ours holds it, and not every database can even be asked for it.
             return problems.answer(IntegrationError(ErrorCode.QUERY_PARAMETER_INVALID, "the address holds the character NUL"))

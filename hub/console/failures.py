@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import sys
 
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
+from django.views.defaults import bad_request
 
 from hub.console.codes import advice
 from hub.errors import ErrorCode, IntegrationError
 from hub.outages import outage
+from hub.telemetry import problems
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,13 @@ def page_failed(request: HttpRequest) -> HttpResponse:
 def page_refused(told: IntegrationError) -> HttpResponse:
     """Answer what no page can make anything of, with the status of its code; nothing failed, so nothing is logged."""
     return _page("refused.html", told)
+
+
+def request_refused(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer what Django refuses before any view sees it: a host that is none of ours is told so (E11985)."""
+    if isinstance(exception, DisallowedHost):
+        return page_refused(problems.host_refused())
+    return bad_request(request, exception)
 
 
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import JsonResponse
 
-from hub.errors import IntegrationError
+from hub.errors import ErrorCode, IntegrationError
 from hub.telemetry import tracing
 
 CONTENT_TYPE = "application/problem+json"
@@ -43,6 +43,12 @@ def answer(exc: IntegrationError) -> JsonResponse:
     if exc.code.http == 401:
         response["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def host_refused() -> IntegrationError:
+    """Return the refusal of a call whose ``Host`` is none of the hub's names (E11985)."""
+    todo = "name the host of the address in HUB_ALLOWED_HOSTS and start the web process again; a probe may send the header Host: localhost"
+    return IntegrationError(ErrorCode.HOST_REFUSED, recovery_suggestion=todo)
 
 
 def _retry_after_sec(exc: IntegrationError) -> float | None:

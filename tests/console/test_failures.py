@@ -61,6 +61,15 @@ def test_an_action_on_what_cannot_be_asked_for_says_what_is_away(monkeypatch):
     assert "redis.internal" not in answer.content.decode()
 
 
+@pytest.mark.parametrize("path", ["/admin/login/", "/healthz", "/api/v1/sagas"])
+def test_who_asks_under_a_name_that_is_not_allowed_is_told_which_setting_names_it(client, path):
+    answer = client.get(path, headers={"Host": "hub.example.com"})
+
+    assert answer.status_code == 400
+    assert "E11985" in answer.content.decode()
+    assert "HUB_ALLOWED_HOSTS" in answer.content.decode()
+
+
 def test_a_page_that_is_not_there_says_why_that_may_be(viewer):
     answer = viewer.get(reverse("console:trace", args=["b" * 32]))
 
