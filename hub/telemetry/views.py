@@ -20,7 +20,8 @@ from hub.telemetry import exposition, metrics, problems, receiver, tracing
 
 MAX_BODY_BYTES = 4_000_000
 MAX_EXPANDED_BYTES = 16_000_000
-OF_A_PROXY = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
+OF_A_PROXY = ("forwarded", "x-forwarded-", "x-real-ip", "via")
+"""How the names of headers begin that a proxy sets."""
 
 
 @require_GET
@@ -91,7 +92,8 @@ def _check_reader(request: HttpRequest) -> None:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("utf-8", "replace")
         allowed = hmac.compare_digest(given, token.encode())
     else:
-        allowed = _is_loopback(request.META.get("REMOTE_ADDR", "")) and not any(name in request.headers for name in OF_A_PROXY)
+        through_a_proxy = any(name.lower().startswith(OF_A_PROXY) for name in request.headers)
+        allowed = _is_loopback(request.META.get("REMOTE_ADDR", "")) and not through_a_proxy
     if not allowed:
         raise IntegrationError(
             ErrorCode.METRICS_NOT_PERMITTED, "no permission", recovery_suggestion="send HUB_TELEMETRY_TOKEN as a bearer token"

@@ -137,7 +137,7 @@ def test_strangers_need_the_token(client, settings):
     assert client.get("/metrics", HTTP_AUTHORIZATION="Bearer t0ken-of-the-hub", REMOTE_ADDR="10.1.2.3").status_code == 200
 
 
-@pytest.mark.parametrize("header", ["HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA"])
+@pytest.mark.parametrize("header", ["HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA"])
 def test_without_a_token_nobody_comes_in_through_a_proxy_on_this_machine(client, header):
     assert client.get("/metrics", **{header: "for=10.1.2.3"}).json()["code"] == "E11580"
 
