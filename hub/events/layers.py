@@ -35,6 +35,11 @@ def subscribe(source_service: str, name: str, pattern: str, target: dict[str, st
     return {"name": full, "pattern": row.pattern, "target": row.target, "paused": row.paused}
 
 
+def find(source_service: str, name: str) -> Subscription:
+    """Return a subscription of a layer; E11120 when there is none."""
+    return subscriptions.find(_full_name(source_service, name))
+
+
 def unsubscribe(source_service: str, name: str) -> dict[str, str]:
     """Remove a subscription of a layer with all it has not delivered yet, and return its name; E11120 when there is none."""
     full = _full_name(source_service, name)

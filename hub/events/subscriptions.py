@@ -115,6 +115,11 @@ def target_of(subscription: Subscription) -> Target:
     return HandlerTarget(handler=subscription.handler)
 
 
+def policy_of(subscription: Subscription) -> Policy:
+    """Return how a subscription delivers."""
+    return Policy(**{name: getattr(subscription, name) for name in Policy.__dataclass_fields__})
+
+
 def _update(name: str, values: dict[str, Any]) -> Subscription | None:
     row = Subscription.objects.filter(name=name).first()
     # Each start of a saga that waits for an event asks for the same again, and each write makes every relay load all of them.

@@ -48,6 +48,7 @@ REFUSED = {
     "rerun_saga": ("POST", f"/sagas/{NOBODY}/rerun", {"step_id": "a", "reason": " "}, "E11901"),
     "publish_event": ("POST", "/events", {"topic": "hub.mine", "event_type": "x", "payload": {}}, "E11182"),
     "make_subscription": ("PUT", "/subscriptions/hub/mine", {"pattern": "agent.*", "target": {"task": "a.b", "queue": "q"}}, "E11181"),
+    "show_subscription": ("GET", "/subscriptions/L03/none", None, "E11120"),
     "remove_subscription": ("DELETE", "/subscriptions/L03/none", None, "E11120"),
     "list_subscriptions": ("GET", "/subscriptions?limit=0", None, "E11912"),
     "list_dead_letters": ("GET", "/dead-letters?status=lost", None, "E11912"),

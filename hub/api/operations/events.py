@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from django.http import HttpRequest
@@ -12,7 +13,7 @@ from hub.api.bodies import Body
 from hub.api.offer import listing, operation
 from hub.api.paging import Paged
 from hub.api.scopes import Scope
-from hub.events import bus, layers
+from hub.events import bus, layers, subscriptions
 from hub.events.messages import EventMessage
 from hub.events.models import Subscription
 
@@ -51,8 +52,14 @@ def publish_event(request: HttpRequest, body: EventWish) -> dict[str, Any]:
 def list_subscriptions(request: HttpRequest, query: Query[Paged]) -> dict[str, Any]:
     """List durable subscriptions, newest first."""
     page, cursor = paging.newest_first(Subscription.objects.all(), query, "id")
-    columns = ("name", "pattern", "kind", "target", "paused", "held_until", "held_reason", "created_at")
-    return {"items": [{name: getattr(row, name) for name in columns} for row in page], "next": cursor}
+    return {"items": [_as_json(row) for row in page], "next": cursor}
+
+
+@operation(router, "GET", "/subscriptions/{source_service}/{name}", Scope.READ)
+def show_subscription(request: HttpRequest, source_service: str, name: str) -> dict[str, Any]:
+    """Show a layer's durable subscription: its policy, and how many events wait (`pending`) and are under way (`sending`)."""
+    row = layers.find(source_service, name)
+    return {**_as_json(row), "policy": asdict(subscriptions.policy_of(row)), **subscriptions.backlog(row)}
 
 
 @operation(router, "PUT", "/subscriptions/{source_service}/{name}", Scope.EVENTS_SUBSCRIBE)
@@ -68,3 +75,8 @@ def make_subscription(request: HttpRequest, source_service: str, name: str, body
 def remove_subscription(request: HttpRequest, source_service: str, name: str) -> dict[str, str]:
     """Remove a durable subscription with all it has not delivered yet."""
     return layers.unsubscribe(source_service, name)
+
+
+def _as_json(row: Subscription) -> dict[str, Any]:
+    columns = ("name", "pattern", "kind", "target", "paused", "held_until", "held_reason", "created_at")
+    return {name: getattr(row, name) for name in columns}
