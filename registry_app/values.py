@@ -140,7 +140,9 @@ def _check_version(version: object) -> str:
     except InvalidVersion:
         pass
     raise IntegrationError(
-        ErrorCode.SERVICE_VERSION_INVALID, f"not a version: {version!r:.80}", recovery_suggestion="send one such as 0.1.0 or 2.0.0rc1"
+        ErrorCode.SERVICE_VERSION_INVALID,
+        f"not a version: {version!r:.80}",
+        recovery_suggestion="send one such as 0.1.0, 2.0.0-rc.1 or 1.4.0+3fa9c1",
     )
 
 

@@ -126,9 +126,7 @@ def _attempt(run: Run, waited_sec: float) -> Answer:
         with lookup.using(instance):
             note.answer = _send(run, instance, note.task_id)
         request = run.request
-        answers.check(
-            note.answer, service_name=request.service_name, method=request.method, path=request.path, now=datetime.now(UTC)
-        )
+        answers.check(note.answer, service_name=request.service_name, method=request.method, path=request.path, now=datetime.now(UTC))
         return note.answer
     except BaseException as exc:
         failed = exc

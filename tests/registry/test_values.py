@@ -47,6 +47,16 @@ def test_names_are_plain_words(name):
         describe(name=name)
 
 
+@pytest.mark.parametrize("version", ["2.0.0-rc.1", "1.4.0-alpha", "1.4.0+3fa9c1", "v1.4"])
+def test_versions_may_be_written_as_other_languages_do(version):
+    assert describe(version=version).service_version == version
+
+
+def test_who_names_a_build_as_a_version_is_told_how():
+    with pytest.raises(IntegrationError, match=r"1\.4\.0-3fa9c1.*such as 0\.1\.0, 2\.0\.0-rc\.1 or 1\.4\.0\+3fa9c1"):
+        describe(version="1.4.0-3fa9c1")
+
+
 @pytest.mark.parametrize("version", ["", "latest", "1.0; rm", " 1.0", "1" * 65, None])
 def test_versions_can_be_compared(version):
     with refused(ErrorCode.SERVICE_VERSION_INVALID):
