@@ -49,6 +49,8 @@ class StepFacts:
     deaf: str = ""
     """Why the event that it waits for cannot reach it."""
     error: str = ""
+    held: str = ""
+    """What kept its call from being made the last time, such as a service in maintenance; that is no failure."""
     queue: QueueFacts | None = None
     circuit: CircuitFacts | None = None
     child: str = ""

@@ -106,7 +106,9 @@ def _for_its_next_try(facts: SagaFacts) -> Found:
     if step.circuit is not None:
         return _open(step.circuit, facts.now), f"{_named(step)} is tried again at {_clock(step.due_at, facts.now)}"
     then = f"try {step.tries + 1} of {step.most_tries} is at {_clock(step.due_at, facts.now)}"
-    return f"{_named(step)} failed ({step.error})" if step.error else f"{_named(step)} is not due yet", then
+    if step.error:
+        return f"{_named(step)} failed ({step.error})", then
+    return f"{_named(step)} is held: {step.held}" if step.held else f"{_named(step)} is not due yet", then
 
 
 def _not_picked_up(facts: SagaFacts) -> Found:

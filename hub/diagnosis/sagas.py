@@ -115,10 +115,18 @@ def _step(loaded: Loaded, redactor: Redactor) -> StepFacts | None:
         waiting_for=state.waiting_for,
         deaf=_deaf(state.waiting_for),
         error=redactor.text(_words(error)),
+        held=redactor.text(_held(loaded, step.step_id)),
         queue=queues.facts_of(call.where) if call and call.kind == "task" else None,
         circuit=_circuit(call),
         child=_child(loaded, index, state, call),
     )
+
+
+def _held(loaded: Loaded, step_id: str) -> str:
+    """Return why a step was put back, if that is the last that happened to it."""
+    moves = SagaTransition.objects.filter(execution=loaded.row.pk, step_id=step_id).order_by("-id")
+    new, reason = moves.values_list("new", "reason").first() or ("", "")
+    return reason if new == StepStatus.WAITING else ""
 
 
 def _index(loaded: Loaded) -> int | None:

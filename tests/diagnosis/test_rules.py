@@ -79,6 +79,10 @@ def step(**changes):
             step(due_at=NOON + 3, circuit=CircuitFacts(service="L04", state="open", until=NOON + 5, why="5 failures in a row")),
             "waiting 41 s: the circuit of L04 is open until 12:00:05 (5 failures in a row); step tools is tried again at 12:00:03",
         ),
+        (
+            step(due_at=NOON + 3, held="every instance of L03 is in maintenance"),
+            "waiting 41 s: step tools is held: every instance of L03 is in maintenance; try 2 of 4 is at 12:00:03",
+        ),
         (step(due_at=NOON + 3), "waiting 41 s: step tools is not due yet; try 2 of 4 is at 12:00:03"),
         (
             step(due_at=NOON + 3600, waiting_for="signal:approved"),

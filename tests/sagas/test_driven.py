@@ -200,6 +200,7 @@ def test_a_service_in_maintenance_costs_no_attempt():
 
     assert (found["status"], found["steps"][0]["attempts"]) == ("waiting", 0)
     assert SagaTransition.objects.filter(execution=execution_id, new="waiting", reason__contains="maintenance").exists()
+    assert why_saga_of(execution_id).because == "step book is held: every instance of L99_away is in maintenance"
 
 
 def test_what_is_held_asks_again_within_a_minute_or_so():
