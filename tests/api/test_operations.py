@@ -1,6 +1,5 @@
 """Each operation does what its room does, under the token's name, and hands on its refusals."""
 
-
 import pytest
 
 from hub.api import room
