@@ -27,6 +27,14 @@ _SHAPES = (
     (re.compile(r"\b(bearer|basic|token)\s+[a-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {REDACTED}"),
     (re.compile(r"(://)[^\s/:@]*:[^\s/@]+@"), rf"\1{REDACTED}@"),
     (re.compile(r"\bhub_[0-9a-f]{8}_[\w-]{20,}"), REDACTED),  # a token of the hub's own API
+    # Keys that say what they are: of model providers, Stripe, GitHub, GitLab, Slack, AWS, Google and Hugging Face.
+    (
+        re.compile(
+            r"\b(?:sk-[\w-]{32,}|[sr]k_(?:live|test)_\w{10,}|gh[pousr]_\w{30,}|github_pat_\w{22,}|glpat-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}"
+            r"|(?:AKIA|ASIA)[A-Z0-9]{16}\b|AIza[\w-]{30,}|hf_\w{30,})"
+        ),
+        REDACTED,
+    ),
     (re.compile(r"\beyJ[\w-]{8,500}\.[\w-]{8,}\.[\w-]*"), REDACTED),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), REDACTED),
     # password=..., "api_key": "..." inside of a longer text, such as an error message or the repr of arguments; its value may be
@@ -49,7 +57,7 @@ _SHAPES = (
 # as much as a text in small letters, which outside of ASCII are not the same.
 _WORDS = (
     r"b(?:earer|asic)|token|p(?:ass[wpc]|wd|in\\*[\"']?\s*[=:])|s(?:ecret|ession|sn)|key|c(?:redential|ookie|v[vc]|ard.?num)"
-    r"|authori|://|eyj|iban|hub_[0-9a-f]{8}_"
+    r"|authori|://|eyj|iban|hub_[0-9a-f]{8}_|[sr]k[-_][\w-]{10}|gh[pousr]_|github_pat|glpat-|xox[abeoprs]-|a[ks]ia[a-z0-9]{16}|aiza|hf_\w{9}"
 )
 _SUSPICIOUS_IN_ASCII = re.compile(_WORDS)
 _SUSPICIOUS = re.compile(_WORDS, re.IGNORECASE)

@@ -56,6 +56,26 @@ def test_what_has_the_shape_of_a_secret_is_redacted_in_any_text(text, around):
     assert CANARY not in Redactor().text(around.format(text))
 
 
+SOME = "a1B2c3D4" * 5
+
+
+@pytest.mark.parametrize(
+    "key",
+    [f"sk-{SOME}", f"sk-ant-api03-{SOME}_-{SOME}", f"sk_live_{SOME}", f"ghp_{SOME}", f"github_pat_{SOME}", f"glpat-{SOME}", f"xoxb-{SOME}",
+     "AKIA" + "A1B2" * 4, f"AIza{SOME}", f"hf_{SOME}"],
+)  # fmt: skip
+@pytest.mark.parametrize("around", ["{}", "ä '{}' ß", "the gateway refused {}: no credit"])
+def test_a_key_that_says_what_it_is_is_redacted(key, around):
+    assert Redactor().text(around.format(key)) == around.format("[redacted]")
+
+
+@pytest.mark.parametrize(
+    "text", ["task-0123456789abcdef0123456789abcdef0123", "sk-learn", "asia-east1-b", "shelf_life_of_a_very_long_thing_here_1234"]
+)
+def test_a_name_that_only_begins_like_a_key_is_not(text):
+    assert Redactor().text(text) == text
+
+
 def test_what_is_beside_a_secret_in_a_quoted_text_is_left():
     text = '{"body": "{\\"token\\": \\"abc\\", \\"order\\": \\"o-7\\"}", "id": 1}'
 
@@ -69,7 +89,9 @@ def test_large_letters_hide_no_secret(text):
     assert "canary" not in Redactor().text(text)
 
 
-WORDS = st.lists(st.sampled_from([CANARY, "Bearer abcdefgh", "key", "=", "x", "ü", "password", "eyJabcdefgh.abcdefgh.a", " "])).map("".join)
+WORDS = st.lists(
+    st.sampled_from([CANARY, "Bearer abcdefgh", f"sk-{SOME}", "key", "=", "x", "ü", "password", "eyJabcdefgh.abcdefgh.a", " "])
+).map("".join)
 FIELDS = st.dictionaries(st.sampled_from(["name", "token", "pin", "url"]) | WORDS, WORDS | st.integers() | st.none() | st.lists(WORDS))
 
 
@@ -159,6 +181,8 @@ def test_attributes_of_any_mapping_are_kept_as_an_object():
         "token=[" * 9_000,
         "pin='" * 12_000,
         "pin=" + "\\" * 60_000,
+        "sk-" * 20_000,
+        "ghp_xoxb-hf_" * 5_000,
         'pin=\\"' * 12_000,
         "pin='" + '\\"' * 30_000,
     ],
