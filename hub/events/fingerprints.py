@@ -31,6 +31,8 @@ def hint(errors: list[str], codes: list[ErrorCode | None]) -> str:
             return _breaker_hint(error, code)[:MAX_HINT]
         if code is ErrorCode.EVENT_HOP_LIMIT:
             return "its handlers answer each other's events: see the chain of causes of this event"
+        if code is ErrorCode.UPSTREAM_BUSY:
+            return "its service was too busy: replay the cause at a rate that it can take"
     if len(errors) > 1 and len(set(errors)) == 1:
         return "every attempt failed the same way: more attempts will not help, mend the cause or edit the event"
     return ""

@@ -64,5 +64,6 @@ def test_a_hint_names_the_breaker_that_was_open():
     errors = ["E11220: breaker of L04_model_gateway is open", "ValueError: gave up"]
 
     assert hint(errors, [ErrorCode.BREAKER_OPEN, None]) == "failed while L04_model_gateway's breaker was open: replay when it is closed"
+    assert hint(["busy", "busy"], [ErrorCode.UPSTREAM_BUSY] * 2) == "its service was too busy: replay the cause at a rate that it can take"
     assert "same way" in hint(["x", "x"], [None, None])
     assert hint(["x", "y"], [None, None]) == ""
