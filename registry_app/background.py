@@ -16,8 +16,8 @@ from collections.abc import Iterator
 
 from django.conf import settings
 from django.db import close_old_connections
-from django.utils import timezone
 
+from hub import database_clock
 from registry_app import prober
 from registry_app.prober import Job
 from registry_app.rules import Finding
@@ -45,7 +45,7 @@ class Background:
         """Claim as much as there is room for, to be probed within about a second; return how many that were, at once."""
         places, jobs = sum(1 for _ in self._take_room()), list[Job]()
         try:
-            jobs = prober.claim_due(places, now=timezone.now()) if places else []
+            jobs = prober.claim_due(places, now=database_clock.moment()) if places else []
         finally:
             # Also when the database is away: places that are not given back would be gone for as long as the process lives.
             for _ in range(places - len(jobs)):

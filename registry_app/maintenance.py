@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
+from hub import database_clock
 from hub.errors import ErrorCode, IntegrationError
 from registry_app import announce, history, state
 from registry_app.models import HealthChange, Service
@@ -21,7 +21,7 @@ def begin(service_id: str, *, minutes: float, reason: str, by: str) -> datetime:
     """Take an instance out of routing for so many minutes; return when that ends. E11022, and E11902 beyond a week."""
     if not 0 < minutes <= MAX_MINUTES:
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"maintenance lasts up to {MAX_MINUTES} minutes, not {minutes!r:.20}")
-    until = timezone.now() + timedelta(minutes=minutes)
+    until = database_clock.moment() + timedelta(minutes=minutes)
     row = live_row(service_id)
     _change(
         row, {"maintenance_until": until, "maintenance_reason": reason[:200], "maintenance_by": by[:150]}, f"maintenance: {reason} ({by})"
@@ -46,7 +46,7 @@ _OVER: dict[str, Any] = {"maintenance_until": None, "maintenance_reason": "", "m
 
 
 def _change(row: Service, columns: dict[str, Any], reason: str) -> bool:
-    now = timezone.now()
+    now = database_clock.moment()
     with transaction.atomic():
         # Whoever left has an end in the history, behind which nothing may be written: it would be there again.
         same = Service.objects.filter(pk=row.pk, maintenance_until=row.maintenance_until, deregistered_at=None)

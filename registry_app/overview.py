@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Case, IntegerField, Value, When
-from django.utils import timezone
 
+from hub import database_clock
 from hub.errors import ErrorCode, IntegrationError
 from registry_app.convert import health_of, info_of
 from registry_app.models import Service
@@ -54,12 +54,12 @@ def standing(row: Service) -> str:
 
 def is_in_maintenance(row: Service) -> bool:
     """Tell whether the instance is out of routing now."""
-    return row.maintenance_until is not None and row.maintenance_until > timezone.now()
+    return row.maintenance_until is not None and row.maintenance_until > database_clock.moment()
 
 
 def flap_penalty(row: Service) -> float:
     """Return the flap penalty as it stands now."""
-    return round(penalty_now(health_of(row), now=timezone.now().timestamp()), 2)
+    return round(penalty_now(health_of(row), now=database_clock.moment().timestamp()), 2)
 
 
 def as_json(row: Service) -> dict[str, Any]:

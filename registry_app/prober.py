@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.utils import timezone
-
+from hub import database_clock
 from hub.errors import IntegrationError
 from hub.telemetry import metrics
 from registry_app import health, outcomes, probes, rules
@@ -83,7 +82,7 @@ def look(job: Job) -> dict[str, Finding]:
 
 
 def _heartbeat(job: Job) -> Finding:
-    now, last = timezone.now(), job.row.last_heartbeat_at
+    now, last = database_clock.moment(), job.row.last_heartbeat_at
     age = (now - last).total_seconds() if last else None
     if job.check and job.check.check_type is HealthCheckType.TTL:
         since = (now - job.row.registered_at).total_seconds()
@@ -111,7 +110,7 @@ def keep(job: Job, found: Mapping[str, Finding]) -> str | None:
         found = {**found, "heartbeat": _heartbeat(job)}
     kind = job.check.check_type.value if job.check else "none"
     metrics.increment("hub_registry_probes_total", check=kind, verdict=rules.join(found).verdict.value)
-    status = health.record(job.row.service_id, found, at=timezone.now(), seen=job.row)
+    status = health.record(job.row.service_id, found, at=database_clock.moment(), seen=job.row)
     if job.claimed_until != job.next_look:
         Service.objects.filter(pk=job.row.pk, next_probe_at=job.claimed_until).update(next_probe_at=job.next_look)
     return status

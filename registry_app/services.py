@@ -13,8 +13,8 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
-from django.utils import timezone
 
+from hub import database_clock
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import storable
 from registry_app import addresses, announce, endpoints, history, ownership, preservation, state
@@ -50,7 +50,7 @@ def register(info: ServiceInfo, *, owner: str | None = None, generation: int = 0
 
 
 def _register(info: ServiceInfo, owner: str, generation: int) -> Service:
-    now = timezone.now()
+    now = database_clock.moment()
     ownership.claim_name(info.service_name, owner, now)
     row = Service.objects.filter(service_id=info.service_id).first()
     if row is None:
@@ -128,7 +128,7 @@ def deregister(
         return info_of(row)
     if not force:
         ownership.check_may_speak(row, owner, generation, foreign=ErrorCode.REGISTER_NOT_PERMITTED, stale=ErrorCode.REGISTRATION_STALE)
-    now = timezone.now()
+    now = database_clock.moment()
     with transaction.atomic():
         same = Service.objects.filter(pk=row.pk, deregistered_at=None, generation=row.generation)
         if _change(same, row, {"deregistered_at": now, "next_probe_at": None, "failing_since": None}):
@@ -147,7 +147,7 @@ def heartbeat(service_id: str, *, owner: str | None = None, generation: int = 0)
             ErrorCode.HEARTBEAT_UNKNOWN_INSTANCE, f"no instance {service_id!r:.80} is registered", recovery_suggestion="register it again"
         )
     ownership.check_may_speak(row, owner, generation, foreign=ErrorCode.HEARTBEAT_NOT_PERMITTED, stale=ErrorCode.HEARTBEAT_STALE)
-    now = timezone.now()
+    now = database_clock.moment()
     changes: dict[str, Any] = {"last_heartbeat_at": now}
     if row.check_type == HealthCheckType.TTL:
         changes["next_probe_at"] = _next_look_after_beat(row, now)
@@ -173,7 +173,7 @@ def get_by_name(service_name: str) -> ServiceInfo:
         raise IntegrationError(
             ErrorCode.SERVICE_NOT_FOUND, f"no service {service_name!r:.80} is registered", recovery_suggestion="register it"
         )
-    return info_of(min(rows, key=partial(_place, timezone.now())))
+    return info_of(min(rows, key=partial(_place, database_clock.moment())))
 
 
 def _place(now: datetime, row: Service) -> tuple[Any, ...]:
@@ -192,7 +192,7 @@ def all_services(*, after: str = "", limit: int = MAX_PAGE) -> list[ServiceInfo]
 
 def health_summary() -> dict[str, Any]:
     """Return how many instances stand how: the four statuses, in percent, in maintenance, and whether the hub suspects itself."""
-    now, live = timezone.now(), Service.objects.filter(deregistered_at=None)
+    now, live = database_clock.moment(), Service.objects.filter(deregistered_at=None)
     counts = dict(live.order_by().values_list("status").annotate(Count("pk")))
     total = sum(counts.values())
     return {

@@ -6,8 +6,8 @@ from typing import Any
 
 from celery import shared_task
 from django.conf import settings
-from django.utils import timezone
 
+from hub import database_clock
 from hub.errors import ErrorCode, IntegrationError
 from hub.public_task import PublicTask
 from registry_app import background, gauges, health, history, lookup, maintenance, preservation, prober, services
@@ -42,11 +42,11 @@ def look_up(service_name: str, version: str | None = None) -> dict[str, Any]:
 @shared_task(name="hub.control.probe_due", ignore_result=True)
 def probe_due() -> None:
     """Tell how the registry stands, begin the probes that are due, end maintenances, and see to a freeze: is it over, whom does it hold?"""
-    gauges.tell(now=timezone.now())
+    gauges.tell(now=database_clock.moment())
     background.start_due()
-    maintenance.end_due(now=timezone.now())
+    maintenance.end_due(now=database_clock.moment())
     preservation.review()
-    health.put_back(at=timezone.now())
+    health.put_back(at=database_clock.moment())
 
 
 @shared_task(name="hub.control.probe")
@@ -58,7 +58,7 @@ def probe(service_id: str) -> str | None:
 @shared_task(name="hub.control.prune_registry", ignore_result=True)
 def prune_registry() -> None:
     """Delete history and instances that are older than the retention."""
-    history.prune(now=timezone.now(), keep_days=settings.HUB.registry_retention_days)
+    history.prune(now=database_clock.moment(), keep_days=settings.HUB.registry_retention_days)
 
 
 def _standing(info: ServiceInfo) -> dict[str, str]:

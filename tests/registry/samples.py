@@ -1,7 +1,6 @@
 """Descriptions of services that many tests start from."""
 
-from django.utils import timezone
-
+from hub import database_clock
 from registry_app import health, prober, services
 from registry_app.checks import HealthCheck, HealthCheckType
 from registry_app.models import Service
@@ -35,13 +34,13 @@ BAD = {"probe": Finding(verdict=Verdict.BAD, reason="connection refused", took_m
 
 def say(info, *found, at=None):
     for witnesses in found:
-        health.record(info.service_id, witnesses, at=at or timezone.now())
+        health.record(info.service_id, witnesses, at=at or database_clock.moment())
     return row_of(info)
 
 
 def run_due():
     """Look at what is due, one after the other; return how many there were."""
-    jobs = prober.claim_due(100, now=timezone.now())
+    jobs = prober.claim_due(100, now=database_clock.moment())
     for job in jobs:
         prober.keep(job, prober.look(job))
     return len(jobs)

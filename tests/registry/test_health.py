@@ -1,8 +1,10 @@
 """From what was seen to what is kept: with real servers, a real database, and a clock that the test moves."""
 
 import json
+from datetime import timedelta
 
 import pytest
+import time_machine
 from django.utils import timezone
 
 from hub.events.models import OutboxEvent
@@ -148,6 +150,19 @@ class TestHeartbeats:
         time_machine.shift(1)
         run_due()
         assert (row_of(beating).status, row_of(beating).reason) == ("unhealthy", "heartbeat: last heartbeat 31 s ago, more than 30 s")
+
+    @pytest.mark.parametrize("minutes", [5, -5])
+    def test_the_clock_of_a_worker_that_is_ahead_or_behind_changes_nothing(self, minutes):
+        info = register(check=HealthCheck(HealthCheckType.TTL, interval_sec=10, failure_threshold=3))
+        services.heartbeat(info.service_id)
+        run_due()
+
+        with time_machine.travel(timezone.now() + timedelta(minutes=minutes)):
+            run_due()
+            assert row_of(info).status == "healthy"
+            services.heartbeat(info.service_id)
+
+        assert abs(timezone.now() - row_of(info).last_heartbeat_at) < timedelta(seconds=30)
 
     def test_the_next_beat_brings_it_back_at_once(self, beating, time_machine):
         time_machine.shift(60)
