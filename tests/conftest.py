@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from django.conf import settings
-from django.core.management import CommandError
+from django.db import OperationalError
 from django.test import TransactionTestCase
 from pytest_django.plugin import blocking_manager_key
 
 from hub.telemetry import tracing
 from tests.own_redis import OwnRedis
-from tests.processes import SESSION, Worker, be_alone, hub_environment
+from tests.processes import SESSION, Worker, be_alone, empty_tables, hub_environment
 
 ALL_QUEUES = "hub,hub.sagas,hub.events,hub.control"
 LONGEST = (
@@ -73,14 +73,13 @@ def _empty_tables(case: TransactionTestCase, *, tries: int = 5) -> None:
     """Empty the tables after a test; on Postgres a worker that still writes may lock them the other way round, and ends soon."""
     for left in reversed(range(tries)):
         try:
-            return _fixture_teardown(case)
-        except CommandError as exc:
-            if not left or "deadlock" not in str(exc.__cause__):
+            return empty_tables()
+        except OperationalError as exc:
+            if not left or "deadlock" not in str(exc):
                 raise
             time.sleep(0.5)
 
 
-_fixture_teardown = TransactionTestCase._fixture_teardown
 TransactionTestCase._fixture_teardown = _empty_tables
 
 
