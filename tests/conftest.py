@@ -44,8 +44,12 @@ LONGEST = (
 _numbers = itertools.count(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before anything is chosen by its marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files, and skip what needs a Docker engine where there is none."""
+    """Begin with the longest files, mark what touches the database, and skip what needs a Docker engine where there is none."""
+    for item in items:
+        if item.get_closest_marker("django_db") or "django_db_setup" in getattr(item, "fixturenames", ()):
+            item.add_marker("database")
     items.sort(key=lambda item: not item.nodeid.split("::")[0].endswith(LONGEST))
     wanting = [item for item in items if item.get_closest_marker("docker")]
     if not wanting or _docker_answers():

@@ -42,6 +42,7 @@ def test_a_copy_of_sqlite_has_what_its_log_still_holds(tmp_path):
     assert sqlite3.connect(file).execute("SELECT name FROM saga").fetchall() == [("before",)]
 
 
+@pytest.mark.database
 @pytest.mark.skipif(not os.environ.get("DATABASE_URL", "").startswith("postgres") or not SERVERS, reason="no Postgres")
 def test_a_dump_of_postgres_comes_back_into_the_database_as_it_is(tmp_path):
     url = os.environ["DATABASE_URL"]
