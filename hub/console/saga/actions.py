@@ -90,12 +90,15 @@ def _rerunnable(spec: SagaSpec, run: RunState) -> list[str]:
 
 
 def _call(ask: Ask, given: Given, **more: Any) -> str:
-    answer = ask(given.subject_id, reason=given.reason, actor=given.by, **more)
-    return f"saga {answer['execution_id']} is {answer['status']}"
+    return _in_words(ask(given.subject_id, reason=given.reason, actor=given.by, **more))
 
 
 def _signal(execution_id: str, name: str, payload: dict[str, Any], by: str) -> str:
     answer = signals.give(execution_id, name, payload, actor=by)
+    return f"saga {answer['execution_id']} is {answer['status']}"
+
+
+def _in_words(answer: dict[str, Any]) -> str:
     return f"saga {answer['execution_id']} is {answer['status']}"
 
 
