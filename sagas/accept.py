@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import IntegrityError
 
 from hub.errors import ErrorCode, IntegrationError
-from hub.json_values import check_json
+from hub.json_values import check_json, storable
 from hub.routing.context import RequestContext
 from hub.telemetry import context as w3c
 from hub.telemetry import conventions, tracing
@@ -140,6 +140,11 @@ def _check(context: Any, request: Request) -> str:
 
 def _is_timeout(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= MAX_TIMEOUT_SEC
+
+
+def is_known(spec: SagaSpec, key: str) -> bool:
+    """Tell whether a run of this saga was stored under the key."""
+    return SagaExecution.objects.filter(saga_name=spec.saga_name, idempotency_key=storable(key)).exists()
 
 
 def _by_key(spec: SagaSpec, key: str | None, request_hash: str) -> SagaExecution | None:

@@ -8,13 +8,26 @@ from typing import Any
 from django.conf import settings
 
 from hub.errors import ErrorCode, IntegrationError
+from sagas import accept, preflight
 from sagas.definitions import SagaDefinition
 from sagas.models import SagaExecution
+from sagas.spec import SagaSpec
 from sagas.states import ACTIVE
 
 COUNT_EVERY_SEC = 1.0
 
 _counted: tuple[float, int] = (float("-inf"), 0)
+
+
+def admit(definition: SagaDefinition, spec: SagaSpec, *, context: Any, key: Any, timeout_sec: float | None = None) -> None:
+    """Refuse a start as `check` and `preflight` do, but for one that is asked for again: its run is there, and will be found."""
+    try:
+        check(definition, context, key)
+        if spec.preflight:
+            preflight.check(spec, timeout_sec or spec.timeout_sec)
+    except IntegrationError:
+        if not isinstance(key, str) or not accept.is_known(spec, key):
+            raise
 
 
 def check(definition: SagaDefinition, context: Any, idempotency_key: Any) -> None:

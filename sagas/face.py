@@ -9,7 +9,7 @@ from typing import Any
 
 from hub.aio import in_thread
 from hub.errors import ErrorCode, IntegrationError
-from sagas import beats, catalog, entrance, local, preflight, services, signals
+from sagas import beats, catalog, entrance, local, services, signals
 from sagas.accept import Request, accept
 from sagas.definitions import SagaDefinition
 from sagas.models import SagaTransition
@@ -135,9 +135,7 @@ def runs_on_workers(spec: SagaSpec) -> bool:
 
 def _store(saga: SagaDefinition, context: dict[str, Any] | None, key: str | None, here: bool) -> tuple[str, bool]:
     spec = saga.spec()
-    entrance.check(saga, context, key)
-    if spec.preflight:
-        preflight.check(spec, spec.timeout_sec)
+    entrance.admit(saga, spec, context=context, key=key)
     request = Request(context=context, idempotency_key=key, owner_sec=beats.OWNER_SEC if here else None)
     row, is_new = accept(spec, request)
     if is_new and not here:

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from hub.errors import ErrorCode, IntegrationError
 from hub.json_values import check_json
-from sagas import aftermath, catalog, chain, clock, entrance, events, plan, preflight, reruns, store
+from sagas import aftermath, catalog, chain, clock, entrance, events, plan, reruns, store
 from sagas.accept import Request, accept, check_arguments
 from sagas.models import SagaExecution
 from sagas.spec import SagaSpec
@@ -42,10 +42,8 @@ def start(
     if not isinstance(saga_name, str):
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"saga_name must be a string, not {type(saga_name).__name__}")
     spec = catalog.find(saga_name, None if version is None else str(version))
-    entrance.check(catalog.definition_of(spec), context, idempotency_key)
     check_arguments(timeout_sec, correlation_id)
-    if spec.preflight:
-        preflight.check(spec, timeout_sec or spec.timeout_sec)
+    entrance.admit(catalog.definition_of(spec), spec, context=context, key=idempotency_key, timeout_sec=timeout_sec)
     key = f"message:{message_id}" if idempotency_key is None and message_id else idempotency_key
     request = Request(context=context, idempotency_key=key, timeout_sec=timeout_sec, correlation_id=correlation_id)
     row, is_new = accept(spec, request)

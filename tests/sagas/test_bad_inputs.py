@@ -77,6 +77,19 @@ def test_a_bad_start_is_refused(entry, settings):
     assert (SagaExecution.objects.count(), SagaTransition.objects.count()) == before
 
 
+def test_who_asks_again_for_a_run_that_is_there_gets_it_though_no_new_one_is_taken(settings):
+    first = services.start("three_steps", {}, idempotency_key="order-7")
+    settings.HUB = settings.HUB.model_copy(update={"saga_max_active": 0})
+
+    assert services.start("three_steps", {}, idempotency_key="order-7")["execution_id"] == first["execution_id"]
+    with pytest.raises(IntegrationError, match=r"^E11424: "):
+        services.start("three_steps", {"other": 1}, idempotency_key="order-7")
+    for key in ("order-8", None):
+        with pytest.raises(IntegrationError, match=r"^E11462: "):
+            services.start("three_steps", {}, idempotency_key=key)
+    assert SagaExecution.objects.count() == 1
+
+
 def assert_refused_as(entry, error):
     assert {"code": error.code, "http": error.code.http, "retry": error.code.retry} == entry["expect"]
     assert len(str(error)) < 500
