@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from hub.circuits import breaker, snapshots, store
-from hub.circuits.config import check_overrides
+from hub.circuits.config import CircuitBreakerConfig, check_overrides
 from hub.circuits.defaults import default_config
 from hub.circuits.fleet import fleet
 from hub.circuits.models import CircuitSetting
@@ -61,6 +61,12 @@ def configure(service_name: str, overrides: dict[str, Any]) -> CircuitSnapshot:
     columns = {name: given.get(name) for name in overrides}
     _keep(service_name, **columns)
     return _push_overrides(CircuitSetting.objects.get(service_name=service_name))
+
+
+def config_of(service_name: str) -> CircuitBreakerConfig:
+    """Return the rules of one service: the default ones with what operators put in their place."""
+    row = CircuitSetting.objects.filter(service_name=service_name).first()
+    return default_config().with_overrides(row.overrides() if row else {})
 
 
 def all_states() -> list[CircuitSnapshot]:

@@ -45,22 +45,21 @@ def judge(exc: BaseException) -> Judgement:
     if isinstance(exc, Refused):
         return GOOD
     if isinstance(exc, IntegrationError):
-        return _judge_ours(exc)
+        return judge_code(exc.code, exc.status_code if isinstance(exc, RequestFailed) else None)
     status = _status_of(exc)
     return _judge_status(status, error=type(exc).__name__) if status else Judgement(ok=False, error=type(exc).__name__)
+
+
+def judge_code(code: ErrorCode, status_code: int | None) -> Judgement:
+    """Judge a call by the code that it failed with, and by the status that the service answered, if it did."""
+    if code in _NOT_ITS_FAULT or code.http == 422:
+        return Judgement(ok=None)
+    return _judge_status(status_code, error=str(code)) if status_code else Judgement(ok=False, error=str(code))
 
 
 def _judge_status(status: int, *, error: str) -> Judgement:
     is_well = status < 400 or (status < 500 and status not in COUNTED_4XX)
     return GOOD if is_well else Judgement(ok=False, error=error)
-
-
-def _judge_ours(exc: IntegrationError) -> Judgement:
-    if exc.code in _NOT_ITS_FAULT or exc.code.http == 422:
-        return Judgement(ok=None)
-    if isinstance(exc, RequestFailed) and exc.status_code:
-        return _judge_status(exc.status_code, error=str(exc.code))
-    return Judgement(ok=False, error=str(exc.code))
 
 
 def _status_of(exc: Exception) -> int | None:

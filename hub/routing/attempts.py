@@ -232,7 +232,7 @@ class _Notes:
             task_id=self.task_id,
             outcome=_outcome(error),
             code=str(getattr(error, "code", "")),
-            status_code=answer.status_code if answer else None,
+            status_code=answer.status_code if answer else getattr(error, "status_code", None),
             connect_ms=round(answer.connect_sec * 1000, 1) if answer else 0.0,
             server_ms=round(answer.server_sec * 1000, 1) if answer else 0.0,
         )

@@ -105,7 +105,8 @@ CIRCUIT = Subject(
             name="thresholds",
             label="Set thresholds",
             permission="set_circuit_thresholds",
-            explains="Replaces the values that you change, by which this breaker opens and closes, in the whole fleet.",
+            explains="Replaces the values that you change, by which this breaker opens and closes, in the whole fleet."
+            " `manage.py circuits what-if` says first what they would have done to the calls of the last day.",
             call=_configure,
             fields=_threshold_fields,
         ),

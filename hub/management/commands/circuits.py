@@ -1,4 +1,4 @@
-"""``manage.py circuits``: how the breakers of the fleet stand, and the operator's word on them."""
+"""``manage.py circuits``: how the breakers of the fleet stand, the operator's word on them, and what other thresholds would do."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from difflib import get_close_matches
 from typing import Any
 
 from hub.circuits import breaker, history, services
+from hub.circuits.config import CONFIG_FIELDS
 from hub.circuits.models import CircuitSetting, CircuitTransition
 from hub.circuits.policy import CircuitState
 from hub.circuits.snapshots import CircuitSnapshot
 from hub.errors import ErrorCode, IntegrationError
 from hub.management.arguments import whole
 from hub.management.command import HubCommand
+from hub.routing import recorded
 from registry_app.models import Service
 
 MODES = {
@@ -29,13 +31,13 @@ NONE = "no breaker has been used yet"
 
 
 class Command(HubCommand):
-    """List, show, force and reset breakers; ``--json`` for scripts. Exit status 1 when something was refused."""
+    """List, show, force and reset breakers, and try thresholds; ``--json`` for scripts. Exit status 1 when something was refused."""
 
-    help = "List, show, force and reset circuit breakers."
+    help = "List, show, force and reset circuit breakers, and try other thresholds on the calls that were recorded."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the subcommands."""
-        actions = parser.add_subparsers(dest="action", metavar="list|show|force-open|force-close|metrics-only|reset")
+        actions = parser.add_subparsers(dest="action", metavar="list|show|force-open|force-close|metrics-only|reset|what-if")
         _add_json(actions.add_parser("list", help="every breaker of the fleet"))
         show = actions.add_parser("show", help="one breaker and its last transitions")
         show.add_argument("service_name")
@@ -51,6 +53,12 @@ class Command(HubCommand):
         reset.add_argument("service_name")
         reset.add_argument("--why", default="reset")
         _add_who(reset)
+        what_if = actions.add_parser("what-if", help="what other thresholds would have done with the calls that were recorded")
+        what_if.add_argument("service_name")
+        what_if.add_argument("--hours", type=whole(1, 24 * 366), default=24, help="how far to look back (default: 24)")
+        for name in CONFIG_FIELDS:
+            what_if.add_argument(f"--{name.replace('_', '-')}", type=_number, metavar="N")
+        _add_json(what_if)
 
     def handle(self, *args: Any, action: str | None = None, **options: Any) -> None:
         """Do one action."""
@@ -60,6 +68,8 @@ class Command(HubCommand):
             self._list(as_json)
         elif action == "show":
             self._print(_details(options["service_name"], options["last"]), as_json, _page)
+        elif action == "what-if":
+            self._print(_what_if(options), as_json, _comparison)
         else:
             self._print(_change(action, options).as_dict(), as_json, _line)
 
@@ -83,6 +93,11 @@ def _add_who(parser: Any) -> None:
     parser.add_argument("--by", default=getpass.getuser())
     parser.add_argument("--unseen", action="store_true", help="though no service and no breaker has that name yet")
     _add_json(parser)
+
+
+def _number(text: str) -> float:
+    """Read a threshold; which ones are whole and how large they may be is the policy's to say."""
+    return int(text) if text.isascii() and text.isdecimal() else float(text)
 
 
 def _change(action: str, options: dict[str, Any]) -> CircuitSnapshot:
@@ -155,3 +170,31 @@ def _page(one: dict[str, Any]) -> str:
         for row in one["transitions"]
     ]
     return "\n".join([_line(one), *moves])
+
+
+def _what_if(options: dict[str, Any]) -> dict[str, Any]:
+    changed = {name: options[name] for name in CONFIG_FIELDS if options[name] is not None}
+    return recorded.what_if(options["service_name"], changed, hours=options["hours"])
+
+
+def _comparison(found: dict[str, Any]) -> str:
+    if not found["calls"]:
+        return f"no call of {found['service_name']} is recorded in that time, so nothing can be said"
+    changed = ", ".join(f"{name} {value:g}" for name, value in found["changed"].items())
+    lines = [
+        f"{found['service_name']}: {found['calls']} calls since {found['since']:%Y-%m-%d %H:%M:%S} UTC, {found['failed']} of them failed",
+        *_outcome("as it is", found["as_is"]),
+        *(_outcome(f"with {changed}", found["what_if"]) if changed else ()),
+    ]
+    if found["refused"]:
+        lines.append(f"not among them, because the breaker refused it then: {found['refused']}; how that would have ended nobody knows")
+    return "\n".join(lines)
+
+
+def _outcome(title: str, seen: dict[str, Any]) -> list[str]:
+    openings = [
+        f"    open from {_moment(one['at_ms'])} to {_moment(one['until_ms'])} ({one['why'].replace('_', ' ')})"
+        for one in seen["openings"][:MAX_TRANSITIONS]
+    ]
+    refused = f"refused: {seen['refused_good']} good and {seen['refused_failed']} failing calls"
+    return [f"  {title}: openings: {len(seen['openings'])}, {refused}, let through: {seen['failed_through']} failing ones", *openings]
