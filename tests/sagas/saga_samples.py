@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from hub import OutcomeUnknown, Refused, SagaDefinition, SagaStep
@@ -71,6 +72,8 @@ def _obey(order: str, attempt: int) -> None:
         time.sleep(30)
     if order == "slow":
         time.sleep(1.0)
+    if order.startswith("until "):
+        wait_until(Path(order.removeprefix("until ")).exists, timeout_sec=20, what=order)
     if order == "die" or (order == "die once" and attempt == 1):
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -185,7 +188,7 @@ verified_task = SagaDefinition.create(
     [SagaStep(step_id="pay", task="tools.reserve", compensation_task="tools.release", queue="tools", verify=did_it_happen)],
     timeout_sec=60,
 )
-one_at_a_time = SagaDefinition.create("one_at_a_time", steps("a", "b"), timeout_sec=60, locks=["order:{id}"])
+one_at_a_time = SagaDefinition.create("one_at_a_time", steps("a", "b", timeout_sec=30), timeout_sec=60, locks=["order:{id}"])
 kept_locked = SagaDefinition.create(
     "kept_locked", steps("a", "b", max_retries=0), timeout_sec=60, auto_compensate=False, locks=["order:{id}"]
 )
@@ -223,7 +226,7 @@ delivered = SagaDefinition.create(
     ],
     timeout_sec=60,
 )
-refusing = SagaDefinition.create("refusing", steps("a", "b"), timeout_sec=60, locks=["order:{id}"], on_lock="refuse")
+refusing = SagaDefinition.create("refusing", steps("a", "b", timeout_sec=30), timeout_sec=60, locks=["order:{id}"], on_lock="refuse")
 in_one_task = SagaDefinition.create("in_one_task", steps("a", "b", "c", "d", max_retries=0), timeout_sec=60, inline=True)
 checked = SagaDefinition.create(
     "checked",

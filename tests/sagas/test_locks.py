@@ -14,13 +14,15 @@ from tests.sagas.test_engine import ended
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_two_runs_on_one_entity_run_one_after_the_other(worker, sweeper):
-    first = services.start("one_at_a_time", {"id": 7, "plan": {"b": "slow"}})["execution_id"]
+def test_two_runs_on_one_entity_run_one_after_the_other(worker, sweeper, tmp_path):
+    go = tmp_path / "go"
+    first = services.start("one_at_a_time", {"id": 7, "plan": {"b": f"until {go}"}})["execution_id"]
     wait_until(lambda: SagaLock.objects.filter(name="order:7", execution=first).exists(), what="the lock")
     second = services.start("one_at_a_time", {"id": 7})["execution_id"]
     wait_until(lambda: services.status(second)["blocked"], what="the second run to say that it waits")
 
     assert f"'order:7' is held by saga {first}" in services.status(second)["blocked"]
+    go.touch()
     assert ended(first)["status"] == ended(second)["status"] == "completed"
 
     lines = [line for line in ledger.path().read_text().splitlines() if first in line or second in line]
@@ -28,23 +30,27 @@ def test_two_runs_on_one_entity_run_one_after_the_other(worker, sweeper):
     assert not SagaLock.objects.exists()
 
 
-def test_runs_on_other_entities_do_not_wait(worker, sweeper):
-    first = services.start("one_at_a_time", {"id": 7, "plan": {"a": "slow"}})["execution_id"]
+def test_runs_on_other_entities_do_not_wait(worker, sweeper, tmp_path):
+    go = tmp_path / "go"
+    first = services.start("one_at_a_time", {"id": 7, "plan": {"a": f"until {go}"}})["execution_id"]
     second = services.start("one_at_a_time", {"id": 8})["execution_id"]
 
-    ended(second)
+    assert ended(second)["status"] == "completed"
 
-    assert services.status(first)["status"] != "waiting"
-    ended(first)
+    assert services.status(first)["status"] == "running"
+    go.touch()
+    assert ended(first)["status"] == "completed"
 
 
-def test_a_refusing_saga_says_who_holds_the_entity_and_writes_nothing(worker, sweeper):
-    first = services.start("refusing", {"id": 7, "plan": {"a": "slow"}})["execution_id"]
+def test_a_refusing_saga_says_who_holds_the_entity_and_writes_nothing(worker, sweeper, tmp_path):
+    go = tmp_path / "go"
+    first = services.start("refusing", {"id": 7, "plan": {"a": f"until {go}"}})["execution_id"]
 
     with pytest.raises(IntegrationError, match=rf"^E11434: 'order:7' is held by saga {first}"):
         services.start("refusing", {"id": 7})
 
     assert SagaExecution.objects.count() == 1
+    go.touch()
     ended(first)
     services.start("refusing", {"id": 7})
 
