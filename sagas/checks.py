@@ -34,6 +34,7 @@ def check(saga_name: str, steps: tuple[SagaStep, ...], timeout_sec: float) -> No
         raise IntegrationError(ErrorCode.SAGA_NAME_RESERVED, f"saga name {saga_name!r}: names under hub. are reserved")
     _check_steps(saga_name, steps)
     _check_number(timeout_sec, 0, MAX_TIMEOUT_SEC, "timeout_sec", saga_name, ErrorCode.SAGA_TIMEOUT_INVALID)
+    lint.check_timers(saga_name, steps, timeout_sec)
 
 
 def check_version(version: str | None) -> None:

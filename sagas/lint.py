@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import get_args
 
 from hub.errors import ErrorCode, IntegrationError
@@ -26,6 +26,23 @@ def check_signals(steps: Sequence[SagaStep]) -> None:
     if twice:
         message = f"two steps wait for {twice!r}, and a signal may be delivered twice; give each wait a name of its own"
         raise IntegrationError(ErrorCode.STEP_ACTION_INVALID, message)
+
+
+def check_timers(saga_name: str, steps: Sequence[SagaStep], timeout_sec: float) -> None:
+    """Refuse timers that together outlast the saga (E11414): it would turn back each time. After a pivot it never turns back."""
+    turning_back = list(takewhile(lambda step: step.kind != "pivot", steps))
+    groups = groupby(turning_back, key=lambda step: step.parallel_group or step.step_id)
+    timers_sec = sum(max(map(_timer_sec, members)) for _, members in groups)
+    if timers_sec >= timeout_sec:
+        message = (
+            f"saga {saga_name!r} waits for {timers_sec:g} s by its timers, and has {timeout_sec:g} s in all: give it a longer timeout_sec"
+        )
+        raise IntegrationError(ErrorCode.SAGA_TIMEOUT_INVALID, message)
+
+
+def _timer_sec(step: SagaStep) -> float:
+    kind, _, seconds = str(step.wait_for).partition(":")
+    return float(seconds) if kind == "timer" else 0.0
 
 
 def check_undoable(steps: Sequence[SagaStep]) -> None:

@@ -160,6 +160,25 @@ def test_a_saga_timeout_out_of_range_is_refused(value):
     refused("E11414", timeout_sec=value)
 
 
+def timer(step_id, seconds, **fields):
+    return SagaStep(step_id=step_id, wait_for=f"timer:{seconds}", **fields)
+
+
+def test_timers_that_together_outlast_the_saga_are_refused():
+    two = [timer("one", 30), a_step("a"), timer("other", 30)]
+
+    assert "waits for 60 s by its timers, and has 60 s in all" in refused("E11414", *two, timeout_sec=60)
+    assert SagaDefinition.create("order", two, timeout_sec=61)
+
+
+def test_timers_of_one_group_run_beside_each_other_and_those_after_a_pivot_turn_nothing_back():
+    beside = [timer("one", 30, parallel_group="g"), timer("other", 50, parallel_group="g")]
+    beyond = [pivot("p"), timer("later", 3_600, kind="retriable")]
+
+    assert SagaDefinition.create("order", beside, timeout_sec=60)
+    assert SagaDefinition.create("order", beyond, timeout_sec=60)
+
+
 def test_an_error_shows_no_more_than_the_beginning_of_what_was_given():
     assert len(refused("E11401", saga_name="x y" * 1000)) < 300
 
