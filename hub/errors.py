@@ -43,6 +43,11 @@ class IntegrationError(Exception):
         """Tell whether the same call may succeed later without a change by the caller."""
         return self.code.retry in ("later", "same_key")
 
+    def advise(self, todo: str) -> None:
+        """Say what to do about it, where more is known of the call than where it failed."""
+        self.recovery_suggestion = todo
+        self.args = (self._text(),)
+
     def _text(self) -> str:
         text = f"{self.code}: {self.message}"
         return f"{text} ({self.recovery_suggestion})" if self.recovery_suggestion else text

@@ -208,6 +208,8 @@ def _with_worst_outcome(error: RequestFailed, run: Run) -> RequestFailed:
     earlier_failed = any((attempt.status_code or 0) >= 500 for attempt in run.attempts) and (error.status_code or 0) < 500
     if earlier_failed or any(attempt.outcome == "unknown" for attempt in run.attempts):
         error.outcome = "unknown"
+    if error.outcome == "unknown" and not error.recovery_suggestion:
+        error.advise(retries.advice(has_key=bool(run.request.idempotency_key), is_repeatable=run.request.is_repeatable))
     return error
 
 

@@ -35,6 +35,15 @@ def may_repeat(error: RequestFailed, *, is_repeatable: bool) -> bool:
     return error.code is ErrorCode.CONNECTION_BROKE_AFTER_SEND
 
 
+def advice(*, has_key: bool, is_repeatable: bool) -> str:
+    """Say what to do about a request of which nobody knows whether it acted."""
+    if has_key:
+        return "it may have acted: send it again under the same idempotency key, under which it acts once"
+    if is_repeatable:
+        return "send it again: its method may be repeated"
+    return "it may have acted: ask the service before you send it again; with an idempotency key it could be repeated"
+
+
 def delay_sec(policy: RetryPolicy, *, attempt: int, random: float, retry_after_sec: float | None = None) -> float:
     """Return the wait after `attempt` failed attempts: full jitter (`random` in 0..1) below a doubling limit.
 

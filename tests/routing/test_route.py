@@ -301,6 +301,22 @@ class TestRetries:
         assert len(target.requests) == 3
 
 
+@pytest.mark.parametrize(
+    ("method", "key", "advised"),
+    [
+        ("POST", "order-7", "under the same idempotency key"),
+        ("POST", "", "ask the service before you send it again"),
+        ("PUT", "", "its method may be repeated"),
+    ],
+)
+def test_who_does_not_know_whether_it_acted_is_told_what_this_request_allows(service, method, key, advised):
+    error = failure(service, "/close", method=method, **({"idempotency_key": key} if key else {}))
+
+    assert error.outcome == "unknown"
+    assert advised in error.recovery_suggestion
+    assert advised in str(error)
+
+
 class TestBreaker:
     def test_five_failures_open_it_and_the_next_call_is_not_sent(self, service, target):
         for _ in range(5):
