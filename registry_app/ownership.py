@@ -62,5 +62,5 @@ def generation_is_over(code: ErrorCode, row: Service, generation: int) -> Integr
     return IntegrationError(
         code,
         f"generation {generation} of {row} is over, {row.generation} is registered",
-        recovery_suggestion="a newer process took its place: stop",
+        recovery_suggestion="a newer process took its place, so stop; a file leaves out what registers itself",
     )
