@@ -8,6 +8,7 @@ from django.urls import path
 
 from hub.console.acting import views as acting
 from hub.console.circuits import views as circuits
+from hub.console.circuits import whatif
 from hub.console.codes import views as codes
 from hub.console.deadletters import views as deadletters
 from hub.console.queues import views as queues
@@ -25,6 +26,7 @@ urlpatterns = [
     path("act/<slug:subject>/<path:subject_id>/<slug:name>/", _staff(acting.act), name="act"),
     path("circuits/", _staff(circuits.board), name="circuits"),
     path("circuits/<str:service_name>/", _staff(circuits.show), name="circuit"),
+    path("circuits/<str:service_name>/what-if/", _staff(whatif.what_if), name="circuit_what_if"),
     path("dead-letters/", _staff(deadletters.causes), name="causes"),
     path("dead-letters/<slug:fingerprint>/", _staff(deadletters.cause), name="cause"),
     path("errors/", _staff(codes.index), name="error-codes"),

@@ -15,6 +15,7 @@ from hub.errors import ErrorCode, IntegrationError
 from hub.routing.models import RoutedRequest
 
 MAX_REQUESTS = 100_000
+MAX_HOURS = 24 * 366
 REFUSALS = (str(ErrorCode.BREAKER_OPEN), str(ErrorCode.BREAKER_PROBES_TAKEN), str(ErrorCode.BREAKER_FORCED_OPEN))
 
 
@@ -28,14 +29,14 @@ class Recorded:
     """The end of the first request that was read: later than what was asked for where there were more than are read."""
 
 
-def what_if(service_name: str, overrides: dict[str, Any], *, hours: int) -> dict[str, Any]:
+def what_if(service_name: str, overrides: dict[str, Any], *, hours: int, limit: int = MAX_REQUESTS) -> dict[str, Any]:
     """Return what the rules in force, and the same with `overrides`, would have done with the calls of the last `hours`.
 
     The openings, and the calls refused or let through, of `as_is` and of `what_if`. Errors: E11201 to E11203, E11204 name.
     """
     as_is = services.config_of(breaker.check_name(service_name))
     other = as_is.with_overrides(overrides)
-    seen = calls(service_name, since=timezone.now() - timedelta(hours=hours))
+    seen = calls(service_name, since=timezone.now() - timedelta(hours=hours), limit=limit)
     return {
         "service_name": service_name,
         "since": seen.since,

@@ -59,6 +59,7 @@ def pages(run):
         "service": reverse("admin:registry_service_change", args=[sick.pk]),
         "breakers": reverse("console:circuits"),
         "breaker": reverse("console:circuit", args=["L05_planning"]),
+        "other thresholds": reverse("console:circuit_what_if", args=["L05_planning"]) + "?hours=24&failure_threshold=2",
         "causes": reverse("console:causes"),
         "cause": reverse("console:cause", args=[letter.fingerprint]),
         "dead letters": reverse("admin:events_deadletter_changelist"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+
 import pytest
 from django.urls import reverse
 from django.utils import timezone
@@ -12,6 +15,7 @@ from hub.circuits.policy import CircuitState
 from hub.console.services import blast, drawing
 from hub.events.models import Subscription
 from hub.redis_client import client as redis_client
+from hub.routing.models import RoutedRequest
 from registry_app import health, services
 from registry_app.rules import Finding, Verdict
 from sagas import spec as specs
@@ -130,6 +134,30 @@ def test_the_page_of_a_breaker_shows_the_policy_and_what_became_of_it():
     assert html.count("a move") >= 3  # the state, the transition and the record
     act(admin, "circuit", "L05_planning", "thresholds")
     assert breaker.look("L05_planning").overrides == {}
+
+
+def test_other_thresholds_are_tried_on_what_happened(viewer):
+    began = timezone.now() - timedelta(minutes=5)
+    attempt = {"code": "E11343", "outcome": "unknown", "status_code": None, "connect_ms": 0, "server_ms": 0, "waited_ms": 0}
+    for second in range(3):
+        RoutedRequest.objects.create(
+            service_name="L02_runtime", method="GET", path="/", outcome="unknown", duration_ms=10,
+            decision={"attempts": [attempt]}, created_at=began + timedelta(seconds=second),
+        )  # fmt: skip
+
+    asked = text_of(viewer, "console:circuit_what_if", "L02_runtime")
+    tried = text_of(viewer, "console:circuit_what_if", "L02_runtime", hours="1", failure_threshold="2")
+    refused = text_of(viewer, "console:circuit_what_if", "L02_runtime", hours="1", failure_threshold="0")
+    nothing = text_of(viewer, "console:circuit_what_if", "L05_planning", hours="1")
+
+    assert 'placeholder="5"' in asked
+    assert "3 calls since" in tried
+    rows = [re.findall("<td>([0-9]+)</td>", row) for row in tried.split("<tr>") if "</td>" in row]
+    assert rows == [["0", "0", "0", "3"], ["1", "0", "1", "2"]]
+    assert "consecutive failures" in tried
+    assert "E11201" in refused
+    assert "3 calls since" not in refused
+    assert "No call of L05_planning is recorded" in nothing
 
 
 def test_no_breaker_has_a_malformed_name(viewer):

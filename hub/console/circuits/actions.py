@@ -106,7 +106,7 @@ CIRCUIT = Subject(
             label="Set thresholds",
             permission="set_circuit_thresholds",
             explains="Replaces the values that you change, by which this breaker opens and closes, in the whole fleet."
-            " `manage.py circuits what-if` says first what they would have done to the calls of the last day.",
+            " Try them first: see Thresholds below.",
             call=_configure,
             fields=_threshold_fields,
         ),

@@ -55,7 +55,7 @@ class Command(HubCommand):
         _add_who(reset)
         what_if = actions.add_parser("what-if", help="what other thresholds would have done with the calls that were recorded")
         what_if.add_argument("service_name")
-        what_if.add_argument("--hours", type=whole(1, 24 * 366), default=24, help="how far to look back (default: 24)")
+        what_if.add_argument("--hours", type=whole(1, recorded.MAX_HOURS), default=24, help="how far to look back (default: 24)")
         for name in CONFIG_FIELDS:
             what_if.add_argument(f"--{name.replace('_', '-')}", type=_number, metavar="N")
         _add_json(what_if)
