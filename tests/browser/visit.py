@@ -54,10 +54,12 @@ class Visit:
         found: list[str] = self.page.evaluate(_LOOK, list(rules or RULES))
         return found
 
-    def actions_by_tab(self, presses: int = 150) -> set[str]:
-        """Return the actions that the Tab key comes by, from the top of the page."""
-        found = set()
+    def actions_by_tab(self, wanted: int, presses: int = 150) -> set[str]:
+        """Return the actions that the Tab key comes by, from the top of the page until it came by so many."""
+        found: set[str] = set()
         for _ in range(presses):
+            if len(found) == wanted:
+                break
             self.page.keyboard.press("Tab")
-            found.add(self.page.evaluate(_FOCUSED_ACTION))
-        return found - {""}
+            found |= {self.page.evaluate(_FOCUSED_ACTION)} - {""}
+        return found
