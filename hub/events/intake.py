@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 Entry = tuple[str, dict[str, str]]
 """What Redis gives: the entry's id, and its fields."""
+MOST_DELIVERIES = 5_000
+"""So many rows one transaction writes, or those of one event: more would hold SQLite's only lock, or outlast the time that
+the database has for an answer, for ever."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,14 +35,29 @@ class Taken:
     subscribers: list[Subscriber] = field(default_factory=list)
 
 
-def take(entries: Iterable[Entry], roster: Roster, *, now: datetime) -> list[Taken]:
-    """Store what is wanted of `entries` and return all of them; doing it again changes nothing."""
+def take(entries: Iterable[Entry], roster: Roster, *, now: datetime) -> tuple[int, list[Taken]]:
+    """Store what is wanted of the first of `entries`, and return how many entries these were, and their events.
+
+    They are all, unless too many subscriptions want them for one transaction. Doing it again changes nothing.
+    """
     roster.refresh()
-    taken = [one for entry in entries if (one := _read(entry, roster)) is not None]
+    number, taken = _read_portion(entries, roster)
     with transaction.atomic():
         store([one for one in taken if one.subscribers], now=now)
     metrics.increment("hub_events_relayed_total", len(taken))
-    return taken
+    return number, taken
+
+
+def _read_portion(entries: Iterable[Entry], roster: Roster) -> tuple[int, list[Taken]]:
+    number, rows, taken = 0, 0, []
+    for entry in entries:
+        number += 1
+        if (one := _read(entry, roster)) is not None:
+            taken.append(one)
+            rows += len(one.subscribers)
+        if rows >= MOST_DELIVERIES:
+            break
+    return number, taken
 
 
 def _read(entry: Entry, roster: Roster) -> Taken | None:

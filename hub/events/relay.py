@@ -152,12 +152,12 @@ class Relay:
             return 0
         # Until it is acknowledged the batch is this relay's to finish, also after an error of the database.
         self._unfinished, before = True, self._unfinished
-        taken = intake.take(entries, self._roster, now=database_clock.moment())
-        client().xack(stream.STREAM, GROUP, *[stream_id for stream_id, _ in entries])
-        self._unfinished = before
+        number, taken = intake.take(entries, self._roster, now=database_clock.moment())
+        client().xack(stream.STREAM, GROUP, *[stream_id for stream_id, _ in entries[:number]])
+        self._unfinished = before or number < len(entries)
         topic_counts.count(taken)
         self._mark()
-        return len(entries)
+        return number
 
     def _mark(self) -> None:
         """Say up to where everything is taken over: publishers may drop it, ordered subscriptions may send it."""

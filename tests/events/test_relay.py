@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from hub import prepared
 from hub.errors import IntegrationError
-from hub.events import bus, deliveries, dispatch, outbox, relay, retention, stream, subscriptions, topic_counts
+from hub.events import bus, deliveries, dispatch, intake, outbox, relay, retention, stream, subscriptions, topic_counts
 from hub.events.models import DeadLetter, Delivery, Event, OutboxEvent, Topic
 from hub.events.relay import Relay
 from hub.events.targets import TaskTarget
@@ -37,6 +37,43 @@ def test_an_event_goes_to_every_subscription_that_matches_and_to_no_other():
     assert Event.objects.get().event_id == event_id
     assert len(queued()) == 2
     assert all("agent-123" not in str(headers) for headers in queued())
+
+
+def test_a_batch_that_many_want_is_taken_over_in_portions(monkeypatch):
+    monkeypatch.setattr(intake, "MOST_DELIVERIES", 4)
+    for number in range(3):
+        subscribed(f"l03.{number}")
+    ids, member = publish(*["agent.created"] * 5), Relay()
+
+    taken = [member.round(block_ms=0).taken for _ in range(4)]
+
+    assert taken == [2, 2, 1, 0]
+    assert list(Event.objects.order_by("position").values_list("event_id", flat=True)) == ids
+    assert Delivery.objects.count() == 15
+    assert relay.behind() == (0, None)
+
+
+def test_a_portion_of_an_event_that_is_none_ends_too(monkeypatch):
+    monkeypatch.setattr(intake, "MOST_DELIVERIES", 1)
+    subscribed()
+    publish()
+    client().xadd(stream.STREAM, {"e": "no event"})
+    publish("agent.two")
+    member = Relay()
+
+    assert [member.round(block_ms=0).taken for _ in range(3)] == [1, 2, 0]
+    assert relay.behind() == (0, None)
+
+
+def test_a_round_sends_for_a_while_only_and_the_next_ones_go_on_with_the_others(monkeypatch):
+    monkeypatch.setattr(dispatch, "SENDING_SEC", 0.0)
+    for number in range(3):
+        subscribed(f"l03.{number}")
+    publish()
+    member = Relay()
+
+    assert [member.round(block_ms=0).sent for _ in range(4)] == [1, 1, 1, 0]
+    assert len(queued()) == 3
 
 
 def test_a_queue_name_that_is_something_else_in_redis_holds_up_nobody_else():
