@@ -157,9 +157,12 @@ def _request(subscription: Subscription, row: Delivery) -> dict[str, Any]:
 def _request_key(subscription: Subscription, row: Delivery) -> str:
     """Return what is the same at every attempt, so that the service can tell a repetition.
 
-    A corrected event or a mended route is another request, and would be refused under the old key (E11321).
+    A corrected event or a mended route is another request, and would be refused under the old key (E11321). So is what was
+    delivered and is asked for again: under the old key the hub itself would give the answer that it kept.
     """
     request = "\n".join([row.event.event_id, subscription.service_name, subscription.method, subscription.path])
+    if row.repetition:
+        request += f"\n{row.repetition}"
     return f"event:{row.pk}:{hashlib.blake2b(request.encode(), digest_size=8).hexdigest()}"
 
 

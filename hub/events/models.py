@@ -135,6 +135,7 @@ class Delivery(models.Model):
     event = models.ForeignKey(Event, models.CASCADE)
     status = models.CharField(max_length=9, choices=Status.choices, default=Status.PENDING)
     attempts = models.PositiveIntegerField(default=0)
+    repetition = models.PositiveIntegerField(default=0, db_default=0, help_text="how often it was asked for again after it was delivered")
     due_at = models.DateTimeField(help_text="pending: not to be sent before; sending: to be sent again after")
     claim = models.CharField(max_length=32, blank=True, help_text="who is sending it")
     key = models.CharField(max_length=128, blank=True, help_text="events of one key go out in order")

@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q
 
 from hub import database_clock
 from hub.errors import ErrorCode, IntegrationError
@@ -142,4 +142,5 @@ def _wanted(subscription: Subscription, entries: list[tuple[str, dict[str, str]]
 def _again(subscription: Subscription, since: datetime, *, now: datetime) -> int:
     done = Delivery.objects.filter(subscription=subscription, status=Delivery.Status.DELIVERED, finished_at__lt=now)
     done = done.filter(position__gte=positions.sortable(positions.at(since)))
-    return done.update(status=Delivery.Status.PENDING, attempts=0, due_at=now, created_at=now, finished_at=None)
+    anew = {"attempts": 0, "repetition": F("repetition") + 1, "due_at": now, "created_at": now, "finished_at": None}
+    return done.update(status=Delivery.Status.PENDING, **anew)

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from hub.circuits import services as circuits
 from hub.circuits.policy import CircuitState
-from hub.events import bus, deadletters, relay, subscriptions
+from hub.events import bus, deadletters, relay, replays, subscriptions
 from hub.events.models import DeadLetter, Delivery, Subscription
 from hub.events.subscriptions import Policy
 from hub.events.targets import HttpTarget
@@ -148,6 +148,18 @@ def test_a_corrected_event_is_another_request(relaying, target, service):
     wait_for(1, status="dead", dead_letter__deaths=2)
 
     assert [json.loads(body)["data"] for _, _, _, body in target.requests] == [{"n": 0}, {"n": "mended"}]
+
+
+def test_what_is_asked_for_again_reaches_the_endpoint_again(relaying, target, service):
+    subscription = subscribed(service, "/events/agent", pattern="repeated.*")
+    [event_id] = published(topic="repeated.once")
+    wait_for(1, status="delivered")
+
+    assert replays.from_time(subscription.name, now(minutes=-1), again=True) == 1
+    wait_for(1, status="delivered")
+
+    assert [json.loads(body)["id"] for _, _, _, body in target.requests] == [event_id, event_id]
+    assert len({headers["idempotency-key"] for _, _, headers, _ in target.requests}) == 2
 
 
 def test_f12_a_failing_subscriber_is_retried_alone_and_its_event_is_in_the_inspector_once(relaying, target, service):
