@@ -10,11 +10,11 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Max, Min
+from django.db.models import Count, Max, Min, QuerySet
 
 from hub import database_clock
 from hub.errors import ErrorCode, IntegrationError
-from hub.events import messages
+from hub.events import messages, subscriptions
 from hub.events.messages import EventMessage
 from hub.events.models import DeadLetter, Delivery, Event
 
@@ -55,6 +55,12 @@ def _group(row: dict[str, Any], sample: DeadLetter) -> Group:
         error=sample.error,
         hint=sample.hint,
     )
+
+
+def of(subscription: str = "", *, status: str = Status.OPEN) -> QuerySet[DeadLetter]:
+    """Return the dead letters of a status, those of one subscription if it is named; E11120 when there is none of that name."""
+    rows = DeadLetter.objects.filter(status=status).select_related("event", "subscription")
+    return rows.filter(subscription=subscriptions.find(subscription)) if subscription else rows
 
 
 def find(letter_id: int) -> DeadLetter:

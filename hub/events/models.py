@@ -182,7 +182,7 @@ class DeadLetter(models.Model):
         DISCARDED = "discarded"
 
     delivery = models.OneToOneField(Delivery, models.CASCADE, related_name="dead_letter")
-    subscription = models.ForeignKey(Subscription, models.CASCADE)
+    subscription = models.ForeignKey(Subscription, models.CASCADE, db_index=False)
     event = models.ForeignKey(Event, models.CASCADE)
     status = models.CharField(max_length=9, choices=Status.choices, default=Status.OPEN)
     fingerprint = models.CharField(max_length=16, help_text="the same for failures of the same cause")
@@ -206,6 +206,7 @@ class DeadLetter(models.Model):
             models.Index(fields=["fingerprint", "id"], name="dead_letter_group", condition=Q(status="open")),  # groups, and replay in order
             models.Index(fields=["fingerprint"], name="dead_letter_fingerprint"),  # search, of every status
             models.Index(fields=["status", "-last_at"], name="dead_letter_newest"),  # the inspector
+            models.Index(fields=["subscription", "status", "-last_at"], name="dead_letter_subscriber"),  # those of one subscription
             models.Index(fields=["-last_at"], name="dead_letter_last"),  # the inspector, of every status
             models.Index(fields=["decided_at"], name="dead_letter_decided", condition=Q(decided_at__isnull=False)),  # pruning
         ]

@@ -44,6 +44,18 @@ def test_letters_are_shown_and_decided_about_one_by_one(letters, caller):
     assert [item["id"] for item in caller.get("/dead-letters?status=discarded").json()["items"]] == [third]
 
 
+def test_the_letters_of_one_subscription_are_found(letters, caller):
+    subscribed("l04", "order.*", max_attempts=1)
+    publish("order.d")
+    relay_round()
+    fail_until_dead("KeyError: 'name'")
+
+    assert [item["topic"] for item in caller.get("/dead-letters?subscription=l04").json()["items"]] == ["order.d"]
+    assert [item["id"] for item in caller.get("/dead-letters?subscription=l03").json()["items"]] == letters[::-1]
+    assert caller.get("/dead-letters?subscription=l03&status=resolved").json()["items"] == []
+    assert caller.get("/dead-letters?subscription=nobody").json()["code"] == "E11120"
+
+
 def test_letters_of_one_cause_are_replayed_at_a_rate(letters, caller):
     [group] = caller.get("/dead-letters/groups").json()["items"]
     assert (group["count"], group["subscription"]) == (3, "l03")

@@ -217,6 +217,7 @@ def test_the_command_lists_shows_and_decides(letters):
     listed = json.loads(call("--json", "list"))
     assert [row["topic"] for row in listed] == ["agent.c", "agent.b", "agent.a"]
     assert json.loads(call("list", "--json")) == listed
+    assert json.loads(call("list", "--subscription", listed[0]["subscription"], "--json")) == listed
     assert json.loads(call("--json", "groups"))[0]["count"] == 3
     shown = json.loads(call("--json", "show", str(letters[0].pk)))
     assert shown["attempts"][0]["error"] == "KeyError: 'name'"
@@ -236,6 +237,8 @@ def test_the_help_says_that_a_dry_run_delivers(capsys):
 def test_the_command_says_what_is_wrong(letters):
     with pytest.raises(CommandError, match="E11123"):
         call("replay", "999999")
+    with pytest.raises(CommandError, match="E11120"):
+        call("list", "--subscription", "nobody")
     with pytest.raises(CommandError, match="not JSON"):
         call("edit", str(letters[0].pk), "{")
     assert json.loads(call("--json", "replay-group", letters[0].fingerprint, "--dry-run"))["letters"] == 1

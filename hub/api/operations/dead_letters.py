@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from django.http import HttpRequest
 from ninja import Query, Router
+from pydantic import Field
 
 from hub.api import paging
 from hub.api.bearer import actor
@@ -16,6 +17,7 @@ from hub.api.paging import Paged
 from hub.api.scopes import Scope
 from hub.events import deadletters, replays
 from hub.events.models import DeadLetter
+from hub.events.subscriptions import MAX_NAME
 
 router = Router(tags=["dead letters"])
 MAX_GROUPS = 200
@@ -25,6 +27,7 @@ class LetterFilter(Paged):
     """Which dead letters."""
 
     status: Literal["open", "replayed", "resolved", "discarded"] = "open"
+    subscription: str = Field("", max_length=MAX_NAME, description="the name of one subscription")
 
 
 class Correction(Body):
@@ -49,8 +52,7 @@ class GroupReplay(Body):
 @listing(router, "/dead-letters")
 def list_dead_letters(request: HttpRequest, query: Query[LetterFilter]) -> dict[str, Any]:
     """List dead letters, newest first."""
-    rows = DeadLetter.objects.filter(status=query.status).select_related("event", "subscription")
-    page, cursor = paging.newest_first(rows, query, "last_at")
+    page, cursor = paging.newest_first(deadletters.of(query.subscription, status=query.status), query, "last_at")
     return {"items": [_as_json(row) for row in page], "next": cursor}
 
 

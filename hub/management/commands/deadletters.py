@@ -25,6 +25,7 @@ class Command(HubCommand):
         commands = parser.add_subparsers(dest="command", required=True)
         listed = commands.add_parser("list", help="open dead letters, newest first")
         listed.add_argument("--limit", type=whole(1, PAGE), default=20)
+        listed.add_argument("--subscription", default="", help="those of this subscription only")
         commands.add_parser("groups", help="open dead letters by cause")
         for name, text in (("show", "one dead letter with each attempt"), ("replay", "give the event to its subscription again")):
             commands.add_parser(name, help=text).add_argument("id", type=int)
@@ -46,7 +47,7 @@ class Command(HubCommand):
         self.print_rows(found, as_json=options["json"])
 
     def _list(self, options: dict[str, Any]) -> list[dict[str, Any]]:
-        rows = DeadLetter.objects.filter(status=DeadLetter.Status.OPEN).select_related("event", "subscription").order_by("-last_at")
+        rows = deadletters.of(options["subscription"]).order_by("-last_at")
         return [_summary(row) for row in rows[: options["limit"]]]
 
     def _groups(self, options: dict[str, Any]) -> list[dict[str, Any]]:
