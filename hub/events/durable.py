@@ -12,7 +12,7 @@ from django.db import DatabaseError
 
 from hub import database_clock
 from hub.aio import in_thread
-from hub.errors import IntegrationError
+from hub.errors import ErrorCode, IntegrationError
 from hub.events import answers, causes, deliveries, dispatch, messages, stream, subscriptions
 from hub.events.live import Handler, call
 from hub.events.messages import EventMessage
@@ -45,7 +45,7 @@ class DurableConsumer:
                 await self._handle_all(rows)
                 pause = 0.0 if rows else IDLE_SEC
             except (DatabaseError, redis.RedisError, OSError, IntegrationError) as exc:
-                # Also when somebody removed the subscription: it may be made again under its name.
+                # Also when somebody removed the subscription, or had it go elsewhere: it may be made again under its name.
                 log.warning(
                     "a durable subscriber waits", extra={"subscription": self.id, "error": str(getattr(exc, "code", type(exc).__name__))}
                 )
@@ -111,8 +111,10 @@ class DurableConsumer:
 
 
 def fetch(name: str) -> list[Delivery]:
-    """Claim what a subscription has due, at most 200 at once."""
+    """Claim what a subscription has due, at most 200 at once; E11921 when it goes elsewhere by now, E11120 when it is gone."""
     subscription, now = subscriptions.find(name), database_clock.moment()
+    if subscription.kind != Subscription.Kind.HANDLER:
+        raise IntegrationError(ErrorCode.CONFLICT, f"{name} goes to {subscription.target} by now")
     if subscription.paused or (subscription.held_until or now) > now:
         return []
     floor = stream.taken_over() if subscription.ordering != Subscription.Ordering.NONE else ""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from hub.errors import IntegrationError
 from hub.events import deliveries, dispatch, durable, handlers
 from hub.events.models import DeadLetter, Subscription
 from hub.events.retries import code_in
 from hub.events.targets import HandlerTarget
-from tests.events.helpers import fail_all, now, publish, relay_round, send_again, subscribed, under_way
+from tests.events.helpers import fail_all, now, publish, queued, relay_round, send_again, subscribed, under_way
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -114,6 +115,30 @@ def test_a_process_fetches_nothing_of_a_held_subscription_before_its_time():
     relay_round()
 
     assert durable.fetch("l03") == []
+
+
+def test_a_process_leaves_alone_what_goes_elsewhere_now():
+    subscribed(target=HandlerTarget(handler="l03"))
+    subscribed()
+    publish()
+    relay_round()
+    fail_all()
+
+    with pytest.raises(IntegrationError, match=r"E11921: l03 goes to l03\.on_event"):
+        durable.fetch("l03")
+
+    send_again(seconds=1)
+    assert len(queued()) == 2
+
+
+def test_a_long_wait_between_attempts_is_none_for_a_service_that_is_back():
+    subscribed(retry_delay_sec=3_600, retry_max_delay_sec=3_600)
+    publish()
+    relay_round()
+
+    fail_all("E11220: open")
+
+    assert Subscription.objects.get().held_until <= now(seconds=30)
 
 
 def test_an_answer_from_before_the_hold_does_not_end_it():
