@@ -23,6 +23,8 @@ HOLDING = frozenset(
 )
 """The subscriber is known to be away and nothing was sent: waiting costs no attempt."""
 MAX_HISTORY = 20
+MAX_HOLD_SEC = 30.0
+"""So long at most all wait before one sees whether their subscriber is back: to ask costs nothing, unlike an attempt."""
 _CODE = re.compile(r"(?:[\w.]+: )?(E11\d{3}):")
 _CODES = {str(code): code for code in ErrorCode}
 
@@ -63,7 +65,7 @@ def after_failure(policy: RetryPolicy, *, attempts: int, age_sec: float, code: E
     if age_sec >= policy.max_age_sec:
         return Decision(next=Next.DEAD)
     if code in HOLDING:
-        return Decision(next=Next.HOLD, delay_sec=delay_sec(policy, attempt=attempts, jitter=jitter))
+        return Decision(next=Next.HOLD, delay_sec=min(MAX_HOLD_SEC, delay_sec(policy, attempt=attempts, jitter=jitter)))
     if attempts >= policy.max_attempts or (code is not None and code.retry == "never"):
         return Decision(next=Next.DEAD)
     return Decision(next=Next.RETRY, delay_sec=delay_sec(policy, attempt=attempts, jitter=jitter))
