@@ -138,11 +138,21 @@ class EventAdmin(HistoryAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Begin with the way to that page."""
-        return ["led_to", *("envelope" if field.name == "body" else field.name for field in Event._meta.fields if field.name != "id")]
+        return [
+            "who_has_it",
+            "led_to",
+            *("envelope" if field.name == "body" else field.name for field in Event._meta.fields if field.name != "id"),
+        ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Nothing of it is changed."""
         return self.get_fields(request, obj)
+
+    @admin.display(description="deliveries")
+    def who_has_it(self, row: Event) -> str:
+        """Return a link to where its deliveries stand."""
+        address = reverse("admin:events_delivery_changelist", query={"q": row.event_id})
+        return format_html('<a href="{}">Show who got it, who waits, and why</a>', address)
 
     @admin.display(description="causes and effects")
     def led_to(self, row: Event) -> str:

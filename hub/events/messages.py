@@ -178,8 +178,7 @@ def check(event: EventMessage) -> EventMessage:
 
 
 def _check_metadata(meta: EventMetadata) -> None:
-    if not isinstance(meta.event_id, str) or not _EVENT_ID.match(meta.event_id):
-        raise IntegrationError(ErrorCode.EVENT_ID_INVALID, f"event id {str(meta.event_id)[:80]!r} is malformed")
+    check_id(meta.event_id)
     if not isinstance(meta.source_service, str) or not _SOURCE.match(meta.source_service):
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"source {str(meta.source_service)[:80]!r} is malformed")
     if meta.priority not in PRIORITIES:
@@ -188,6 +187,12 @@ def _check_metadata(meta: EventMetadata) -> None:
     for name, value in (("correlation id", meta.correlation_id), ("causation id", meta.causation_id), ("trace id", meta.trace_id)):
         if value and not context.is_correlation_id(value):
             raise IntegrationError(ErrorCode.CORRELATION_INVALID, f"{name} {str(value)[:80]!r} is malformed")
+
+
+def check_id(event_id: object) -> None:
+    """Refuse what no event can have for its id (E11104)."""
+    if not isinstance(event_id, str) or not _EVENT_ID.match(event_id):
+        raise IntegrationError(ErrorCode.EVENT_ID_INVALID, f"event id {str(event_id)[:80]!r} is malformed")
 
 
 def _check_time(moment: object) -> None:

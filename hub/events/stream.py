@@ -76,8 +76,13 @@ def publish_arguments(
     *, event_id: str, source: str, topic: str, text: str, digest: str, per_second: int, max_length: int
 ) -> tuple[list[str], list[str | int]]:
     """Return keys and arguments of the script for one event."""
-    keys = [f"hub:events:id:{event_id}", f"hub:events:rate:{source}:", STREAM, READ]
+    keys = [id_key(event_id), f"hub:events:rate:{source}:", STREAM, READ]
     return keys, [text, digest, LIVE + topic, per_second, max_length, RATE_TTL_SEC, ID_TTL_SEC]
+
+
+def id_key(event_id: str) -> str:
+    """Return the key under which a published event is remembered."""
+    return f"hub:events:id:{event_id}"
 
 
 def taken_over() -> str:

@@ -216,6 +216,13 @@ def orphan_topics() -> QuerySet[Topic]:
     return Topic.objects.filter(unwanted__gt=0).order_by("-unwanted", "name")
 
 
+def state_of(subscription: Subscription) -> str:
+    """Return in words whether a subscription delivers."""
+    if subscription.paused:
+        return "paused"
+    return f"held: {subscription.held_reason}" if subscription.held_until else "active"
+
+
 def backlog(subscription: Subscription) -> dict[str, int]:
     """Return how many events wait for a subscription and how many are under way."""
     rows = Delivery.objects.filter(subscription=subscription, finished_at=None)

@@ -43,6 +43,7 @@ REFUSED = {
     "resolve_saga": ("POST", f"/sagas/{NOBODY}/resolve", {"outcome": "failed", **WHY}, "E11902"),
     "rerun_saga": ("POST", f"/sagas/{NOBODY}/rerun", {"step_id": "a", "reason": " "}, "E11901"),
     "publish_event": ("POST", "/events", {"topic": "hub.mine", "event_type": "x", "payload": {}}, "E11182"),
+    "show_event": ("GET", "/events/nobody", None, "E11920"),
     "make_subscription": ("PUT", "/subscriptions/hub/mine", {"pattern": "agent.*", "target": {"task": "a.b", "queue": "q"}}, "E11181"),
     "show_subscription": ("GET", "/subscriptions/L03/none", None, "E11120"),
     "remove_subscription": ("DELETE", "/subscriptions/L03/none", None, "E11120"),

@@ -13,7 +13,7 @@ from hub.api.bodies import Body
 from hub.api.offer import listing, operation
 from hub.api.paging import Paged
 from hub.api.scopes import Scope
-from hub.events import bus, layers, subscriptions
+from hub.events import bus, layers, subscriptions, whereabouts
 from hub.events.messages import EventMessage
 from hub.events.models import Subscription
 
@@ -46,6 +46,12 @@ class SubscriptionWish(Body):
 def publish_event(request: HttpRequest, body: EventWish) -> dict[str, Any]:
     """Publish an event."""
     return {"event_id": bus.publish_from_outside(EventMessage.create(**body.model_dump()))}
+
+
+@operation(router, "GET", "/events/{event_id}", Scope.READ)
+def show_event(request: HttpRequest, event_id: str) -> dict[str, Any]:
+    """Show what became of an event: how far it is, and where its delivery to each durable subscription stands."""
+    return asdict(whereabouts.of(event_id))
 
 
 @listing(router, "/subscriptions")

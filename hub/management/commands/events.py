@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from hub.events import replays, subscriptions, targets
+from hub.events import replays, subscriptions, targets, whereabouts
 from hub.events.models import Subscription
 from hub.events.targets import METHODS
 from hub.management.command import HubCommand
@@ -24,6 +24,7 @@ class Command(HubCommand):
         parser.add_argument("--json", action="store_true", help="print JSON")
         commands = parser.add_subparsers(dest="command", required=True)
         commands.add_parser("list", help="durable subscriptions and what waits for them")
+        commands.add_parser("show", help="what became of one event, and for whom").add_argument("event_id")
         commands.add_parser("who", help="who would get an event on this topic now").add_argument("topic")
         commands.add_parser("orphans", help="topics that nobody durable wants")
         subscribe = commands.add_parser("subscribe", help="make a durable subscription, or change the one of this name")
@@ -50,6 +51,10 @@ class Command(HubCommand):
 
     def _list(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         return [_summary(row) for row in Subscription.objects.order_by("name")[:MAX_LISTED]]
+
+    def _show(self, options: dict[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:
+        found = asdict(whereabouts.of(options["event_id"]))
+        return found if options["json"] else [found, *found.pop("deliveries")]
 
     def _who(self, options: dict[str, Any]) -> dict[str, Any]:
         return asdict(subscriptions.who_would_get(options["topic"]))
@@ -86,5 +91,5 @@ class Command(HubCommand):
 
 
 def _summary(row: Subscription) -> dict[str, Any]:
-    state = "paused" if row.paused else f"held: {row.held_reason}" if row.held_until else "active"
+    state = subscriptions.state_of(row)
     return {"name": row.name, "pattern": row.pattern, "target": row.target, "state": state, **subscriptions.backlog(row)}
