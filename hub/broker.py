@@ -206,6 +206,26 @@ def post(letters: Sequence[Letter]) -> None:
         sender().lpush(queue, *by_queue[queue])
     else:
         _post_to_many(by_queue)
+    _say_published(letters)
+
+
+def post_if_noted(letters: Sequence[Letter], *, notes: str, note: str) -> bool:
+    """Take a note out of a sorted set and put letters into the one queue that all of them have, in one step; without the note, neither."""
+    queue = letters[0].queue
+    _declare(queue)
+    if not sender().eval(_POST_IF_NOTED, 2, notes, queue, note, *(one.text for one in letters)):
+        return False
+    _say_published(letters)
+    return True
+
+
+_POST_IF_NOTED = """
+if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
+return redis.call('LPUSH', KEYS[2], unpack(ARGV, 2))
+"""
+
+
+def _say_published(letters: Sequence[Letter]) -> None:
     for one in letters:
         signals.after_task_publish.send(sender=one.task, body=one.body, exchange="", routing_key=one.queue)
 

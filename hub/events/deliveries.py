@@ -19,7 +19,7 @@ from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce
 
 from hub.error_codes import ErrorCode
-from hub.events import retries
+from hub.events import retries, unsent
 from hub.events.fingerprints import fingerprint, hint
 from hub.events.models import DeadLetter, Delivery, Subscription
 from hub.events.retries import MAX_HISTORY, Decision, Next, RetryPolicy
@@ -34,29 +34,31 @@ GRACE_SEC = 5.0
 """So much longer than the subscriber's time limit the bus waits for its answer, which is a message too."""
 
 
-def claim(subscription: Subscription, *, now: datetime, limit: int, floor: str) -> list[Delivery]:
-    """Take up to `limit` due deliveries for sending, oldest first; nobody else gets them before `timeout_sec` is over.
+def claim(subscription: Subscription, *, now: datetime, limit: int, floor: str, will_send: bool = False) -> list[Delivery]:
+    """Take up to `limit` due deliveries, oldest first; nobody else gets them before `timeout_sec` is over.
+
+    Who `will_send` them, by `unsent.send`, gives them back by dying before that.
 
     In an ordered subscription only the first open delivery of each key is taken, and only up to `floor`: before it,
     nothing can come in any more.
     """
     ids = list(_due(subscription, now=now, floor=floor).values_list("pk", flat=True)[: max(limit, 0)])
-    return _claim(subscription, ids, now=now)
+    return _claim(subscription, ids, now=now, will_send=will_send)
 
 
 def claim_next(subscription: Subscription, key: str, *, now: datetime, floor: str) -> list[Delivery]:
-    """Take the next delivery of one key of an ordered subscription, if it is due and none before it is open."""
+    """Take the next delivery of one key of an ordered subscription to send it, if it is due and none before it is open."""
     rows = Delivery.objects.filter(subscription=subscription, key=key, finished_at=None)
     head = rows.order_by("position", "pk").first()
     if head is None or head.status != Status.PENDING or head.due_at > now or head.position > floor:
         return []
-    return _claim(subscription, [head.pk], now=now)
+    return _claim(subscription, [head.pk], now=now, will_send=True)
 
 
-def _claim(subscription: Subscription, ids: list[int], *, now: datetime) -> list[Delivery]:
+def _claim(subscription: Subscription, ids: list[int], *, now: datetime, will_send: bool) -> list[Delivery]:
     if not ids:
         return []
-    token, until = uuid4().hex, now + timedelta(seconds=subscription.timeout_sec + GRACE_SEC)
+    token, until = unsent.begin(now=now) if will_send else uuid4().hex, now + timedelta(seconds=subscription.timeout_sec + GRACE_SEC)
     wanted = Delivery.objects.filter(pk__in=ids, status=Status.PENDING)
     wanted.update(status=Status.SENDING, claim=token, attempts=F("attempts") + 1, due_at=until)
     claimed = Delivery.objects.filter(claim=token, status=Status.SENDING).select_related("event")
@@ -194,8 +196,18 @@ def policy_of(subscription: Subscription) -> RetryPolicy:
 
 def release(rows: Sequence[Delivery]) -> None:
     """Give back claimed deliveries that were not begun; it costs them no attempt, and they come first again."""
-    current = Delivery.objects.filter(pk__in=[row.pk for row in rows], status=Status.SENDING, claim__in={row.claim for row in rows})
-    current.update(status=Status.PENDING, claim="", attempts=F("attempts") - 1, due_at=F("created_at"))
+    _give_back(Delivery.objects.filter(pk__in=[row.pk for row in rows], claim__in={row.claim for row in rows}))
+
+
+def release_unsent(*, now: datetime) -> None:
+    """Give back what was claimed by a process that died, or lost Redis, before it sent it."""
+    if lost := unsent.take_lost(now=now):
+        _give_back(Delivery.objects.filter(claim__in=lost))
+
+
+def _give_back(claimed: QuerySet[Delivery]) -> None:
+    begun = claimed.filter(status=Status.SENDING)
+    begun.update(status=Status.PENDING, claim="", attempts=F("attempts") - 1, due_at=F("created_at"))
 
 
 def expired(*, now: datetime, limit: int = 500) -> list[Delivery]:

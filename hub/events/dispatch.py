@@ -19,7 +19,7 @@ from hub import broker, database_clock
 from hub.broker import Letter, TaskMessage
 from hub.celery import EVENTS, PUBLIC
 from hub.errors import ErrorCode, IntegrationError
-from hub.events import answers, causes, deliveries, handlers, messages, stream
+from hub.events import answers, causes, deliveries, handlers, messages, stream, unsent
 from hub.events.messages import CONTENT_TYPE
 from hub.events.models import Delivery, Subscription
 from hub.redis_client import client
@@ -70,19 +70,21 @@ def is_pushed(subscription: Subscription) -> bool:
 def send_subscription(subscription: Subscription, *, now: datetime, floor: str) -> int:
     """Claim and send what one subscription has due, and return how many were sent."""
     free = most_under_way(subscription) - subscription.under_way  # type: ignore[attr-defined]  # annotated above
-    return _send_all(subscription, deliveries.claim(subscription, now=now, limit=min(BATCH, free), floor=floor))
+    return _send_all(subscription, deliveries.claim(subscription, now=now, limit=min(BATCH, free), floor=floor, will_send=True))
 
 
 def _send_all(subscription: Subscription, claimed: Sequence[Delivery]) -> int:
-    """Send claimed deliveries in one round trip; when it fails, which of them arrived is not known, and their lease decides."""
+    """Send claimed deliveries in one round trip; of those that did not arrive the note of their claim tells."""
+    if not claimed:
+        return 0
     letters = [letter for row in claimed if (letter := _readable(subscription, row)) is not None]
     try:
-        broker.post(letters)
+        return len(letters) if unsent.send(claimed[0].claim, letters) else 0
     except redis.ResponseError as exc:
         if WRONG_KIND not in str(exc):
             raise
         _no_queue(subscription, claimed)  # or it would come first in each round, and those behind it would never be sent
-    return len(letters)
+    return 0
 
 
 def _no_queue(subscription: Subscription, claimed: Sequence[Delivery]) -> None:
@@ -172,7 +174,11 @@ def message_id(row: Delivery) -> str:
 
 
 def give_up_waiting(*, now: datetime) -> None:
-    """Look at deliveries that nobody answered in time: those still in their queue wait on, the others failed."""
+    """Look at deliveries that nobody answered in time: those still in their queue wait on, the others failed.
+
+    What was never sent is given back before that, and costs no attempt.
+    """
+    deliveries.release_unsent(now=now)
     overdue = deliveries.expired(now=now)
     waiting = _still_queued(overdue)
     deliveries.extend(waiting, now=now)

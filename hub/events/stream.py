@@ -5,6 +5,7 @@
 ``hub:events:id:<id>``      digest of a published event; expires
 ``hub:events:rate:<source>:<second>``  events of one source in one second; expires
 ``hub:events:sender``       the relay that is sending deliveries right now; a lease
+``hub:events:unsent``         claims whose messages are not in their queue yet (`unsent`)
 ``hub:events:relay_seen``   when a relay last gave a sign of life (`presence`)
 ``hub:events:read``         id up to which the relay has taken over everything; unset while nobody is durable
 """

@@ -109,6 +109,25 @@ def test_a_message_that_lies_in_its_queue_waits_and_one_that_vanished_is_sent_ag
     assert "no answer" in first.error
 
 
+def test_what_a_relay_claimed_and_never_sent_costs_no_attempt_and_waits_for_no_subscriber():
+    subscription = subscribed(max_attempts=1, timeout_sec=3_600)
+    publish()
+    Relay(claim_idle_ms=0)._take_new(block_ms=0)
+    claimed = deliveries.claim(subscription, now=now(), limit=10, floor=stream.taken_over(), will_send=True)  # and then it was killed
+
+    dispatch.give_up_waiting(now=now(seconds=2))
+    assert Delivery.objects.get().status == "sending"
+    dispatch.give_up_waiting(now=now(seconds=6))
+    assert (Delivery.objects.get().status, Delivery.objects.get().attempts) == ("pending", 0)
+    dispatch._send_all(subscription, claimed)  # it had only been stopped for a while
+
+    assert queued() == []
+    send_again(seconds=20)
+    assert len(queued()) == 1
+    dispatch.give_up_waiting(now=now(seconds=60))
+    assert under_way()[0].attempts == 1
+
+
 def test_no_more_are_under_way_than_the_subscription_takes():
     subscribed(max_in_flight=3)
     publish(*[f"agent.n{number}" for number in range(8)])
