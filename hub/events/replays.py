@@ -92,7 +92,8 @@ def _release_one(run: ReplayRun, letter_id: int) -> bool:
                 deadletters.replay(letter_id, by=run.requested_by)
                 DeadLetter.objects.filter(pk=letter_id).update(run=run)
         except IntegrationError as exc:
-            if exc.code is not ErrorCode.DEAD_LETTER_ALREADY_REPLAYED:
+            # Somebody decided about it meanwhile, or removed its subscription.
+            if exc.code not in (ErrorCode.DEAD_LETTER_ALREADY_REPLAYED, ErrorCode.DEAD_LETTER_NOT_FOUND):
                 raise
             return False
     return True

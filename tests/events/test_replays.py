@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
+from django.db import connection
 
 from hub.events import deadletters, intake, replays, retention, stream
-from hub.events.models import DeadLetter, Delivery
+from hub.events.models import DeadLetter, Delivery, ReplayRun
 from hub.events.roster import Roster
 from hub.redis_client import client
 from tests.events.helpers import deliver_all, fail_all, fail_until_dead, now, publish, relay_round, send_again, subscribed
@@ -84,3 +85,23 @@ def test_who_did_not_edit_an_event_gets_it_as_it_was():
     subscribed("late")
 
     assert replays.from_time("late", begin) == 1
+
+
+def test_a_subscription_that_is_removed_meanwhile_does_not_end_the_relay():
+    subscribed(max_attempts=1)
+    publish()
+    relay_round()
+    fail_until_dead()
+    replays.start(DeadLetter.objects.get().fingerprint, by="ann")
+
+    def removed(execute, sql, *rest):
+        if sql.startswith('UPDATE "events_replayrun"'):
+            DeadLetter.objects.all().delete()
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(removed):
+        assert replays.advance(now=now()) == 0
+    replays.advance(now=now(seconds=1))
+    replays.advance(now=now(seconds=2))
+
+    assert ReplayRun.objects.get().status == "done"
