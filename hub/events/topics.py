@@ -60,9 +60,9 @@ def is_pattern(text: str) -> bool:
 
 
 def is_everything(pattern: str) -> bool:
-    """Tell whether `pattern` matches every topic."""
+    """Tell whether `pattern` matches every topic: any number of words, of which it asks for one at most."""
     words = pattern.split(".")
-    return MANY in words and set(words) <= {MANY}
+    return MANY in words and set(words) <= {ONE, MANY} and words.count(ONE) <= 1
 
 
 def is_reserved(topic: str) -> bool:

@@ -104,6 +104,8 @@ def test_topics_of_the_hub_are_reserved_and_patterns_for_everything_are_known():
     assert is_reserved("hub")
     assert not is_reserved("hubs.opened")
     assert is_everything("**")
+    assert all(is_everything(pattern) for pattern in ("*.**", "**.*", "**.*.**"))
+    assert not any(is_everything(pattern) for pattern in ("*", "*.*", "*.*.**", "agent.**"))
     assert is_everything("**.**")
     assert not is_everything("*")
     assert not is_everything("a.**")
