@@ -20,7 +20,7 @@ def test_a_new_subscription_can_have_the_past():
     from hub.events import subscriptions
     from hub.events.targets import TaskTarget
 
-    begin = now()
+    begin = now(minutes=-1)
     subscribed("first")
     publish("agent.a", "order.b", "agent.c")
     relay_round()
@@ -59,7 +59,7 @@ def test_what_is_replayed_again_has_all_its_attempts_however_old_it_is():
 
 
 def test_an_edited_event_does_not_come_back_uncorrected():
-    begin = now()
+    begin = now(minutes=-1)
     subscribed(max_attempts=1)
     [event_id] = publish()
     relay_round()
@@ -76,7 +76,7 @@ def test_an_edited_event_does_not_come_back_uncorrected():
 
 
 def test_who_did_not_edit_an_event_gets_it_as_it_was():
-    begin = now()
+    begin = now(minutes=-1)
     subscribed(max_attempts=1)
     publish()
     relay_round()
