@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
+from django.core.management import call_command
 from django.db import IntegrityError, connection
 
 from hub.events import subscriptions
@@ -102,3 +104,12 @@ def test_a_subscription_is_removed_while_a_relay_stores_a_delivery_of_it():
     assert not Subscription.objects.exists()
     assert not Delivery.objects.exists()
     assert len(refused) == 1
+
+
+def test_the_command_lists_every_subscription(capsys):
+    rows = [Subscription(name=f"l{number:03}", pattern="agent.*", kind="task", task="l03.run", queue="l03") for number in range(250)]
+    Subscription.objects.bulk_create(rows)
+
+    call_command("events", "list", "--json")
+
+    assert len(json.loads(capsys.readouterr().out)) == 250

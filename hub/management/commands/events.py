@@ -14,7 +14,7 @@ from hub.events.models import Subscription
 from hub.events.targets import METHODS
 from hub.management.command import HubCommand
 
-MAX_LISTED = 200
+MAX_TOPICS = 200
 
 
 class Command(HubCommand):
@@ -50,7 +50,7 @@ class Command(HubCommand):
         self.print_rows(found, as_json=options["json"])
 
     def _list(self, options: dict[str, Any]) -> list[dict[str, Any]]:
-        return [_summary(row) for row in Subscription.objects.order_by("name")[:MAX_LISTED]]
+        return [_summary(row) for row in Subscription.objects.order_by("name")]
 
     def _show(self, options: dict[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:
         found = asdict(whereabouts.of(options["event_id"]))
@@ -60,7 +60,7 @@ class Command(HubCommand):
         return asdict(subscriptions.who_would_get(options["topic"]))
 
     def _orphans(self, options: dict[str, Any]) -> list[dict[str, Any]]:
-        return [{"topic": row.name, "unwanted": row.unwanted, "last_at": row.last_at} for row in subscriptions.orphan_topics()[:MAX_LISTED]]
+        return [{"topic": row.name, "unwanted": row.unwanted, "last_at": row.last_at} for row in subscriptions.orphan_topics()[:MAX_TOPICS]]
 
     def _subscribe(self, options: dict[str, Any]) -> dict[str, Any]:
         named = {"task": options["task"], "queue": options["queue"], "service_name": options["service"], "path": options["path"]}
