@@ -96,11 +96,14 @@ def _no_queue(subscription: Subscription, claimed: Sequence[Delivery]) -> None:
 
 
 def _readable(subscription: Subscription, row: Delivery) -> Letter | None:
-    """Return a claimed delivery as a message; an event that another version stored and this one refuses is a failure of its own."""
+    """Return a claimed delivery as a message; an event that another version stored and this one cannot send is a failure of its own."""
     try:
         return _letter(subscription, row)
-    except IntegrationError as exc:
-        deliveries.failed(row.pk, row.attempts, error=answers.describe(exc), code=exc.code, now=database_clock.moment())
+    except Exception as exc:
+        # Whatever is wrong with one event: the relay would begin again with it, and nobody would get any.
+        code = exc.code if isinstance(exc, IntegrationError) else None
+        log.warning("an event cannot be sent", extra={"delivery": row.pk, "error": type(exc).__name__})
+        deliveries.failed(row.pk, row.attempts, error=answers.describe(exc), code=code, now=database_clock.moment())
         return None
 
 

@@ -76,6 +76,20 @@ def test_a_round_sends_for_a_while_only_and_the_next_ones_go_on_with_the_others(
     assert len(queued()) == 3
 
 
+def test_a_row_that_is_no_event_ends_in_the_dead_letters_and_no_relay():
+    subscribed("odd", max_attempts=1)
+    publish("agent.odd")
+    member = Relay()
+    member._take_new(block_ms=0)
+    Event.objects.update(body=["of another version"])
+    publish("agent.good")
+
+    relay_round(member)
+
+    assert DeadLetter.objects.get().event.topic == "agent.odd"
+    assert len(queued()) == 1
+
+
 def test_a_queue_name_that_is_something_else_in_redis_holds_up_nobody_else():
     subscribed("wrong", target=TaskTarget(task="l04.on_event", queue="l04"))
     subscribed("right")
