@@ -20,6 +20,9 @@ from sagas.claimed import Attempt
 from sagas.engine import Next
 from sagas.states import Direction
 
+NO_EPOCH = -1
+"""That of no attempt: whoever names it has a late reply."""
+
 
 def begin(execution_id: str, index: int, direction: Direction, functions: Mapping[str, Callable[..., Any]] | None = None) -> Next:
     """Claim a step that others carry out, and ask them to. `functions` are closures of this process, as for `engine.verified`."""
@@ -67,17 +70,17 @@ def _send(attempt: Attempt) -> Ended | None:
     return Ended(outcome="unknown", error=calls.as_error(ErrorCode.BROKER_UNAVAILABLE, "the broker did not confirm the layer's task"))
 
 
-def layer_finished(execution_id: str, index: int, epoch: int, result: Any) -> None:
+def layer_finished(execution_id: str, index: int, direction: Direction, epoch: int, result: Any) -> None:
     """Record a layer's result and send what follows."""
-    undoing = plan.is_undoing(store.load(execution_id).run.steps[index])
     # What an undo returns is not kept, so it cannot be too large or no JSON either.
-    ended = Ended(outcome="ok") if undoing else calls.checked_output(result, settings.HUB.saga_max_context_bytes)
-    conclude(execution_id, index, epoch, ended)
+    is_undo = direction is Direction.UNDO
+    ended = Ended(outcome="ok") if is_undo else calls.checked_output(result, settings.HUB.saga_max_context_bytes)
+    conclude(execution_id, index, direction, epoch, ended)
 
 
-def layer_failed(execution_id: str, index: int, epoch: int, task_id: str) -> None:
+def layer_failed(execution_id: str, index: int, direction: Direction, epoch: int, task_id: str) -> None:
     """Record that a layer's task failed, as far as its result tells how, and send what follows."""
-    conclude(execution_id, index, epoch, _read_failure(task_id))
+    conclude(execution_id, index, direction, epoch, _read_failure(task_id))
 
 
 def child_ended(execution_id: str, index: int) -> None:
@@ -86,17 +89,19 @@ def child_ended(execution_id: str, index: int) -> None:
     step = loaded.run.steps[index]
     ended = children.look(loaded, index) if step.lease_until is not None else None
     if ended is not None:
-        conclude(execution_id, index, step.epoch, ended)
+        conclude(execution_id, index, plan.direction_of(step), step.epoch, ended)
 
 
-def conclude(execution_id: str, index: int, epoch: int, ended: Ended) -> None:
+def conclude(execution_id: str, index: int, direction: Direction, epoch: int, ended: Ended) -> None:
     """Record how a step ended that others carried out, and send the rest of the chain."""
     loaded = store.load(execution_id)
-    undoing = plan.is_undoing(loaded.run.steps[index])
+    if plan.direction_of(loaded.run.steps[index]) is not direction:
+        # A database that was put back gives epochs out again: by its number alone an old undo would pass for a new attempt.
+        epoch = NO_EPOCH
     applied = store.dispatch(execution_id, engine.as_event(loaded.spec, index, epoch, ended), loaded=loaded)
     if applied.ignored:
         return
-    aftermath.attempt_ended(applied, Direction.UNDO if undoing else Direction.DO, ended.outcome)
+    aftermath.attempt_ended(applied, direction, ended.outcome)
     chain.send_rest(execution_id, applied.spec, applied.run, now=clock.now())
 
 

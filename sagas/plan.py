@@ -63,6 +63,11 @@ def is_undoing(step: StepState) -> bool:
     return step.status is StepStatus.COMPENSATING
 
 
+def direction_of(step: StepState) -> Direction:
+    """Return which way the running attempt of a step goes."""
+    return Direction.UNDO if is_undoing(step) else Direction.DO
+
+
 def is_wait(spec: SagaSpec, index: int) -> bool:
     """Tell whether a step only waits: nobody runs it, time or a signal ends it."""
     return spec.steps[index].do.kind == "wait"

@@ -69,13 +69,13 @@ def begin(self: Task, execution_id: str, index: int, direction: str) -> None:
 
 @shared_task(name="hub.sagas.finish")
 def finish(result: Any, execution_id: str, index: int, direction: str, epoch: int) -> None:
-    handover.layer_finished(execution_id, index, epoch, result)
+    handover.layer_finished(execution_id, index, Direction(direction), epoch, result)
 
 
 @shared_task(name="hub.sagas.failed")
 def failed(task_id: str, *, execution_id: str, index: int | None = None, epoch: int | None = None, direction: str = "") -> None:
     if index is not None and epoch is not None:
-        handover.layer_failed(execution_id, index, epoch, task_id)
+        handover.layer_failed(execution_id, index, Direction(direction), epoch, task_id)
     else:
         recovery.link_failed(execution_id, task_id)
 

@@ -9,7 +9,7 @@ from hub.circuits import fleet
 from hub.diagnosis.sagas import why_saga_of
 from hub.errors import CircuitOpen, ErrorCode, IntegrationError, Refused
 from registry_app import lookup, maintenance
-from sagas import calls, claims, engine, recovery, roster, services, signals, store
+from sagas import calls, claims, engine, recovery, roster, services, signals, store, tasks
 from sagas.models import SagaLock, SagaTransition
 from sagas.states import Direction
 from tests.registry import samples
@@ -207,3 +207,17 @@ def test_what_is_held_asks_again_within_a_minute_or_so():
     held = calls.ended_by_exception(CircuitOpen(ErrorCode.BREAKER_OPEN, "open", retry_after_sec=600))
 
     assert (held.outcome, held.retry_after_sec) == ("held", 60)
+
+
+# --- a database that was put back ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("say", [lambda **attempt: tasks.finish(None, **attempt), lambda **attempt: tasks.failed("some-task", **attempt)])
+def test_the_end_of_an_undo_is_not_taken_for_that_of_an_action_under_the_same_number(say):
+    execution_id = started("three_steps")
+    attempt = claims.claim(store.load(execution_id), 0, Direction.DO)
+
+    say(execution_id=execution_id, index=0, direction="undo", epoch=attempt.epoch)
+
+    assert services.status(execution_id)["steps"][0]["status"] == "running"
+    assert SagaTransition.objects.filter(execution=execution_id, reason="late reply").count() == 1
