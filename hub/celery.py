@@ -86,7 +86,7 @@ app.conf.update(
         "hub.control.*": {"queue": CONTROL},
         "hub.*": {"queue": PUBLIC},
     },
-    beat_scheduler="django_celery_beat.schedulers:DatabaseScheduler",
+    beat_scheduler="hub.console.beat_schedule:WrittenSchedule",
     beat_schedule=_beat_schedule(),
     beat_max_loop_interval=1,
     timezone="UTC",
