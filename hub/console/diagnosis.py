@@ -117,14 +117,14 @@ OF_THIS_PROCESS: dict[str, health.Check] = {"settings": settings, "sagas": sagas
 
 
 def examine() -> list[health.Finding]:
-    """Run every check. A Redis that did not answer the first ones is not asked the rest: each would wait for it in vain."""
+    """Run every check. A Redis that failed the first ones is not asked the rest: each would wait in vain, or name what follows from that."""
     found = health.examine(health.READINESS)
     is_there = all(finding.is_ok for finding in found if finding.name == "redis")
     return [*found, *health.examine(OF_REDIS if is_there else dict.fromkeys(OF_REDIS, _not_asked)), *health.examine(OF_THIS_PROCESS)]
 
 
 def _not_asked() -> str:
-    raise IntegrationError(ErrorCode.BROKER_UNAVAILABLE, "not asked, since Redis does not answer")
+    raise IntegrationError(ErrorCode.BROKER_UNAVAILABLE, "not asked: see what is said of Redis")
 
 
 def _info(section: str) -> dict[str, Any]:

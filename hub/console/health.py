@@ -61,9 +61,17 @@ def database() -> str:
 
 
 def broker() -> str:
-    """Ping Redis; E11941."""
+    """Ask Redis for a change: a full one still answers questions; E11941."""
     with redis_errors():
-        workers.connection().ping()
+        try:
+            workers.try_change()
+        except redis.ResponseError as exc:
+            raise IntegrationError(
+                ErrorCode.BROKER_UNAVAILABLE,
+                "Redis answers, but takes no changes",
+                {"cause": str(exc)},
+                "give it memory (maxmemory) or room on its disk; a replica takes none: REDIS_URL is to lead to the primary",
+            ) from exc
     return "Redis answers"
 
 
@@ -80,6 +88,7 @@ def worker() -> str:
         alive = workers.live_workers()
     unread = workers.unread(alive)
     if unread:
+        broker()  # one that takes no changes takes no sign of life either
         raise IntegrationError(
             ErrorCode.BROKER_UNAVAILABLE,
             f"no live worker reads {', '.join(unread)}",

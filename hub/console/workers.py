@@ -16,7 +16,7 @@ from django.conf import settings
 
 from hub.celery import QUEUES
 
-KEY, QUEUES_KEY = "hub:workers", "hub:workers:queues"
+KEY, QUEUES_KEY, TRIED_KEY = "hub:workers", "hub:workers:queues", "hub:workers:tried"
 FRESH_SEC = 10
 """A worker beats every two seconds; after five missed beats it is taken for dead."""
 FORGET_SEC = 3600
@@ -44,6 +44,11 @@ return found
 def connection() -> redis.Redis:
     """Return this process's client for the questions of the console; it waits a second at most."""
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1, decode_responses=True)
+
+
+def try_change() -> None:
+    """Change something in Redis; `redis.ResponseError` when it has no memory, no room on its disk, or is a replica."""
+    connection().set(TRIED_KEY, 1, px=1000)
 
 
 def live_workers() -> dict[str, set[str]]:

@@ -246,7 +246,7 @@ def test_doctor_does_not_ask_a_redis_that_hangs_again_and_again(hanging_redis):
     assert time.monotonic() - began < 5, words
     assert code == 1
     assert "WRONG  redis: E11941: Redis does not answer" in words
-    assert "WRONG  beat: E11941: not asked, since Redis does not answer" in words
+    assert "WRONG  beat: E11941: not asked: see what is said of Redis" in words
     assert "ok     settings" in words
 
 
@@ -294,3 +294,35 @@ def test_one_failing_check_does_not_hide_the_others(own_redis):
 
 def test_the_environment_of_test_processes_names_the_test_database(db):
     assert "test" in hub_environment()["DATABASE_URL"]
+
+
+@pytest.fixture
+def full_redis(own_redis):
+    """A Redis that answers, and takes no changes for want of memory."""
+    own_redis.config_set("maxmemory", "1")
+
+
+@pytest.mark.django_db
+def test_doctor_does_not_blame_the_workers_for_a_redis_that_is_full(full_redis):
+    code, words = doctor()
+
+    assert code == 1
+    assert "WRONG  redis: E11941: Redis answers, but takes no changes" in words
+    assert "because: command not allowed when used memory > 'maxmemory'" in words
+    assert "to do: give it memory" in words
+    assert "celery -A hub worker" not in words
+
+
+@pytest.mark.django_db
+def test_a_redis_that_is_full_is_not_ready(client, full_redis):
+    checks = client.get("/readyz").json()["checks"]
+
+    assert (checks["redis"]["code"], checks["worker"]["message"]) == ("E11941", "Redis answers, but takes no changes")
+
+
+@pytest.mark.django_db
+def test_the_overview_says_that_redis_is_full_and_not_that_nobody_lives(full_redis, admin_client):
+    html = admin_client.get(reverse("admin:index")).content.decode()
+
+    assert "Redis takes no changes" in html
+    assert "no live worker reads" not in html

@@ -19,6 +19,7 @@ from hub.circuits import breaker, history
 from hub.circuits import services as circuits
 from hub.circuits.policy import CircuitState
 from hub.circuits.snapshots import CircuitSnapshot
+from hub.console import workers
 from hub.console.queues import board
 from hub.console.saga.presets import PRESETS
 from hub.events import presence
@@ -169,11 +170,10 @@ def _until(seen: CircuitSnapshot) -> str:
 def _queues() -> Iterator[Trouble]:
     page = reverse("console:queues")
     try:
+        workers.try_change()  # where it takes none, no worker, beat or relay can say that it lives
         seen = board.look()
     except redis.RedisError as exc:
-        since = breaker.alone_since()
-        item = Item(name="Redis does not answer", text=type(exc).__name__, url=reverse("console:error-code", args=["E11941"]), since=since)
-        yield Trouble(kind="redis", title="Redis is away: breakers, queues and metrics are not known", count=1, url=page, items=[item])
+        yield _redis(exc, page)
         return
     orphans = [line for line in seen.queues if line.is_orphan]
     items = [Item(name=line.name, text=f"{line.ready} messages wait and no worker reads it", url=page) for line in orphans[:SHOWN]]
@@ -182,6 +182,15 @@ def _queues() -> Iterator[Trouble]:
     yield Trouble(kind="workers", title="Queues of the hub that no live worker reads", count=len(unread), url=page, items=unread)
     yield _of("beat", "Nothing is done by the clock", page, _beat_away(seen, page))
     yield _of("relay", "Nobody relays durable events", page, _relay_away(seen, page))
+
+
+def _redis(exc: redis.RedisError, page: str) -> Trouble:
+    url = reverse("console:error-code", args=["E11941"])
+    if isinstance(exc, redis.ResponseError):
+        item = Item(name="Redis takes no changes", text=str(exc), url=url)
+        return Trouble(kind="redis", title="Redis is full, or a replica: nothing is queued, and who lives is not known", count=1, url=page, items=[item])
+    item = Item(name="Redis does not answer", text=type(exc).__name__, url=url, since=breaker.alone_since())
+    return Trouble(kind="redis", title="Redis is away: breakers, queues and metrics are not known", count=1, url=page, items=[item])
 
 
 def _of(kind: str, title: str, page: str, item: Item | None) -> Trouble:
