@@ -117,7 +117,7 @@ OF_THIS_PROCESS: dict[str, health.Check] = {"settings": settings, "sagas": sagas
 
 
 def examine() -> list[health.Finding]:
-    """Run every check. A Redis that failed the first ones is not asked the rest: each would wait in vain, or name what follows from that."""
+    """Run every check. A Redis that failed the first ones is not asked the rest: each would wait in vain, or say what follows."""
     found = health.examine(health.READINESS)
     is_there = all(finding.is_ok for finding in found if finding.name == "redis")
     return [*found, *health.examine(OF_REDIS if is_there else dict.fromkeys(OF_REDIS, _not_asked)), *health.examine(OF_THIS_PROCESS)]

@@ -6,11 +6,13 @@ for everybody's eyes; addresses and causes are in `details` and shown by `doctor
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import redis
 from django.db import Error as AnyDatabaseError
@@ -21,8 +23,11 @@ from hub.celery import QUEUES
 from hub.circuits import services as breakers
 from hub.console import workers
 from hub.errors import ErrorCode, IntegrationError
+from hub.outages import outage
 
 Check = Callable[[], str]
+LEAST_FREE_BYTES = 1_000_000
+"""With less on the disk of an SQLite file, the next moment's rows find no room."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,16 +53,52 @@ class Finding:
 
 def database() -> str:
     """Ask the database for one row, and whether it takes any; E11940, E11942."""
-    asked = "SHOW transaction_read_only" if connection.vendor == "postgresql" else "SELECT 1"
-    with _database_errors(), connection.cursor() as cursor:
-        cursor.execute(asked)
+    with _database_errors():
+        check_room()
+    return f"{connection.vendor} answers"
+
+
+def check_room() -> None:
+    """Raise E11942 unless the database takes more rows; an error of the database when it is away."""
+    try:
+        (_try_postgres if connection.vendor == "postgresql" else _try_sqlite)()
+    except AnyDatabaseError as exc:
+        found = outage(exc)
+        if found is not None and found.code is ErrorCode.DATABASE_FULL:
+            raise _full(_first_line(exc)) from exc
+        raise
+
+
+# With so little memory a server writes these numbers to its disk, half a megabyte for a moment: one that is full refuses that.
+_READ_ONLY_OR_FULL = """
+SELECT current_setting('transaction_read_only'), count(*)
+FROM set_config('work_mem', '64kB', true) AS little, LATERAL generate_series(1, 10000 + 0 * length(little))
+"""
+
+
+def _try_postgres() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_READ_ONLY_OR_FULL)
         if cursor.fetchone()[0] == "on":
             raise IntegrationError(
                 ErrorCode.DATABASE_FULL,
                 "the database can only be read",
                 recovery_suggestion="DATABASE_URL is to lead to the primary, and default_transaction_read_only to be off there",
             )
-    return f"{connection.vendor} answers"
+
+
+def _try_sqlite() -> None:
+    directory = Path(connection.settings_dict["NAME"]).parent
+    # First: without room for its index of the log, SQLite speaks of an input/output error.
+    if directory.is_dir() and shutil.disk_usage(directory).free < LEAST_FREE_BYTES:
+        raise _full()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def _full(cause: str | None = None) -> IntegrationError:
+    todo = "make room on its disk; what waits goes on by itself then"
+    return IntegrationError(ErrorCode.DATABASE_FULL, "the disk of the database is full", {"cause": cause}, todo)
 
 
 def broker() -> str:
@@ -134,8 +175,11 @@ def _database_errors() -> Iterator[None]:
 
 
 def _unavailable(code: ErrorCode, what: str, setting: str, exc: Exception) -> IntegrationError:
-    cause = str(exc).strip().split("\n")[0]
-    return IntegrationError(code, f"{what} does not answer", {"cause": cause}, f"start it, or correct {setting}")
+    return IntegrationError(code, f"{what} does not answer", {"cause": _first_line(exc)}, f"start it, or correct {setting}")
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).strip().split("\n")[0]
 
 
 def _examine(name: str, check: Check) -> Finding:

@@ -38,7 +38,8 @@ from tests.registry.samples import register
 
 pytestmark = pytest.mark.django_db
 KINDS = {
-    "database", "needs-operator", "orphans", "workers", "beat", "relay", "stuck", "circuits", "services", "dead-letters", "failed-today",
+    "database", "redis", "needs-operator", "orphans", "workers", "beat", "relay", "stuck", "circuits", "services", "dead-letters",
+    "failed-today",
 }  # fmt: skip
 
 

@@ -19,9 +19,10 @@ from hub.circuits import breaker, history
 from hub.circuits import services as circuits
 from hub.circuits.policy import CircuitState
 from hub.circuits.snapshots import CircuitSnapshot
-from hub.console import workers
+from hub.console import health, workers
 from hub.console.queues import board
 from hub.console.saga.presets import PRESETS
+from hub.errors import IntegrationError
 from hub.events import presence
 from hub.events.models import DeadLetter
 from hub.telemetry.redaction import Redactor
@@ -75,6 +76,17 @@ def find(may: May) -> list[Trouble]:
 def look(may: May) -> list[Trouble]:
     """Return every kind of trouble that this person may see, also those that there are none of."""
     return [trouble for permission, kinds in _LOOKS if not permission or may(permission) for trouble in kinds()]
+
+
+def _database() -> Iterator[Trouble]:
+    try:
+        health.check_room()
+    except IntegrationError as exc:
+        url = reverse("console:error-code", args=[exc.code])
+        item = Item(name=exc.message, text=exc.recovery_suggestion or "", url=url)
+        yield Trouble(
+            kind="database", title="The database takes no changes: nothing is accepted, and nothing goes on", count=1, url=url, items=[item]
+        )
 
 
 def _needing_an_operator() -> Iterator[Trouble]:
@@ -175,6 +187,7 @@ def _queues() -> Iterator[Trouble]:
     except redis.RedisError as exc:
         yield _redis(exc, page)
         return
+    yield _of("redis", "Redis is away", page, None)
     orphans = [line for line in seen.queues if line.is_orphan]
     items = [Item(name=line.name, text=f"{line.ready} messages wait and no worker reads it", url=page) for line in orphans[:SHOWN]]
     yield Trouble(kind="orphans", title="Queues that nobody reads", count=len(orphans), url=page, items=items)
@@ -188,7 +201,13 @@ def _redis(exc: redis.RedisError, page: str) -> Trouble:
     url = reverse("console:error-code", args=["E11941"])
     if isinstance(exc, redis.ResponseError):
         item = Item(name="Redis takes no changes", text=str(exc), url=url)
-        return Trouble(kind="redis", title="Redis is full, or a replica: nothing is queued, and who lives is not known", count=1, url=page, items=[item])
+        return Trouble(
+            kind="redis",
+            title="Redis is full, or a replica: nothing is queued, and who lives is not known",
+            count=1,
+            url=page,
+            items=[item],
+        )
     item = Item(name="Redis does not answer", text=type(exc).__name__, url=url, since=breaker.alone_since())
     return Trouble(kind="redis", title="Redis is away: breakers, queues and metrics are not known", count=1, url=page, items=[item])
 
@@ -219,6 +238,7 @@ def _last_read(seen: board.Board, queue: str) -> datetime | None:
 
 
 _LOOKS: tuple[tuple[str, Callable[[], Iterator[Trouble]]], ...] = (
+    ("", _database),
     ("sagas.view_sagaexecution", _needing_an_operator),
     ("console.view_queues", _queues),
     ("sagas.view_sagaexecution", _stuck),
