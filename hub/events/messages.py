@@ -177,6 +177,11 @@ def check(event: EventMessage) -> EventMessage:
     return event
 
 
+def usable_id(text: str | None) -> str | None:
+    """Return `text` if an event may have it as its id."""
+    return text if text and _EVENT_ID.match(text) else None
+
+
 def _check_metadata(meta: EventMetadata) -> None:
     check_id(meta.event_id)
     if not isinstance(meta.source_service, str) or not _SOURCE.match(meta.source_service):

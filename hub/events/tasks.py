@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import shared_task
+from celery import Task, shared_task
 
-from hub.events import bus, dispatch, layers, retention
+from hub.events import bus, dispatch, layers, messages, retention
 from hub.events.messages import EventMessage
 from hub.public_task import PublicTask
 
 
-@shared_task(name="hub.events.publish", base=PublicTask)
+@shared_task(name="hub.events.publish", bind=True, base=PublicTask)
 def publish(
+    self: Task,
     topic: str,
     event_type: str,
     payload: dict[str, Any],
@@ -23,7 +24,11 @@ def publish(
     priority: str = "normal",
     event_id: str | None = None,
 ) -> dict[str, str]:
-    """Publish an event and return its id; the arguments are those of `EventMessage.create`."""
+    """Publish an event and return its id; the arguments are those of `EventMessage.create`.
+
+    Without an `event_id` the event has that of the message: one that the broker hands out twice is one event.
+    """
+    event_id = event_id or messages.usable_id(self.request.id)
     event = EventMessage.create(topic, event_type, payload, source_service, trace_id, correlation_id, priority, tags, event_id=event_id)
     return {"event_id": bus.publish_from_outside(event)}
 

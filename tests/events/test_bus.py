@@ -6,7 +6,7 @@ import redis
 from django.db import transaction
 
 from hub.errors import IntegrationError
-from hub.events import bus, causes, outbox, stream, subscriptions
+from hub.events import bus, causes, outbox, stream, subscriptions, tasks
 from hub.events.models import OutboxEvent
 from hub.events.targets import TaskTarget
 from hub.redis_client import client
@@ -35,6 +35,16 @@ def test_the_same_event_twice_is_one_event():
 
     assert bus.publish(same) == bus.publish(same)
     assert len(in_stream()) == 1
+
+
+@pytest.mark.parametrize(("message_id", "events"), [("4f1e0f7e-1f0a-4d0c-a5cb-4c0f6f0a7f55", 1), ("no id of an event", 2)])
+def test_a_message_that_the_broker_hands_out_twice_is_one_event_if_its_id_can_be_that_of_one(message_id, events):
+    asked = {"topic": "agent.created", "event_type": "created", "payload": {"agent_id": "a-1"}}
+
+    for _ in range(2):
+        tasks.publish.apply(kwargs=asked, task_id=message_id).get()
+
+    assert len(in_stream()) == events
 
 
 def test_the_same_id_with_another_content_is_refused():
