@@ -1,13 +1,17 @@
-"""The base of every task that layers may send: wrong arguments are refused with a code instead of a `TypeError`."""
+"""The base of every task that layers may send: wrong arguments, and what is away, are refused with a code."""
 
 from __future__ import annotations
 
 import inspect
+import logging
 from typing import Any
 
 from celery import Task
 
 from hub.errors import ErrorCode, IntegrationError
+from hub.outages import outage
+
+log = logging.getLogger(__name__)
 
 
 class PublicTask(Task):  # type: ignore[misc]  # Celery has no types
@@ -29,4 +33,12 @@ class PublicTask(Task):  # type: ignore[misc]  # Celery has no types
         missing = [name for name, p in parameters.items() if p.default is p.empty and name not in given]
         if missing:
             raise IntegrationError(ErrorCode.ARGUMENT_MISSING, f"{self.name} needs the argument {missing[0]!r}")
-        return super().__call__(*args, **kwargs)
+        try:
+            return super().__call__(*args, **kwargs)
+        except Exception as exc:
+            away = outage(exc)
+            if away is None:
+                raise
+            # The layer is told no address and no statement, so the log has to have them.
+            log.warning("a task is refused: what it needs is away", exc_info=exc, extra={"code": str(away.code)})
+            raise away from exc

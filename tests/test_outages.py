@@ -17,6 +17,7 @@ import hub.management.commands
 from hub.embedded import free_port
 from hub.management.command import HubCommand
 from hub.outages import outage
+from sagas.tasks import start
 from tests.processes import ROOT
 
 COMMANDS = [name for _, name, _ in pkgutil.iter_modules(hub.management.commands.__path__)]
@@ -131,3 +132,23 @@ def test_a_command_whose_database_somebody_else_holds():
         other.rollback()
         other.close()
         connection.close()
+
+
+@pytest.fixture
+def read_only():
+    """A database that takes no change."""
+    turned = {"sqlite": "PRAGMA query_only = {}", "postgresql": "SET default_transaction_read_only = {}"}[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(turned.format("on"))
+        yield
+        cursor.execute(turned.format("off"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_layer_is_told_a_code_and_the_log_what_the_database_said(read_only, caplog):
+    asked = {"saga_name": "three_steps", "context": {"plan": {}}}
+
+    refused = start.apply(kwargs=asked).result
+
+    assert str(refused).startswith("E11942: ")
+    assert "read" in caplog.text
