@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import time
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -15,7 +17,7 @@ from kombu import Queue
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hub.settings")
 
 from django.conf import settings
-from django.db import connections
+from django.db import DatabaseError, connection, connections
 
 from hub.awake import WakeLoop
 from hub.gathered_events import GatherEvents
@@ -27,6 +29,8 @@ PUBLIC, SAGAS, EVENTS, CONTROL = QUEUES = "hub", "hub.sagas", "hub.events", "hub
 
 # A frozen Redis (not a refusing one) blocks a publisher for ever without these.
 _SOCKET: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 2, "socket_keepalive": True, "health_check_interval": 10}
+
+DATABASE_PATIENCE_SEC = 5.0
 
 _ROOMS = ("hub.telemetry", "hub.events", "hub.circuits", "registry_app", "hub.routing", "sagas", "hub.console")
 
@@ -100,12 +104,28 @@ app.conf.CELERY_DB_REUSE_MAX = 10_000
 
 def _drop_broken_connections(**_: Any) -> None:
     """Let no task inherit a connection on which another failed: after a restart of the database it stays dead for good."""
-    for connection in connections.all(initialized_only=True):
-        if connection.errors_occurred:
-            connection.close_if_unusable_or_obsolete()
+    for one in connections.all(initialized_only=True):
+        if one.errors_occurred:
+            one.close_if_unusable_or_obsolete()
+
+
+def _await_database(**_: Any) -> None:
+    """Hold a task for a moment while the database is away, rather than fail it.
+
+    To fail is quicker than to work: a worker that alone is cut off would take most of the messages from those that are well.
+    """
+    give_up_at = time.monotonic() + DATABASE_PATIENCE_SEC
+    while connection.connection is None:
+        try:
+            connection.ensure_connection()
+        except DatabaseError:
+            if time.monotonic() >= give_up_at:
+                return  # the task itself says so, with a code
+            time.sleep(random.uniform(0.2, 0.6))  # noqa: S311  (jitter)
 
 
 task_prerun.connect(_drop_broken_connections)
+task_prerun.connect(_await_database)
 app.steps["worker"].update((EndForGood, OwnPool))
 app.steps["consumer"].update((GatherEvents, WakeLoop))
 app.autodiscover_tasks()

@@ -6,11 +6,16 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from celery.exceptions import TimeoutError as NotYet
 from django.db import OperationalError, connection
 
+from hub.celery import app
 from hub.console import health
 from hub.errors import ErrorCode, IntegrationError
 from hub.outages import outage
+from tests.chaos.faultproxy import in_between
+from tests.processes import hub_environment
+from tests.sagas.driven import started
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.skipif("connection.vendor != 'postgresql'")]
 
@@ -108,3 +113,37 @@ def test_a_migration_takes_as_long_as_it_takes(other):
 
 def test_a_statement_within_the_limit_is_none_of_its_business(other):
     assert ask(other, "SELECT count(pg_sleep(0.3))") == 1
+
+
+@pytest.fixture
+def cut_off(start_worker):
+    """A worker that reaches the database through a proxy, cut off after its first task, and the proxy."""
+    with in_between(int(connection.settings_dict["PORT"])) as (proxy, port):
+        start_worker(
+            concurrency=1,
+            env={"DATABASE_URL": hub_environment()["DATABASE_URL"].replace(f":{connection.settings_dict['PORT']}/", f":{port}/")},
+        )
+        assert ask_worker().get(timeout=20)
+        proxy.obey({"mode": "cut"})
+        with pytest.raises(Exception, match="E11940"):
+            ask_worker().get(timeout=20)  # by the connection that it had
+        yield proxy
+
+
+def ask_worker():
+    return app.send_task("hub.sagas.status", kwargs={"execution_id": str(started("three_steps"))}, queue="hub")
+
+
+def test_a_worker_that_is_cut_off_for_a_moment_fails_no_task_of_that_moment(cut_off):
+    waiting = ask_worker()
+    with pytest.raises(NotYet):
+        waiting.get(timeout=1)
+
+    cut_off.obey({"mode": "pass"})
+
+    assert waiting.get(timeout=20)["status"] == "pending"
+
+
+def test_a_worker_that_stays_cut_off_says_so_in_a_while(cut_off):
+    with pytest.raises(Exception, match="E11940"):
+        ask_worker().get(timeout=20)
