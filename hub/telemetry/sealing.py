@@ -19,7 +19,7 @@ from typing import Any
 from cryptography.fernet import Fernet, InvalidToken
 
 from hub.json_values import SEALED
-from hub.telemetry.redaction import MAX_DEPTH, Redactor, is_sealed, is_secret_key
+from hub.telemetry.redaction import MAX_DEPTH, Redactor, is_sealed, is_secret_key, key_of, with_keys
 
 
 class Sealer:
@@ -40,9 +40,9 @@ class Sealer:
         if depth >= MAX_DEPTH:
             return value
         if isinstance(value, Mapping):
-            return {name: self.seal(item, key=str(name), depth=depth + 1) for name, item in value.items()}
+            return {name: self.seal(item, key=key_of(name, value), depth=depth + 1) for name, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.seal(item, depth=depth + 1) for item in value]
+            return [self.seal(item, key=key, depth=depth + 1) for key, item in with_keys(value)]
         return value
 
     def open(self, value: Any) -> Any:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from hub.telemetry.pipeline import redact_span
 from hub.telemetry.redaction import REDACTED, REMEMBERED_LENGTH, Redactor, _judged, is_secret_key
+from hub.telemetry.sealing import Sealer
 from hub.telemetry.secrets import hides_key, redactor
 from hub.telemetry.values import TraceSpan
 
@@ -49,6 +50,23 @@ def test_a_field_that_only_sounds_like_it_is_not(key):
         f'{{"said": "{{\\"body\\": \\"{{\\\\\\"token\\\\\\": \\\\\\"a {CANARY}\\\\\\"}}\\"}}"}}',
         f'{{"body": "{{\\"password\\": \\"a\\\\\\"b {CANARY}\\"}}"}}',
         f"the text was cut: password='a {CANARY}",
+        f"Authorization: ApiKey {CANARY}",
+        f'authorization: Digest username="bob", response="{CANARY}"',
+        f"Authorization: AWS4-HMAC-SHA256 SignedHeaders=host, Signature={CANARY}",
+        f"Cookie: theme=dark; sid={CANARY}; lang=en",
+        f"headers [('Accept', '*/*'), ('X-Api-Key', '{CANARY}')]",
+        f"(b'authorization', b'{CANARY}')",
+        f'["password", "a {CANARY}"]',
+        f'{{"body": "[\\"password\\", \\"{CANARY}\\"]"}}',
+        f"backup --host db --password {CANARY} --all failed",
+        f"keytool -storepassword '{CANARY} b'",
+        f"GET /login?next=%2Fa%3Ftoken%3D{CANARY}%26a%3D1",
+        f"GET /go?to=https%3A%2F%2Fbob%3A{CANARY}%40host%2F",
+        f'{{"password" => "{CANARY}"}}',
+        f'{{"query":"password\\u003d{CANARY}"}}',
+        f"https://{CANARY}-{CANARY}@github.com/a/b",
+        f"Incorrect api key: {CANARY}",
+        f'{{"auth": "{CANARY}"}}',
     ],
 )
 @pytest.mark.parametrize("around", ["{}", "ä {} ß"])
@@ -115,6 +133,40 @@ def test_a_known_secret_is_nowhere_whatever_it_is_called(value):
 def test_a_secret_in_a_name_is_redacted():
     assert Redactor().value({f"redis://:{CANARY}@host": "up", 5: 1}) == {f"redis://{REDACTED}@host": "up", 5: 1}
     assert not Redactor().passes({f"redis://:{CANARY}@host": "up"})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"headers": [["Accept", "*/*"], ["X-Api-Key", CANARY]]},
+        {"headers": [{"name": "X-Api-Key", "value": CANARY}]},
+        {"env": [{"key": "DB_PASSWORD", "value": CANARY}]},
+        {"command": ["backup", "--password", CANARY, "--all"]},
+    ],
+)
+def test_a_name_that_stands_beside_its_value_tells_as_much_as_a_field(value):
+    sealer = Sealer("a key", Redactor())
+
+    assert CANARY not in str(Redactor().value(value))
+    assert CANARY not in str(sealer.seal(value))
+    assert sealer.open(sealer.seal(value)) == value
+
+
+@pytest.mark.parametrize(
+    "value", [{"steps": ["issue_token", "notify"]}, {"command": ["backup", "--token=x y", "--all"]}, {"name": "replicas", "value": 3}]
+)
+def test_names_beside_each_other_are_no_secrets(value):
+    assert str(Redactor().value(value)).count("redacted") == str(value).count("=")
+
+
+@pytest.mark.parametrize("text", ['["password", "email", "name"]', "--all --token --quiet", "asked for [token] and 'b'"])
+def test_names_beside_each_other_in_a_text_are_no_secrets(text):
+    assert Redactor().text(text) == text
+
+
+@pytest.mark.parametrize("written", ["p%40ss%2F%C3%A9%22rd", 'p@ss/é\\"rd', 'p@ss/\\u00e9\\"rd', 'p@ss/é"rd'])
+def test_a_known_secret_is_found_as_an_address_or_json_writes_it(written):
+    assert Redactor(['p@ss/é"rd']).text(f"<{written}>") == "<[redacted]>"
 
 
 def test_containers_are_copied_not_changed():
@@ -185,6 +237,19 @@ def test_attributes_of_any_mapping_are_kept_as_an_object():
         "ghp_xoxb-hf_" * 5_000,
         'pin=\\"' * 12_000,
         "pin='" + '\\"' * 30_000,
+        "authorization: a b=" * 4_000,
+        "authorization: a " + 'b="' * 20_000,
+        "cookie: a=b;" * 6_000,
+        "cookie=" * 9_000,
+        "('pin', '" * 9_000,
+        "('pin', " * 9_000,
+        '[\\"pin\\",\\"' * 6_000,
+        '["pin","a",' * 6_000,
+        "--password " * 6_000,
+        "--" * 30_000,
+        "%3A%2F%2F" * 7_000,
+        "%3A%2F%2Fa%3Ab" * 4_500,
+        "://" + "a" * 60_000,
     ],
     ids=lambda text: text[:8],
 )
