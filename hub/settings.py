@@ -23,7 +23,8 @@ def _variable(place: tuple[int | str, ...]) -> str:
 
 try:
     HUB = HubSettings()
-    HUB.var_dir.mkdir(parents=True, exist_ok=True)
+    # The database has sessions and the queues have secrets: other users of the machine are not to read them.
+    HUB.var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Kept, so that sessions survive a restart and what was sealed stays readable.
     SECRET_KEY = HUB.secret_key or kept_secret(HUB.var_dir / "secret_key", length=50)[0]
 except ValidationError as exc:

@@ -70,3 +70,12 @@ def test_a_folder_in_which_no_key_can_be_kept_is_one_line():
 
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
     assert refused.stderr.startswith("E11931: a setting has a wrong value: HUB_VAR_DIR: ")
+
+
+def test_only_the_owner_can_look_into_a_new_folder_of_the_hub_and_one_that_was_there_is_left(tmp_path):
+    (tmp_path / "mine").mkdir(mode=0o755)
+
+    for name in ("mine", "new"):
+        settings_in(tmp_path / name)
+
+    assert [oct((tmp_path / name).stat().st_mode & 0o777) for name in ("mine", "new")] == ["0o755", "0o700"]
