@@ -22,6 +22,7 @@ from django.db import DatabaseError, connection, connections
 from hub.awake import WakeLoop
 from hub.gathered_events import GatherEvents
 from hub.pool import OwnPool
+from hub.unreadable import PutAside
 from hub.unrecoverable import EndForGood
 
 SAGA_LINKS = ("step", "undo", "begin", "finish", "failed", "child_ended", "cancel_child")
@@ -127,5 +128,5 @@ def _await_database(**_: Any) -> None:
 task_prerun.connect(_drop_broken_connections)
 task_prerun.connect(_await_database)
 app.steps["worker"].update((EndForGood, OwnPool))
-app.steps["consumer"].update((GatherEvents, WakeLoop))
+app.steps["consumer"].update((GatherEvents, PutAside, WakeLoop))
 app.autodiscover_tasks()

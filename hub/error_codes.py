@@ -263,7 +263,7 @@ class ErrorCode(str, Enum):
     DATABASE_FULL = "E11942", 507, "human", "database is full or read-only"
     DATABASE_BUSY = "E11943", 503, "same_key", "database is locked"
     SHUTTING_DOWN = "E11944", 503, "later", "process is shutting down"
-    ENVELOPE_MALFORMED = "E11950", 400, "never", "task message malformed, quarantined"
+    ENVELOPE_MALFORMED = "E11950", 400, "never", "task message malformed, put aside"
     ENVELOPE_CONTENT_REFUSED = "E11951", 415, "never", "task message content type refused, quarantined"
     ENVELOPE_COMPRESSION_REFUSED = "E11952", 415, "never", "compressed task message refused, quarantined"
     TASK_NOT_PUBLIC = "E11953", 403, "never", "task unknown or not public"

@@ -7,10 +7,14 @@ tick of beat hints at a row, and a sweeper sends it again within seconds: there 
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from kombu import Connection
 from kombu.transport import redis, virtual
+from redis import DataError
+
+log = logging.getLogger(__name__)
 
 HINTS = frozenset({"hub.sagas", "hub.events", "hub.control"})
 """The queues of the hub's own tasks, each of which finds what it has to do in a row."""
@@ -59,11 +63,26 @@ class Channel(redis.Channel):  # type: ignore[misc]
 
     QoS = QoS
 
+    def _brpop_read(self, **options: Any) -> Any:
+        """Fetch a message; what is in a queue and no JSON is dropped: it would end the worker (see `hub.unreadable`)."""
+        try:
+            return super()._brpop_read(**options)
+        except (ValueError, RecursionError):
+            log.exception("what was in a queue is no message and was dropped")
+            return True
+
 
 class Transport(redis.Transport):  # type: ignore[misc]
     """Kombu's own with that channel."""
 
     Channel = Channel
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        """Hand a message on; one without what every message has is dropped."""
+        try:
+            super()._deliver(message, queue)
+        except (TypeError, ValueError, LookupError, AttributeError, DataError):
+            log.exception("what was in a queue is no message and was dropped", extra={"queue": queue})
 
 
 class HintingConnection(Connection):  # type: ignore[misc]
