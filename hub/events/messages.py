@@ -233,11 +233,12 @@ def decode(text: str) -> EventMessage:
     """Return the event of a JSON text; E11904 when it is none."""
     try:
         wire = json.loads(text)
-    except ValueError:
+        wire = sealer().open(wire) if SEALED in text else wire
+    except (ValueError, RecursionError):
         wire = None
     if not isinstance(wire, dict):
         raise IntegrationError(ErrorCode.JSON_MALFORMED, "event is not a JSON object")
-    return EventMessage.from_wire(sealer().open(wire) if SEALED in text else wire)
+    return EventMessage.from_wire(wire)
 
 
 def to_deliver(body: Mapping[str, Any]) -> EventMessage:

@@ -17,6 +17,7 @@ from hub.events import bus, deliveries, dispatch, intake, outbox, relay, retenti
 from hub.events.models import DeadLetter, Delivery, Event, OutboxEvent, Topic
 from hub.events.relay import Relay
 from hub.events.targets import TaskTarget
+from hub.json_values import SEALED
 from hub.redis_client import client
 from hub.telemetry import metric_store, metrics
 from tests.events.helpers import deliver_all, event, now, publish, queued, relay_round, send_again, subscribed, under_way
@@ -204,6 +205,23 @@ def test_a_batch_that_could_not_be_stored_comes_again(monkeypatch):
         with pytest.raises(DatabaseError):
             running.round(block_ms=0)
     prepared.insert_sql.cache_clear()
+
+    running.round(block_ms=0)
+
+    assert Delivery.objects.get().event.topic == "agent.created"
+    assert client().xpending(stream.STREAM, relay.GROUP)["pending"] == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["rubbish", "[" * 100_000, f'{{"a": {"[" * 700}{"]" * 700}, "b": {{"{SEALED}": 1}}}}'],
+    ids=["rubbish", "deep", "deep and sealed"],
+)
+def test_what_is_no_event_does_not_stop_those_behind_it(text):
+    subscribed("one", "agent.*")
+    running = Relay(claim_idle_ms=60_000)
+    client().xadd(stream.STREAM, {"e": text})
+    publish()
 
     running.round(block_ms=0)
 
