@@ -128,6 +128,7 @@ FORMAT_MODULE_PATH = ["hub.formats"]
 STATIC_URL = "static/"
 STATIC_ROOT = HUB.var_dir / "static"
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 # The largest body that any entrance takes, spans or the API's: Django's own limit would come before a larger one that was set.
 DATA_UPLOAD_MAX_MEMORY_SIZE = max(4_000_000, HUB.api_max_body_bytes())
 SESSION_COOKIE_HTTPONLY = True

@@ -26,13 +26,8 @@ def check_may(request: HttpRequest, permission: str) -> None:
 
 
 def found(request: HttpRequest, subject: Subject, subject_id: str) -> Any:
-    """Return the thing of a page: 403 for who may not see it, 404 when it is not there."""
+    """Return a thing: 403 for who may not see it, 404 when it is not there; a store that could not be asked is told by its code."""
     check_may(request, subject.view_permission)
-    return look_up(subject, subject_id)
-
-
-def look_up(subject: Subject, subject_id: str) -> Any:
-    """Return a thing, or 404; what could not be asked whether it is there says so by its own code."""
     try:
         return subject.find(subject_id)
     except IntegrationError as exc:

@@ -288,6 +288,15 @@ def test_what_is_not_there_is_not_found():
     assert act(admin, "circuit", "no breaker has this name", "reset").status_code == 404
 
 
+def test_who_may_not_see_a_thing_does_not_learn_whether_it_is_there(client, django_user_model):
+    run = failed_saga()
+    client.force_login(django_user_model.objects.create_user("bob", is_staff=True))
+
+    there, nowhere = (act(client, "saga", pk, "retry") for pk in (run.pk, "00000000-0000-4000-8000-000000000000"))
+
+    assert (there.status_code, nowhere.status_code) == (403, 403)
+
+
 @pytest.mark.parametrize(
     ("subject", "name", "form", "code"),
     [

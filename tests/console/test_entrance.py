@@ -112,3 +112,12 @@ def test_a_fault_of_ours_in_a_list_stays_one(root, monkeypatch):
     store.write([TraceSpan(span_name="route", start=now, end=now)])
 
     assert root.get(reverse("admin:telemetry_span_changelist"), {"status__exact": "unset"}).status_code == 500
+
+
+@pytest.mark.parametrize("wanted", ["//elsewhere.example/x", "https:elsewhere.example", "javascript:alert(1)"])
+def test_who_logs_in_to_be_led_elsewhere_comes_to_the_console(client, wanted):
+    User.objects.create_superuser("root", password="a-long-password")
+
+    answer = client.post("/admin/login/", {"username": "root", "password": "a-long-password", "next": wanted})
+
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/")

@@ -24,7 +24,7 @@ def act(request: HttpRequest, subject: str, subject_id: str, name: str) -> HttpR
     action = kind.action(name) if kind else None
     if kind is None or action is None:
         raise Http404(f"{subject} {name}")
-    thing = pages.look_up(kind, subject_id)
+    thing = pages.found(request, kind, subject_id)
     thing_id = kind.id_of(thing)
     if not kind.may(action, thing, request.user.has_perm):
         raise PermissionDenied(action.permission)
