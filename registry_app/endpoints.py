@@ -28,7 +28,8 @@ _BASE_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# IPv6 networks whose last 32 bits are an IPv4 address, which a translator, also one inside of the network, connects to.
+_WRAPS = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")))
 # Metadata services of the clouds that lie in ranges which are private rather than link-local.
 _METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("168.63.129.16")})
 
@@ -116,7 +117,7 @@ def why_refused(address: str, policy: AddressPolicy) -> str | None:
         return f"{found} is a link-local or metadata address"
     if found.is_multicast or found.is_unspecified:
         return f"{found} is not the address of a host"
-    if found.is_global:
+    if found.is_global and not (found.version == 6 and found.is_site_local):
         return None
     if policy.allow_private and (found.is_loopback or (found.is_private and not found.is_reserved)):
         return None
@@ -126,7 +127,7 @@ def why_refused(address: str, policy: AddressPolicy) -> str | None:
 def _unwrapped(address: Address) -> Address:
     if not isinstance(address, ipaddress.IPv6Address):
         return address
-    if address in _NAT64:
+    if any(address in network for network in _WRAPS) and not (address.is_loopback or address.is_unspecified):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour or address
 

@@ -87,6 +87,7 @@ NEVER = [
     "224.0.0.1",
     "255.255.255.255",
     "240.0.0.1",
+    "fec0::1",
 ]
 PRIVATE = ["127.0.0.1", "127.8.8.8", "::1", "10.0.0.5", "172.16.0.1", "192.168.1.1", "fd12::1"]
 GLOBAL = ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"]
@@ -112,7 +113,17 @@ def test_one_machine_reaches_itself(address):
     assert why_refused(address, ONE_MACHINE) is None
 
 
-@pytest.mark.parametrize("wrapped", ["::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"])
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        "::ffff:169.254.169.254",
+        "::ffff:0:169.254.169.254",
+        "::169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe",
+        "2002:a9fe:a9fe::1",
+    ],
+)
 def test_an_address_in_wrapping_is_unwrapped(wrapped):
     assert "169.254.169.254" in why_refused(wrapped, ONE_MACHINE)
 
