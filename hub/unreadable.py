@@ -59,7 +59,7 @@ def _guarded(consumer: Any, take: Callable[[Any], Any]) -> Callable[[Any], None]
 def _check(message: Any) -> None:
     """Refuse what would fail when a process of the pool has been set aside for it: E11906, E11950."""
     headers = message.headers if isinstance(message.headers, dict) else {}
-    if is_deeper(headers, MAX_DEPTH) or is_deeper(_payload(message), MAX_DEPTH):
+    if any(is_deeper(part, MAX_DEPTH) for part in (headers, message.properties, _payload(message))):
         raise IntegrationError(ErrorCode.JSON_TOO_DEEP, f"the task message is nested deeper than {MAX_DEPTH}")
     wrong = [name for name, is_right in _HEADERS.items() if headers.get(name) is not None and not is_right(headers[name])]
     if wrong:

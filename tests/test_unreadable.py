@@ -14,6 +14,7 @@ from hub.redis_client import client
 from hub.unreadable import MAX_DEPTH, is_deeper
 
 TASK = "hub.registry.lookup"
+PROPERTIES = {"delivery_info": {"exchange": "", "routing_key": PUBLIC}, "body_encoding": "base64"}
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -25,13 +26,12 @@ def message(body=None, *, raw=None, without=(), properties=None, **headers):
     """Return a task message as Celery puts it into a queue, with something wrong."""
     known = {"task": TASK, "id": str(uuid4()), "retries": 0, "timelimit": [None, None], "eta": None, "expires": None} | headers
     text = json.dumps([[], {"service_name": "nobody"}, {}] if body is None else body) if raw is None else raw
-    usual = {"delivery_tag": str(uuid4()), "delivery_info": {"exchange": "", "routing_key": PUBLIC}, "body_encoding": "base64"}
     whole = {
         "body": base64.b64encode(text.encode()).decode(),
         "content-type": "application/json",
         "content-encoding": "utf-8",
         "headers": {name: value for name, value in known.items() if name not in without},
-        "properties": usual if properties is None else properties,
+        "properties": PROPERTIES | {"delivery_tag": str(uuid4())} if properties is None else properties,
     }
     return json.dumps(whole)
 
@@ -50,6 +50,7 @@ NONE = {
     "an expiry that is an object": message(expires={}),
     "stamps that are a number": message(stamped_headers=5),
     "no properties": message(properties={}),
+    "a deep property": message(properties={"reply_to": nested(600)} | PROPERTIES | {"delivery_tag": "2"}),
     "no queue": message(properties={"delivery_tag": "1", "delivery_info": {}, "body_encoding": "base64"}),
     "no JSON": "rubbish",
     "no object": "[]",
