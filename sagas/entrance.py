@@ -19,14 +19,17 @@ COUNT_EVERY_SEC = 1.0
 _counted: tuple[float, int] = (float("-inf"), 0)
 
 
-def admit(definition: SagaDefinition, spec: SagaSpec, *, context: Any, key: Any, timeout_sec: float | None = None) -> None:
-    """Refuse a start as `check` and `preflight` do, but for one that is asked for again: its run is there, and will be found."""
+def admit(definition: SagaDefinition, spec: SagaSpec, *, context: Any, key: Any, found_by: Any, timeout_sec: float | None = None) -> None:
+    """Refuse a start as `check` and `preflight` do, but for one that is asked for again: its run is there, and will be found.
+
+    `key` is what the caller gave, `found_by` what the run is stored under: a message is its own key where none was given.
+    """
     try:
         check(definition, context, key)
         if spec.preflight:
             preflight.check(spec, timeout_sec or spec.timeout_sec)
     except IntegrationError:
-        if not isinstance(key, str) or not accept.is_known(spec, key):
+        if not isinstance(found_by, str) or not accept.is_known(spec, found_by):
             raise
 
 

@@ -135,7 +135,7 @@ def runs_on_workers(spec: SagaSpec) -> bool:
 
 def _store(saga: SagaDefinition, context: dict[str, Any] | None, key: str | None, here: bool) -> tuple[str, bool]:
     spec = saga.spec()
-    entrance.admit(saga, spec, context=context, key=key)
+    entrance.admit(saga, spec, context=context, key=key, found_by=key)
     request = Request(context=context, idempotency_key=key, owner_sec=beats.OWNER_SEC if here else None)
     row, is_new = accept(spec, request)
     if is_new and not here:

@@ -43,8 +43,9 @@ def start(
         raise IntegrationError(ErrorCode.ARGUMENT_TYPE, f"saga_name must be a string, not {type(saga_name).__name__}")
     spec = catalog.find(saga_name, None if version is None else str(version))
     check_arguments(timeout_sec, correlation_id)
-    entrance.admit(catalog.definition_of(spec), spec, context=context, key=idempotency_key, timeout_sec=timeout_sec)
     key = f"message:{message_id}" if idempotency_key is None and message_id else idempotency_key
+    asked = {"context": context, "key": idempotency_key, "found_by": key}
+    entrance.admit(catalog.definition_of(spec), spec, **asked, timeout_sec=timeout_sec)
     request = Request(context=context, idempotency_key=key, timeout_sec=timeout_sec, correlation_id=correlation_id)
     row, is_new = accept(spec, request)
     if is_new:

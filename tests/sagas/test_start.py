@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -131,6 +132,18 @@ def test_a_message_that_comes_twice_starts_one_run():
 
     assert first == copy
     assert first != other
+
+
+@pytest.mark.parametrize("meanwhile", [{"retired": True}, {"input_types": {"order": int}}])
+def test_a_message_that_comes_twice_finds_its_run_whatever_is_asked_of_new_ones(monkeypatch, meanwhile):
+    kwargs = {"saga_name": "three_steps", "context": {"plan": {}}}
+    first = tasks.start.apply(kwargs=kwargs, task_id="m-1").get()["execution_id"]
+    stricter = replace(catalog.definition_of(catalog.find("three_steps", None)), **meanwhile)
+    monkeypatch.setattr(catalog, "definition_of", lambda spec: stricter)
+
+    assert tasks.start.apply(kwargs=kwargs, task_id="m-1").get()["execution_id"] == first
+    with pytest.raises(IntegrationError):
+        tasks.start.apply(kwargs=kwargs, task_id="m-2").get()
 
 
 @pytest.fixture
