@@ -8,6 +8,7 @@ from __future__ import annotations
 from hub.telemetry import metrics
 from sagas import brake, chain, clock, locks, store
 from sagas.models import SagaExecution
+from sagas.spec import Call
 from sagas.states import ACTIVE, Direction, SagaStatus, StepState, StepStatus
 from sagas.store import Applied
 
@@ -30,18 +31,21 @@ def moved(applied: Applied) -> None:
 
 def _give_slots_back(applied: Applied) -> None:
     for index, (before, after) in enumerate(zip(applied.before.steps, applied.run.steps, strict=True)):
-        if _undo_ended(before, after):
+        undo = applied.spec.steps[index].undo
+        if undo is not None and _undo_ended(before, after):
             brake.give_back(str(applied.row.pk), index)
-            _wake_one_that_waits()
+            _wake_one_that_waits(undo)
 
 
 def _undo_ended(before: StepState, after: StepState) -> bool:
     return before.status is StepStatus.COMPENSATING and before.lease_until is not None and after.lease_until is None
 
 
-def _wake_one_that_waits() -> None:
+def _wake_one_that_waits(undo: Call) -> None:
     """Let the run that has waited longest for a slot have it now rather than at its next sweep."""
-    waiting = SagaExecution.objects.filter(status=SagaStatus.COMPENSATING.value, blocked_at__isnull=False)
+    # Runs that wait for something else may have stood there for hours, and can do nothing with it.
+    mine = {"blocked_at__isnull": False, "blocked_reason__endswith": brake.waiting_words(undo)}
+    waiting = SagaExecution.objects.filter(status=SagaStatus.COMPENSATING.value, **mine)
     longest = waiting.order_by("blocked_at").values_list("pk", flat=True).first()
     if longest is not None:
         _send(str(longest))

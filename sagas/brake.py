@@ -21,6 +21,11 @@ def target_of(call: Call) -> str:
     return (call.where or call.target)[:200]
 
 
+def waiting_words(call: Call) -> str:
+    """Return what a run says while it waits for a slot against this target."""
+    return f"waits its turn: enough undos run against {target_of(call)}"
+
+
 def take(call: Call, execution_id: str, index: int, *, lease_until: float) -> bool:
     """Take a slot for an undo, or go on with the one that it has; False when all are taken."""
     target, most = target_of(call), settings.HUB.saga_max_undos_per_target

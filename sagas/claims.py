@@ -95,7 +95,7 @@ def _obstacle(loaded: Loaded, index: int, direction: Direction) -> dict[str, Any
     lease_until = clock.now() + step.undo_timeout_sec + settings.HUB.saga_lease_grace_sec
     if brake.take(step.undo, str(row.pk), index, lease_until=lease_until):
         return None
-    return calls.as_error(ErrorCode.COMPENSATION_FAILED, f"waits its turn: enough undos run against {brake.target_of(step.undo)}")
+    return calls.as_error(ErrorCode.COMPENSATION_FAILED, brake.waiting_words(step.undo))
 
 
 def is_turn(loaded: Loaded, index: int, direction: Direction) -> bool:

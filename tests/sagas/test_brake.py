@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,7 +12,9 @@ from django.conf import settings
 from django.db import OperationalError
 
 from hub import guarded
-from sagas import aftermath, brake, catalog, claims, clock, engine, services, store
+from hub.celery import SAGAS
+from hub.redis_client import client
+from sagas import aftermath, brake, catalog, claims, clock, engine, events, services, store
 from sagas.accept import Request, accept
 from sagas.models import SagaExecution, SagaTransition, UndoSlot
 from sagas.states import Direction, StepState, StepStatus
@@ -66,6 +71,25 @@ def test_a_duplicate_message_of_an_undo_leaves_the_slot_to_the_one_that_runs():
 
 
 @pytest.mark.usefixtures("no_worker")
+def test_a_slot_that_is_free_goes_to_one_that_waits_for_it():
+    """Of another target, or of a breaker, runs may wait for hours: woken first, they would leave the slot to the next sweep."""
+    held, waiting, ends = about_to_be_undone(), about_to_be_undone(), about_to_be_undone()
+    now = clock.now()
+    store.dispatch(held, events.Blocked(now=now - 60, patience_sec=math.inf, error={"code": "E11443", "message": "not tried"}))
+    wants = claims.claim(store.load(ends), 1, Direction.UNDO)
+    for number in range(1, settings.HUB.saga_max_undos_per_target):
+        UndoSlot.objects.create(
+            target=brake.target_of(calls_of_b()), number=number, execution_id=held, step_index=9, lease_until=clock.moment(now + 60)
+        )
+    engine.perform(waiting, 1, Direction.UNDO)
+    sent = len(messages_of(waiting))
+
+    engine.record(wants, engine.call_here(wants))
+
+    assert len(messages_of(waiting)) == sent + 1
+
+
+@pytest.mark.usefixtures("no_worker")
 def test_a_commit_whose_answer_is_lost_counts(monkeypatch):
     execution_id, commit, lost = about_to_be_undone(), guarded.commit, []
 
@@ -98,3 +122,9 @@ def calls_of_b():
 
 def run_without_worker():
     return str(accept(catalog.find("three_steps", None), Request(context={}))[0].pk)
+
+
+def messages_of(execution_id):
+    """Return what waits in the queue for a run."""
+    bodies = (base64.b64decode(json.loads(text)["body"]).decode() for text in client().lrange(SAGAS, 0, -1))
+    return [body for body in bodies if execution_id in body]
