@@ -61,7 +61,7 @@ def accept(spec: SagaSpec, request: Request) -> tuple[SagaExecution, bool]:
     lock_names = locks.names(spec.locks, context)
     listening.listen_for(spec)
     if spec.on_lock == "refuse":
-        locks.refuse_if_held(lock_names)
+        locks.refuse_if_held(lock_names, request.parent)
     for _ in range(STORE_TRIES):
         row = _store(spec, context, request, {"request_hash": request_hash, "lock_names": lock_names})
         if row is not None:
@@ -96,7 +96,7 @@ def _winner(spec: SagaSpec, request: Request, request_hash: str, lock_names: lis
     """Return the run that was first with this key, if that is why the insert failed; refuse where another has the locks."""
     found = _by_key(spec, request.idempotency_key, request_hash)
     if found is None and spec.on_lock == "refuse":
-        locks.refuse_if_held(lock_names)
+        locks.refuse_if_held(lock_names, request.parent)
     return found
 
 

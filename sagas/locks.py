@@ -52,7 +52,7 @@ def acquire(row: SagaExecution) -> SagaLock | None:
     A child works under the locks of its ancestors: they wait for it.
     """
     held = _held(row.lock_names)
-    family = {row.pk, *_ancestors(row)} if held else {row.pk}
+    family = _family(row) if held else {row.pk}
     mine = {lock.name for lock in held if lock.execution_id in family}
     if mine.issuperset(row.lock_names):
         return None
@@ -64,6 +64,16 @@ def acquire(row: SagaExecution) -> SagaLock | None:
         return SagaLock.objects.filter(name__in=row.lock_names).exclude(execution_id__in=family).first()
     crash_point("lock.after_commit", row.pk)
     return None
+
+
+def inherited(row: SagaExecution) -> set[str]:
+    """Return those locks of a run that its ancestors hold."""
+    held = SagaLock.objects.filter(name__in=row.lock_names, execution_id__in=_family(row) - {row.pk})
+    return set(held.values_list("name", flat=True))
+
+
+def _family(row: SagaExecution) -> set[UUID]:
+    return {row.pk, *_ancestors(row)}
 
 
 def _ancestors(row: SagaExecution) -> Iterator[UUID]:
@@ -93,9 +103,10 @@ def insert(row: SagaExecution, *, without: Iterable[str] = ()) -> None:
     SagaLock.objects.bulk_create(SagaLock(name=name, execution=row, acquired_at=now) for name in row.lock_names if name not in mine)
 
 
-def refuse_if_held(lock_names: list[str]) -> None:
-    """Raise E11434 when another run holds one of these."""
-    held = _held(lock_names)
+def refuse_if_held(lock_names: list[str], parent: SagaExecution | None) -> None:
+    """Raise E11434 when another run holds one of these, unless it is among those that a child works for."""
+    family = set() if parent is None else _family(parent)
+    held = [lock for lock in _held(lock_names) if lock.execution_id not in family]
     if held:
         raise locked(held[0])
 

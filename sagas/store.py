@@ -270,7 +270,7 @@ def create(
         if row.parent_id is not None:
             adopt(row.pk, row.parent_id)
         if spec.on_lock == "refuse":
-            locks.insert(row)
+            locks.insert(row, without=locks.inherited(row))
         committed.book([Metric("hub_sagas_started_total", "counter", 1, {"saga": spec.saga_name})], spans=spans)
         crash_point("accept.before_commit", row.pk)
     crash_point("accept.after_commit", row.pk)

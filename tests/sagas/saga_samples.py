@@ -196,6 +196,14 @@ locked_child = SagaDefinition.create("locked_child", steps("x", "y", max_retries
 _locked_child = SagaStep(step_id="child", saga="locked_child", timeout_sec=40)
 parent_of_locked = SagaDefinition.create("parent_of_locked", [*steps("a"), _locked_child, *steps("b", max_retries=0)], timeout_sec=60)
 parent_with_the_lock = SagaDefinition.create("parent_with_the_lock", [*steps("a"), _locked_child], timeout_sec=60, locks=["order:{id}"])
+refusing_child = SagaDefinition.create("refusing_child", steps("x", "y"), timeout_sec=60, locks=["order:{id}"], on_lock="refuse")
+parent_of_refusing = SagaDefinition.create(
+    "parent_of_refusing", [*steps("a"), SagaStep(step_id="child", saga="refusing_child", max_retries=0)], locks=["order:{id}"]
+)
+parent_of_refusing_alone = SagaDefinition.create(
+    "parent_of_refusing_alone", [SagaStep(step_id="child", saga="refusing_child", max_retries=0)], timeout_sec=60
+)
+grandparent = SagaDefinition.create("grandparent", [SagaStep(step_id="family", saga="outer", timeout_sec=50)], timeout_sec=60)
 undone_by_a_layer = SagaDefinition.create(
     "undone_by_a_layer",
     [

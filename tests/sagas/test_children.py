@@ -6,7 +6,7 @@ import pytest
 
 from hub.errors import IntegrationError
 from sagas import catalog, chain, children, clock, engine, listening, recovery, services, signals, store
-from sagas.models import SagaExecution, SagaStepExecution, SagaTransition
+from sagas.models import SagaExecution, SagaLock, SagaStepExecution, SagaTransition
 from sagas.states import Direction
 from tests.sagas import ledger
 from tests.sagas.driven import NOBODY, accepted, begin, children_of, drive, look, park, turn
@@ -227,3 +227,21 @@ def test_a_signal_for_a_child_that_is_given_to_its_parent_is_led_there():
         IntegrationError, match=r"waits for signal:approved \(it waits for none; a child of it has its own: its status names"
     ):
         signals.give(accepted("outer"), "approved")
+
+
+def test_a_refusing_child_works_under_the_lock_of_its_parent():
+    parent = accepted("parent_of_refusing", id=7)
+    turn(parent), turn(parent)
+    [child] = children_of(parent)
+    drive(child)
+    look(parent)
+
+    assert drive(parent)["status"] == "completed"
+    assert not SagaLock.objects.exists()
+
+
+def test_a_refusing_child_is_refused_what_a_stranger_holds():
+    stranger, parent = accepted("one_at_a_time", id=7), accepted("parent_of_refusing_alone", id=7)
+    turn(stranger), turn(parent)
+
+    assert (children_of(parent), services.status(parent)["error"]["code"]) == ([], "E11434")
