@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 
 from hub.errors import ErrorCode, IntegrationError
-from sagas import accept, calls, catalog, chain, clock, engine, events, plan, reruns, services, store
+from sagas import accept, aftermath, calls, catalog, chain, clock, engine, events, plan, reruns, services, store
 from sagas.calls import Ended
 from sagas.claimed import Attempt
 from sagas.models import SagaExecution, SagaTransition
@@ -121,6 +121,7 @@ def _tell_to_undo(pk: uuid.UUID) -> None:
         if child.run.status in ACTIVE:
             event = events.Cancel(now=clock.now(), reason="its parent turned back")
         applied = store.dispatch(pk, event, loaded=child)
+    aftermath.moved(applied)
     chain.send_rest(str(pk), applied.spec, applied.run, now=clock.now())
 
 
@@ -196,4 +197,5 @@ def cancel(execution_id: str, index: int) -> None:
     if child is None or SagaStatus(child.status) not in ACTIVE:
         return
     applied = store.dispatch(child.pk, events.Cancel(now=clock.now(), reason="its parent turned back"))
+    aftermath.moved(applied)
     chain.send_rest(str(child.pk), applied.spec, applied.run, now=clock.now())

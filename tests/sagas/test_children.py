@@ -245,3 +245,28 @@ def test_a_refusing_child_is_refused_what_a_stranger_holds():
     turn(stranger), turn(parent)
 
     assert (children_of(parent), services.status(parent)["error"]["code"]) == ([], "E11434")
+
+
+def test_a_child_that_is_called_off_calls_its_own_child_off_at_once():
+    grandparent = accepted("grandparent")
+    turn(grandparent)
+    [parent] = children_of(grandparent)
+    turn(parent), turn(parent)
+    services.cancel(grandparent, reason="wrong customer")
+    waiting = chain.backlog()
+
+    children.cancel(grandparent, 0)
+
+    assert chain.backlog() == waiting + 1
+
+
+def test_a_child_that_has_nothing_to_undo_tells_its_parent_at_once():
+    parent = accepted("issuing")
+    turn(parent)
+    services.cancel(parent, reason="wrong customer")
+    waiting = chain.backlog()
+
+    children.cancel(parent, 0)
+
+    assert services.status(children_of(parent)[0])["status"] == "compensated"
+    assert chain.backlog() == waiting + 1
