@@ -57,6 +57,7 @@ def apply(spec: SagaSpec, run: RunState, event: events.Event) -> Verdict:
     settle(draft)
     if waits.begin(draft, now=event.now):
         settle(draft)
+    waits.say_so(draft)
     return Verdict(run=draft.run, changes=tuple(draft.changes))
 
 

@@ -42,6 +42,14 @@ def _begin(draft: Draft, index: int, now: float) -> None:
         draft.move_run(SagaStatus.WAITING, f"waits for {step.do.target}")
 
 
+def say_so(draft: Draft) -> None:
+    """Let the run stand as waiting when its waits are all that goes on: it ran for a sibling, or another wait has ended."""
+    run = draft.run
+    left = [run.steps[i].waiting_for for i in plan.next_open(draft.spec, run)]
+    if run.status is SagaStatus.RUNNING and run.cause is None and left and all(left):
+        draft.move_run(SagaStatus.WAITING, f"waits for {', '.join(left)}")
+
+
 def signal(draft: Draft, event: events.Signal) -> str:
     """End the wait for this signal, or keep it for a step that will wait for it."""
     waiting = _waiting(draft, event.name)

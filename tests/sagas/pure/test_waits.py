@@ -215,3 +215,28 @@ def test_what_comes_while_an_operator_is_asked_is_kept_for_when_the_saga_goes_on
     story.is_retried()
 
     assert (story.steps, story.run.steps[0].output) == ("completed pending", {"sum": 7})
+
+
+def test_a_run_says_that_it_waits_when_its_other_steps_have_ended():
+    story = Story(step("a", group="g"), step("b", group="g"), wait_in_group("signal:approved"), timeout_sec=1000)
+    story.claims(0)
+    story.claims(1)
+
+    story.succeeds(0)
+    assert story.status == "running"
+
+    story.succeeds(1)
+    assert (story.status, story.steps) == ("waiting", "completed completed waiting")
+
+
+def test_a_run_says_that_it_waits_while_another_of_its_waits_goes_on():
+    story = Story(step("w", undo=False, group="g", do=("wait", "signal:one")), step("v", undo=False, group="g", do=("wait", "signal:two")))
+    story.ticks()
+
+    story.hears("signal:one")
+
+    assert (story.status, story.steps) == ("waiting", "completed waiting")
+
+
+def wait_in_group(target):
+    return step("w", undo=False, group="g", do=("wait", target))
