@@ -29,6 +29,8 @@ def _take_up_again(draft: Draft, reason: str) -> None:
             to = StepStatus.PENDING if step.status is StepStatus.FAILED else StepStatus.WAITING
             anew: dict[str, Any] = {"attempts": 0, "losses": 0, "error": None, "verify_only": False, "due_at": None}
             draft.move_step(index, to, reason, moves=OPERATOR_STEP_MOVES, **anew)
+        elif step.waiting_for == "timer":
+            continue  # time has passed for it too
         elif step.waiting_for:
             draft.move_step(index, StepStatus.PENDING, reason, due_at=None, waiting_for="")
         elif step.status is StepStatus.WAITING:

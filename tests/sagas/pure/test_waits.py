@@ -238,5 +238,28 @@ def test_a_run_says_that_it_waits_while_another_of_its_waits_goes_on():
     assert (story.status, story.steps) == ("waiting", "completed waiting")
 
 
+def test_a_timer_goes_on_while_its_run_is_parked():
+    story = Story(step("a", group="g"), wait_in_group("timer:30"), timeout_sec=1000)
+    story.ticks()
+    story.is_blocked(patience_sec=0)
+    story.passes(20)
+
+    story.is_retried()
+
+    assert (story.steps, story.run.steps[1].due_at) == ("pending waiting", START + 30)
+
+
+def test_a_timer_that_was_over_while_its_run_was_parked_is_over():
+    story = Story(step("a", group="g"), wait_in_group("timer:30"), timeout_sec=1000)
+    story.ticks()
+    story.is_blocked(patience_sec=0)
+    story.passes(40)
+    story.is_retried()
+
+    story.ticks()
+
+    assert story.steps == "pending completed"
+
+
 def wait_in_group(target):
     return step("w", undo=False, group="g", do=("wait", target))
