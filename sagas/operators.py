@@ -84,8 +84,10 @@ def _open_again(draft: Draft, to: SagaStatus, reason: str, *, moves: Any = OPERA
 
 
 def resolve(draft: Draft, event: events.Resolve) -> str:
-    """End a run by an operator's word: what was left was put right by hand. The steps keep what is known of them."""
+    """End a run by an operator's word: what was left was put right by hand. The steps keep what is known of them, and wait for nothing."""
     if event.outcome not in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED):
         raise IllegalMove(f"a saga is resolved as completed or compensated, not as {event.outcome}")
     draft.move_run(event.outcome, f"by hand: {event.reason}", moves=OPERATOR_MOVES)
+    for index in range(len(draft.run.steps)):
+        draft.set_step(index, waiting_for="", due_at=None)
     return ""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sagas.machine import IllegalMove
+from sagas.states import SagaStatus
 from tests.sagas.pure.story import START, Story, saga, step, wait
 
 
@@ -259,6 +260,16 @@ def test_a_timer_that_was_over_while_its_run_was_parked_is_over():
     story.ticks()
 
     assert story.steps == "pending completed"
+
+
+def test_a_run_that_was_ended_by_hand_waits_for_nothing():
+    story = Story(step("a", group="g"), wait_in_group("event:paid"), timeout_sec=1000)
+    story.ticks()
+    story.is_blocked(patience_sec=0)
+
+    story.is_resolved(SagaStatus.COMPLETED)
+
+    assert (story.run.steps[1].waiting_for, story.run.steps[1].due_at) == ("", None)
 
 
 def wait_in_group(target):
