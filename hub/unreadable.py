@@ -80,7 +80,7 @@ def is_deeper(value: Any, limit: int) -> bool:
     """Tell whether a JSON value is nested deeper than that."""
     level = [value]
     for _ in range(limit + 1):
-        level = [child for item in level if isinstance(item, dict | list) for child in (item.values() if isinstance(item, dict) else item)]
+        level = [child for item in level for child in _children(item)]
     return bool(level)
 
 

@@ -45,8 +45,10 @@ def _begin(draft: Draft, index: int, now: float) -> None:
 def say_so(draft: Draft) -> None:
     """Let the run stand as waiting when its waits are all that goes on: it ran for a sibling, or another wait has ended."""
     run = draft.run
+    if run.status is not SagaStatus.RUNNING or run.cause is not None or not any(step.waiting_for for step in run.steps):
+        return
     left = [run.steps[i].waiting_for for i in plan.next_open(draft.spec, run)]
-    if run.status is SagaStatus.RUNNING and run.cause is None and left and all(left):
+    if left and all(left):
         draft.move_run(SagaStatus.WAITING, f"waits for {', '.join(left)}")
 
 
