@@ -116,7 +116,7 @@ def test_a_statement_within_the_limit_is_none_of_its_business(other):
 
 
 @pytest.fixture
-def cut_off(start_worker):
+def cut_off(no_worker, start_worker):
     """A worker that reaches the database through a proxy, cut off after its first task, and the proxy."""
     with in_between(int(connection.settings_dict["PORT"])) as (proxy, port):
         start_worker(
