@@ -21,6 +21,7 @@ from django.db import OperationalError
 from django.test import TransactionTestCase
 from pytest_django.plugin import blocking_manager_key
 
+from hub.celery import app
 from hub.telemetry import tracing
 from tests.own_redis import OwnRedis
 from tests.processes import SESSION, Worker, be_alone, empty_tables, hub_environment
@@ -91,6 +92,12 @@ TransactionTestCase._fixture_teardown = _empty_tables
 def _no_spans_of_others() -> None:
     """Spans wait in this process until they are written; those of earlier tests are nobody's business here."""
     tracing.pipeline()._queue.clear()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _producers_of_the_run() -> None:
+    """Celery keeps the address with which it sends first: that must not be a Redis of one test, which ends with it."""
+    app.amqp.producer_pool  # noqa: B018
 
 
 @pytest.fixture(scope="session")
